@@ -1,0 +1,1 @@
+"""Human pose estimation on MindSpore: one data pipeline and evaluator, interchangeable networks."""

@@ -1,0 +1,104 @@
+"""Reading and writing MindSpore checkpoints: atomically, and with errors that name the file and the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mindspore as ms
+import numpy as np
+from mindspore import nn
+
+from src.errors import PoseError
+from src.files import atomic_path
+
+# What training adds beside the network: optimizer state, averaged weights, counters.
+TRAINING_STATE = ("moment1.", "moment2.", "moments.", "ema.", "global_step", "learning_rate", "beta1_power",
+                  "beta2_power", "state.", "scale_sense", "loss_scale", "epoch_num", "step_num")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What loading weights did: names that matched, that the network lacks, and that it did not find."""
+
+    matched: list[str]
+    unused: list[str]
+    missing: list[str]
+
+    def __str__(self) -> str:
+        text = f"{len(self.matched)} parameters matched"
+        for what, names in (("not used", self.unused), ("left at their initial values", self.missing)):
+            if names:
+                text += f"; {len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        return text
+
+
+def save(values: Mapping[str, ms.Tensor], path: str | Path) -> None:
+    """Write named tensors as a MindSpore checkpoint, atomically.
+
+    Raises:
+        PoseError: the file cannot be written.
+    """
+    entries = [{"name": name, "data": value} for name, value in values.items()]
+    with atomic_path(path) as temporary:
+        try:
+            ms.save_checkpoint(entries, str(temporary))
+        except (RuntimeError, ValueError) as error:
+            raise PoseError(f"cannot write {path}: {_first_line(error)} (disk full?)") from error
+
+
+def load(path: str | Path) -> dict[str, np.ndarray]:
+    """Read a MindSpore checkpoint into named arrays.
+
+    Raises:
+        PoseError: missing file, or not a MindSpore checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PoseError(f"checkpoint not found: {path}")
+    try:
+        parameters = ms.load_checkpoint(str(path))
+    except Exception as error:  # MindSpore raises various types for a broken file
+        raise PoseError(f"not a readable MindSpore checkpoint (cut short?): {path}: {_first_line(error)}") from error
+    return {name: value.asnumpy() for name, value in parameters.items()}
+
+
+def network_weights(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The network's own weights among the values of a training checkpoint; averaged (EMA) ones where there are any."""
+    own = {name: value for name, value in values.items() if not name.startswith(TRAINING_STATE)}
+    averaged = {name.removeprefix("ema."): value for name, value in values.items() if name.startswith("ema.")}
+    return {**own, **averaged}
+
+
+def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Path, partial: bool = False) -> LoadReport:
+    """Put named arrays into a network's parameters.
+
+    Args:
+        source: named in errors.
+        partial: parameters without a value keep theirs.
+
+    Raises:
+        PoseError: a value has another shape or, unless `partial`, a parameter has no value: the network is unchanged.
+    """
+    parameters = {parameter.name: parameter for parameter in network.get_parameters()}
+    matched = [name for name in parameters if name in values]
+    report = LoadReport(matched, [n for n in values if n not in parameters], [n for n in parameters if n not in values])
+    other = [name for name in matched if tuple(parameters[name].shape) != tuple(values[name].shape)]
+    if other or not matched or (report.missing and not partial):
+        if other:
+            name = other[0]
+            detail = (f"{len(other)} of {len(parameters)} parameters have another shape, such as {name}: "
+                      f"{tuple(values[name].shape)} in the file, {tuple(parameters[name].shape)} in the network")
+        else:
+            detail = (f"{len(report.missing)} of {len(parameters)} parameters are missing, such as "
+                      f"{', '.join(report.missing[:2])}")
+        raise PoseError(f"checkpoint does not fit the network of the configuration: {source}: {detail}")
+    for name in matched:
+        parameters[name].set_data(ms.Tensor(values[name].astype(np.float32, copy=False)))
+    return report
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:200] if lines else type(error).__name__

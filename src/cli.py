@@ -1,0 +1,160 @@
+"""What every entry script shares: arguments, help, logging and one-line errors.
+
+    def main(argv=None):
+        return run("Train a pose network.", train, argv)
+
+`--config FILE`, `--debug`, the flags of `src.schema.FLAGS`, then any `section.key=value`. Nothing here imports
+MindSpore, so `--help` and every configuration error come at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from src.config import ConfigBuilder, describe_keys, parse_value, read_yaml
+from src.errors import PoseError, UsageError
+from src.schema import CONVENTIONS, FLAGS, SCHEMA, Config
+
+log = logging.getLogger("pose")
+
+
+def run(description: str, command: Callable[[Config], object], argv: Sequence[str] | None = None) -> int:
+    """Parse the arguments, run `command(config)` and turn errors into one line and an exit code.
+
+    Returns:
+        0 when all went well, 1 for a failed run, 2 for wrong usage, 128 + n when signal n ended it.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    _set_up_logging()
+    # ModelArts and some shells pass a bare carriage return at line ends.
+    argv = [argument.rstrip("\r") for argument in argv]
+    debug = "--debug" in argv
+    if "-h" in argv or "--help" in argv:
+        print(help_text(description))
+        return 0
+    try:
+        command(parse([a for a in argv if a != "--debug"]))
+    except PoseError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 128 + signal.SIGINT, debug)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone: nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except MemoryError:
+        return _fail("out of memory; a smaller train.batch_size or eval.batch_size needs less", 1, debug)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        return _fail(f"{type(error).__name__}: {reason} (run again with --debug for the place)", 1, debug)
+    return 0
+
+
+def parse(argv: Sequence[str]) -> Config:
+    """Build the configuration from command-line arguments.
+
+    Raises:
+        UsageError: unknown flag or key, missing file, wrong value.
+    """
+    config_file, overrides = split_arguments(argv)
+    if not config_file:
+        files = Path("configs").glob("**/*.yaml")
+        recipes = sorted(str(path) for path in files if path.parent.name not in ("base", "skeletons"))
+        raise UsageError(f"--config FILE is missing; recipes here: {', '.join(recipes) or 'none'}")
+    builder = ConfigBuilder()
+    builder.add_file(config_file)
+    # The checkpoint may come from a file or the command line, and its conventions stand between the two.
+    ckpt = str(overrides.get("runtime.ckpt") or overrides.get("train.init_from")
+               or builder.get("runtime.ckpt") or builder.get("train.init_from"))
+    if ckpt:
+        add_conventions(builder, Path(ckpt))
+    for key, value in overrides.items():
+        before, source = builder.get(key), builder.sources.get(key, "")
+        builder.set(key, value, "command line")
+        if source.endswith(" (checkpoint)") and builder.get(key) != before:
+            log.warning(f"note: {key}={builder.get(key)} (command line) overrides {before} stored in {source}")
+    if not builder.get("runtime.output"):
+        builder.set("runtime.output", str(Path("outputs") / Path(config_file).stem), "default")
+    return builder.build()
+
+
+def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
+    """Split arguments into the `--config` file and dotted-key overrides; flags are translated into keys."""
+    config_file, overrides = "", {}
+    arguments = list(argv)
+    while arguments:
+        argument = arguments.pop(0)
+        name, equals, value = argument.partition("=")
+        if name.startswith("--"):
+            flag = name[2:].replace("-", "_")
+            if flag != "config" and flag not in FLAGS:
+                raise UsageError(f"unknown option {name}; options are --config, --debug, --help, "
+                                 f"{', '.join('--' + f for f in FLAGS)}, then section.key=value")
+            if not equals:
+                if not arguments or arguments[0].startswith("--"):
+                    raise UsageError(f"option {name} needs a value")
+                value = arguments.pop(0)
+            if flag == "config":
+                config_file = value
+            else:
+                overrides[FLAGS[flag]] = _scalar(FLAGS[flag], value)
+        elif equals:
+            key = FLAGS.get(name, name)
+            overrides[key] = _scalar(key, value)
+        else:
+            raise UsageError(f"{argument!r} is neither an option nor section.key=value")
+    return config_file, overrides
+
+
+def add_conventions(builder: ConfigBuilder, ckpt: Path) -> None:
+    """Apply the input conventions stored beside a checkpoint (X.yaml for X.ckpt), saying what they change."""
+    path = ckpt.with_suffix(".yaml")
+    if not path.is_file() or path == ckpt:
+        return
+    source = f"{path} (checkpoint)"
+    content = read_yaml(path)
+    for key in CONVENTIONS:
+        section, name = key.split(".")
+        if name not in (content.get(section) or {}):
+            continue
+        before, given = builder.get(key), key in builder.sources
+        builder.set(key, content[section][name], source)
+        if given and builder.get(key) != before:
+            log.warning(f"note: {key}={builder.get(key)} from {path} overrides {before} of the configuration")
+
+
+def help_text(description: str) -> str:
+    """Text of `--help`: usage, flags, every key."""
+    flags = "\n".join(f"  --{flag:16} {key}" for flag, key in FLAGS.items())
+    usage = f"python {Path(sys.argv[0]).name} --config FILE [--debug] [section.key=value ...]"
+    return (f"{description}\n\nusage: {usage}\n\n"
+            f"  --config FILE      recipe, such as configs/simplepose_r50_256x192.yaml\n"
+            f"  --debug            show the traceback of an error\n"
+            f"\nflags that stand for a key:\n{flags}\n\nkeys and their defaults:\n{describe_keys()}")
+
+
+def _scalar(key: str, text: str) -> object:
+    # Paths and names stay text: a folder called 2017 or a name like 1e5 must not turn into a number.
+    is_text = key in SCHEMA and SCHEMA[key].type == "str"
+    return text if is_text else parse_value(text)
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _set_up_logging() -> None:
+    """Plain lines on standard output, whatever MindSpore does to the root logger."""
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.handlers = [logging.StreamHandler(sys.stdout)]
+    log.handlers[0].setFormatter(logging.Formatter("%(message)s"))

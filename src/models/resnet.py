@@ -1,0 +1,137 @@
+"""ResNet (arXiv 1512.03385) as a backbone that returns the last stage's features, stride 32.
+
+Parameter names are torchvision's with MindSpore's batch-norm names (gamma, beta, moving_mean, moving_variance).
+"""
+
+from __future__ import annotations
+
+import mindspore as ms
+from mindspore import nn
+from mindspore.common.initializer import HeNormal
+
+# Blocks of each stage, and whether they are bottlenecks.
+STAGES = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+}
+
+
+def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    """Convolution without bias that keeps the size (divided by the stride), He-initialised."""
+    return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=kernel // 2, has_bias=False,
+                     weight_init=HeNormal(mode="fan_out", nonlinearity="relu"))
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation with PyTorch's epsilon and averaging."""
+    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9)
+
+
+class MaxPool(nn.Cell):
+    """3×3 max pooling with stride 2.
+
+    `torch` pads one pixel on every side; zeros serve as padding, since a ReLU comes before it. `same` pads as
+    TensorFlow and the MindSpore zoo do: right and bottom only for even sizes.
+    """
+
+    def __init__(self, padding: str) -> None:
+        super().__init__()
+        # An explicit Pad, because export to ONNX refuses MaxPool2d(pad_mode="pad").
+        self.pad = nn.Pad(((0, 0), (0, 0), (1, 1), (1, 1))) if padding == "torch" else nn.Identity()
+        self.pool = nn.MaxPool2d(3, 2, pad_mode="valid" if padding == "torch" else "same")
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        """(N, C, H, W) → (N, C, H/2, W/2)."""
+        return self.pool(self.pad(x))
+
+
+class BasicBlock(nn.Cell):
+    """Two 3×3 convolutions with a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 3, stride)
+        self.bn1 = batch_norm(channels)
+        self.conv2 = conv(channels, channels, 3)
+        self.bn2 = batch_norm(channels)
+        self.relu = nn.ReLU()
+        self.downsample = _shortcut(in_channels, channels, stride)
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        """(N, C, H, W) → (N, C', H/stride, W/stride)."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return self.relu(y + self.downsample(x))
+
+
+class Bottleneck(nn.Cell):
+    """1×1, 3×3, 1×1 convolutions with a shortcut; the stride is in the 3×3 one (ResNet v1.5, as torchvision)."""
+
+    expansion = 4
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 1)
+        self.bn1 = batch_norm(channels)
+        self.conv2 = conv(channels, channels, 3, stride)
+        self.bn2 = batch_norm(channels)
+        self.conv3 = conv(channels, channels * self.expansion, 1)
+        self.bn3 = batch_norm(channels * self.expansion)
+        self.relu = nn.ReLU()
+        self.downsample = _shortcut(in_channels, channels * self.expansion, stride)
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        """(N, C, H, W) → (N, 4·C', H/stride, W/stride)."""
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return self.relu(y + self.downsample(x))
+
+
+def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Cell:
+    if stride == 1 and in_channels == out_channels:
+        return nn.Identity()
+    return nn.SequentialCell(conv(in_channels, out_channels, 1, stride), batch_norm(out_channels))
+
+
+class ResNet(nn.Cell):
+    """ResNet without its classifier.
+
+    Args:
+        depth: 18, 34, 50, 101 or 152.
+        base_width: channels of the first stage before expansion; 64 in the paper.
+        maxpool: padding of the stem's pooling, "torch" or "same".
+
+    Attributes:
+        out_channels: channels of the returned features.
+    """
+
+    def __init__(self, depth: int, base_width: int = 64, maxpool: str = "torch") -> None:
+        super().__init__()
+        blocks, bottleneck = STAGES[depth]
+        block = Bottleneck if bottleneck else BasicBlock
+        self.conv1 = conv(3, base_width, 7, 2)
+        self.bn1 = batch_norm(base_width)
+        self.relu = nn.ReLU()
+        self.maxpool = MaxPool(maxpool)
+        channels = base_width
+        stages = []
+        for i, count in enumerate(blocks):
+            width = base_width * 2**i
+            cells = []
+            for j in range(count):
+                cells.append(block(channels, width, 2 if i > 0 and j == 0 else 1))
+                channels = width * block.expansion
+            stages.append(nn.SequentialCell(*cells))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.out_channels = channels
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        """(N, 3, H, W) → (N, out_channels, H/32, W/32)."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))

@@ -1,0 +1,168 @@
+"""Skeletons: what the keypoints of a dataset are called, how they connect, mirror and are scored.
+
+A skeleton sets the number of output channels, the flips and the OKS of a run. `coco17` is built in; other keypoint
+sets are described in a YAML file (see configs/skeletons/) with these keys:
+
+    name: my14
+    keypoints: [head, neck, l_shoulder, …]         # order of the annotation file
+    limbs: [[head, neck], …]                        # pairs to draw, by name
+    flip_pairs: [[l_shoulder, r_shoulder], …]       # exchanged by a horizontal flip
+    sigmas: [0.026, …]                              # OKS constants of COCO's metric, one a keypoint
+    upper_body: [head, neck, …]                     # optional: for half-body augmentation
+    colors: [[255, 128, 0], …]                      # optional: RGB, one a keypoint
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from src.errors import UsageError
+
+# Left is warm, right is cool and the middle is green, so that a picture shows at once which side is which.
+LEFT, RIGHT, MIDDLE = (255, 128, 0), (0, 150, 255), (60, 200, 60)
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Names, limbs, flip pairs, OKS sigmas and colours of J keypoints.
+
+    Attributes:
+        limbs: pairs of keypoint indices to draw.
+        flip_pairs: pairs of keypoint indices that a horizontal flip exchanges.
+        sigmas: J OKS constants as COCO gives them (per-keypoint standard deviation relative to object scale).
+        upper_body: indices of the keypoints that half-body augmentation counts as the upper half.
+        colors: J RGB colours.
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    limbs: tuple[tuple[int, int], ...]
+    flip_pairs: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+    upper_body: tuple[int, ...]
+    colors: tuple[tuple[int, int, int], ...]
+
+    @property
+    def num_keypoints(self) -> int:
+        """J, the number of keypoints."""
+        return len(self.keypoints)
+
+    @cached_property
+    def flip_index(self) -> np.ndarray:
+        """Permutation (J,) such that `keypoints[flip_index]` are the keypoints of the mirrored person."""
+        index = np.arange(self.num_keypoints)
+        for a, b in self.flip_pairs:
+            index[[a, b]] = b, a
+        return index
+
+
+def _build(
+    name: str,
+    keypoints: Sequence[str],
+    limbs: Sequence[Sequence[str]],
+    flip_pairs: Sequence[Sequence[str]],
+    sigmas: Sequence[float],
+    upper_body: Sequence[str] = (),
+    colors: Sequence[Sequence[int]] = (),
+) -> Skeleton:
+    index = {keypoint: i for i, keypoint in enumerate(keypoints)}
+    pairs = tuple((index[a], index[b]) for a, b in flip_pairs)
+    if not colors:
+        left, right = {a for a, _ in pairs}, {b for _, b in pairs}
+        colors = [LEFT if i in left else RIGHT if i in right else MIDDLE for i in range(len(keypoints))]
+    return Skeleton(
+        name=name,
+        keypoints=tuple(keypoints),
+        limbs=tuple((index[a], index[b]) for a, b in limbs),
+        flip_pairs=pairs,
+        sigmas=tuple(float(s) for s in sigmas),
+        upper_body=tuple(index[k] for k in upper_body),
+        colors=tuple(tuple(int(v) for v in c) for c in colors),
+    )
+
+
+def _sides(*parts: str) -> list[tuple[str, str]]:
+    return [(f"left_{part}", f"right_{part}") for part in parts]
+
+
+COCO17 = _build(
+    name="coco17",
+    keypoints=(
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+        "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+        "right_ankle",
+    ),
+    limbs=(
+        ("left_ankle", "left_knee"), ("left_knee", "left_hip"), ("right_ankle", "right_knee"),
+        ("right_knee", "right_hip"), ("left_hip", "right_hip"), ("left_shoulder", "left_hip"),
+        ("right_shoulder", "right_hip"), ("left_shoulder", "right_shoulder"), ("left_shoulder", "left_elbow"),
+        ("right_shoulder", "right_elbow"), ("left_elbow", "left_wrist"), ("right_elbow", "right_wrist"),
+        ("left_eye", "right_eye"), ("nose", "left_eye"), ("nose", "right_eye"), ("left_eye", "left_ear"),
+        ("right_eye", "right_ear"), ("left_ear", "left_shoulder"), ("right_ear", "right_shoulder"),
+    ),
+    flip_pairs=_sides("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle"),
+    sigmas=(
+        0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087,
+        0.089, 0.089,
+    ),
+    upper_body=(
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+        "right_elbow", "left_wrist", "right_wrist",
+    ),
+)  # fmt: skip
+
+BUILT_IN = {"coco17": COCO17}
+
+
+def load_skeleton(spec: str) -> Skeleton:
+    """Return the built-in skeleton of that name, or read one from a YAML file.
+
+    Raises:
+        UsageError: no such name or file, or the file is not a valid skeleton (the key is named).
+    """
+    if spec in BUILT_IN:
+        return BUILT_IN[spec]
+    path = Path(spec)
+    if not path.is_file():
+        raise UsageError(f"data.skeleton: {spec!r} is neither a built-in skeleton ({', '.join(BUILT_IN)}) nor a file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    return _from_yaml(path, content)
+
+
+def _from_yaml(path: Path, content: object) -> Skeleton:
+    required = ("name", "keypoints", "limbs", "flip_pairs", "sigmas")
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: a skeleton file is a mapping with the keys {', '.join(required)}")
+    missing = [key for key in required if key not in content]
+    unknown = sorted(set(content) - {*required, "upper_body", "colors"})
+    if missing or unknown:
+        problem = f"missing key {missing[0]!r}" if missing else f"unknown key {unknown[0]!r}"
+        raise UsageError(f"{path}: {problem}; a skeleton has {', '.join(required)} and optionally upper_body, colors")
+    names = content["keypoints"]
+    if not isinstance(names, list) or len(names) < 1 or len(set(map(str, names))) != len(names):
+        raise UsageError(f"{path}: keypoints must be a list of distinct names")
+    if not isinstance(content["sigmas"], list) or len(content["sigmas"]) != len(names):
+        raise UsageError(f"{path}: sigmas must hold one number for each of the {len(names)} keypoints")
+    if content.get("colors") and len(content["colors"]) != len(names):
+        raise UsageError(f"{path}: colors must hold one RGB triple for each of the {len(names)} keypoints")
+    try:
+        skeleton = _build(**content)
+    except KeyError as error:
+        raise UsageError(f"{path}: {error.args[0]!r} is used but not listed under keypoints") from error
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: limbs, flip_pairs: name pairs; sigmas: numbers: {error}") from error
+    if min(skeleton.sigmas) <= 0:
+        raise UsageError(f"{path}: sigmas must be positive")
+    flipped = [i for pair in skeleton.flip_pairs for i in pair]
+    if len(set(flipped)) != len(flipped):
+        raise UsageError(f"{path}: a keypoint stands in two flip_pairs")
+    return skeleton

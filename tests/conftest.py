@@ -1,0 +1,29 @@
+"""Fixtures shared by the tests: where reference numerics and real pictures are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _folder(variable: str, default: str) -> Path:
+    path = Path(os.environ.get(variable, ROOT.parent / "shared" / default))
+    if not path.is_dir():
+        pytest.skip(f"{path} is absent: set {variable} to the folder of {default}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """Folder of the reference numerics (`POSE_PARITY_DIR`)."""
+    return _folder("POSE_PARITY_DIR", "parity")
+
+
+@pytest.fixture(scope="session")
+def coco_mini() -> Path:
+    """A small part of COCO 2017 in the standard layout (`POSE_COCO_MINI_DIR`)."""
+    return _folder("POSE_COCO_MINI_DIR", "coco-mini")

@@ -1,0 +1,347 @@
+"""Fetching and unzipping COCO's archives, against a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import shutil
+import stat
+import threading
+import zipfile
+from collections import namedtuple
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from src.data import download as module
+from src.data.download import Part, download, fetch, main, unzip
+from src.errors import PoseError, UsageError
+from src.files import write_json
+
+JPEG = b"\xff\xd8" + bytes(range(200)) + b"\xff\xd9"
+NAMES = [f"{i:012d}.jpg" for i in range(1, 4)]
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files`; the switches make it misbehave."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str | None]] = []
+        self.ranges = True  # whether Range is honoured
+        self.etag: str | None = '"one"'
+        self.cuts: list[int] = []  # the next answers break off after so many bytes
+        self.failures: list[int] = []  # the next answers are these errors
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.server.requests.append((self.path, wanted))
+        if self.server.failures:
+            self.send_error(self.server.failures.pop(0))
+            return
+        data = self.server.files.get(self.path)
+        if data is None:
+            self.send_error(404)
+            return
+        start = 0
+        if wanted and self.server.ranges and self.headers.get("If-Range") in (None, self.server.etag):
+            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        if self.server.etag:
+            self.send_header("ETag", self.server.etag)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        self.wfile.write(data[start:][: self.server.cuts.pop(0) if self.server.cuts else None])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
+    server = Server()
+    # The default poll of half a second would be the length of every test.
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def archive_of(members: dict[str | zipfile.ZipInfo, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+    return buffer.getvalue()
+
+
+def part_of(data: bytes, files: int = 3, unzipped: int = 10_000) -> Part:
+    digest = hashlib.sha256(data).hexdigest()
+    return Part("val2017", "zips/val2017.zip", len(data), digest, module.PICTURE, files, unzipped)
+
+
+@pytest.fixture
+def data() -> bytes:
+    return archive_of({"val2017/": b"", **{f"val2017/{name}": JPEG for name in NAMES}, "val2017/notes.txt": b"?"})
+
+
+@pytest.fixture
+def part(server: Server, data: bytes) -> Part:
+    server.files["/zips/val2017.zip"] = data
+    return part_of(data)
+
+
+def start_of(data: bytes, server: Server, root: Path) -> Path:
+    """A transfer that an earlier run left half done."""
+    partial = root / "val2017.zip.part"
+    partial.write_bytes(data[: len(data) // 2])
+    write_json(root / "val2017.zip.part.json", {"url": f"{server.url}/zips/val2017.zip", "validator": '"one"'})
+    return partial
+
+
+def test_fresh_download_leaves_only_the_wanted_files(server: Server, part: Part, tmp_path: Path) -> None:
+    download(tmp_path, [part], server.url)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
+        "val2017", *(f"val2017/{name}" for name in NAMES)]  # fmt: skip
+    assert (tmp_path / "val2017" / NAMES[0]).read_bytes() == JPEG
+
+
+def test_finished_part_is_not_fetched_again(server: Server, part: Part, tmp_path: Path) -> None:
+    download(tmp_path, [part], server.url)
+    download(tmp_path, [part], server.url)
+    assert len(server.requests) == 1
+
+
+def test_empty_picture_makes_a_part_unfinished(server: Server, part: Part, tmp_path: Path) -> None:
+    download(tmp_path, [part], server.url)
+    (tmp_path / "val2017" / NAMES[1]).write_bytes(b"")
+    download(tmp_path, [part], server.url)
+    assert (tmp_path / "val2017" / NAMES[1]).read_bytes() == JPEG
+
+
+def test_keep_archives(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    download(tmp_path, [part], server.url, keep_archives=True)
+    assert (tmp_path / "val2017.zip").read_bytes() == data
+
+
+def test_archive_that_is_there_is_used(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "val2017.zip").write_bytes(data)
+    download(tmp_path, [part], server.url)
+    assert not server.requests
+    assert (tmp_path / "val2017" / NAMES[2]).exists()
+
+
+def test_foreign_archive_is_reported_and_left_alone(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "val2017.zip").write_bytes(data[:-1] + b"x")
+    with pytest.raises(PoseError, match=r"val2017\.zip is not the published archive"):
+        download(tmp_path, [part], server.url)
+    assert (tmp_path / "val2017.zip").exists()
+
+
+def test_resumes_where_it_stopped(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    start_of(data, server, tmp_path)
+    download(tmp_path, [part], server.url)
+    assert server.requests == [("/zips/val2017.zip", f"bytes={len(data) // 2}-")]
+    assert (tmp_path / "val2017" / NAMES[0]).read_bytes() == JPEG
+
+
+def test_server_without_ranges_sends_everything(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    server.ranges = False
+    start_of(data, server, tmp_path)
+    download(tmp_path, [part], server.url)
+    assert (tmp_path / "val2017" / NAMES[2]).read_bytes() == JPEG
+
+
+def test_changed_file_is_fetched_anew(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    start_of(data, server, tmp_path).write_bytes(b"another version" * 10)
+    server.etag = '"two"'
+    download(tmp_path, [part], server.url)
+    assert server.requests[0][1] == "bytes=150-"
+    assert (tmp_path / "val2017" / NAMES[0]).read_bytes() == JPEG
+
+
+def test_rest_of_unknown_version_is_not_appended(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "val2017.zip.part").write_bytes(b"of who knows what")
+    download(tmp_path, [part], server.url)
+    assert server.requests == [("/zips/val2017.zip", None)]
+
+
+def test_broken_transfer_is_continued(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    server.cuts = [100, 50]
+    download(tmp_path, [part], server.url)
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=100-", "bytes=150-"]
+    assert (tmp_path / "val2017" / NAMES[2]).read_bytes() == JPEG
+
+
+def test_server_that_fails_for_a_while(server: Server, part: Part, tmp_path: Path) -> None:
+    server.failures = [503, 500, 429]
+    download(tmp_path, [part], server.url)
+    assert len(server.requests) == 4
+
+
+def test_gives_up_without_progress(server: Server, part: Part, tmp_path: Path) -> None:
+    server.cuts = [100] + [0] * 50
+    with pytest.raises(PoseError, match=r"no progress in 6 attempts.*from 100 of"):
+        download(tmp_path, [part], server.url)
+    assert len(server.requests) == 7
+    assert (tmp_path / "val2017.zip.part").stat().st_size == 100
+
+
+def test_gives_up_on_a_server_that_starts_anew_each_time(server: Server, part: Part, tmp_path: Path) -> None:
+    server.ranges = False
+    server.cuts = [100, 50] * 50
+    with pytest.raises(PoseError, match="no progress"):
+        download(tmp_path, [part], server.url)
+
+
+def test_not_found_is_not_tried_again(server: Server, part: Part, tmp_path: Path) -> None:
+    server.files.clear()
+    with pytest.raises(PoseError, match=r"zips/val2017\.zip: the server says HTTP Error 404"):
+        download(tmp_path, [part], server.url)
+    assert len(server.requests) == 1
+
+
+def test_wrong_size_is_refused(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    server.files["/zips/val2017.zip"] = data + b"more"
+    with pytest.raises(PoseError, match=f"offers {len(data) + 4:,} bytes, the published archive has {len(data):,}"):
+        download(tmp_path, [part], server.url)
+
+
+def test_wrong_content_is_deleted(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
+    server.files["/zips/val2017.zip"] = b"x" * len(data)
+    with pytest.raises(PoseError, match="SHA-256 differs"):
+        download(tmp_path, [part], server.url)
+    assert not list(tmp_path.iterdir())
+
+
+def test_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, server: Server, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    server.server_close()
+    with pytest.raises(PoseError, match=r"no progress in 2 attempts \(.*refused"):
+        fetch(f"{server.url}/x.zip", tmp_path / "x.zip", 10, "")
+
+
+def symlink() -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(f"val2017/{NAMES[0]}")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        ("../evil.jpg", "unsafe path"),
+        ("val2017/../../evil.jpg", "unsafe path"),
+        ("/tmp/evil.jpg", "unsafe path"),
+        ("val2017\\..\\evil.jpg", "unsafe path"),
+        ("C:/evil.jpg", "unsafe path"),
+        (symlink(), "is a link"),
+    ],
+    ids=lambda value: getattr(value, "filename", value),
+)
+def test_evil_archive_unzips_nothing(member: str | zipfile.ZipInfo, message: str, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    evil = archive_of({**{f"val2017/{name}": JPEG for name in NAMES[1:]}, member: b"/etc/passwd"})
+    (root / "val2017.zip").write_bytes(evil)
+    with pytest.raises(PoseError, match=message):
+        unzip(root / "val2017.zip", root, part_of(evil))
+    assert [p.name for p in tmp_path.rglob("*")] == ["root", "val2017.zip"]
+
+
+@pytest.mark.parametrize(
+    ("files", "unzipped", "message"),
+    [(4, 10_000, "holds 3 of the 4 files of val2017"), (3, 100, r"would take .* at most .* are expected")],
+    ids=["too few files", "zip bomb"],
+)
+def test_unexpected_contents_are_refused(data: bytes, files: int, unzipped: int, message: str, tmp_path: Path) -> None:
+    (tmp_path / "val2017.zip").write_bytes(data)
+    with pytest.raises(PoseError, match=message):
+        unzip(tmp_path / "val2017.zip", tmp_path, part_of(data, files, unzipped))
+    assert not (tmp_path / "val2017").exists()
+
+
+def test_damaged_member_leaves_nothing_behind(data: bytes, tmp_path: Path) -> None:
+    place = data.index(JPEG, data.index(NAMES[2].encode()))
+    (tmp_path / "val2017.zip").write_bytes(data[: place + 9] + b"!" + data[place + 10 :])
+    with pytest.raises(PoseError, match="damaged archive"):
+        unzip(tmp_path / "val2017.zip", tmp_path, part_of(data))
+    assert [p.name for p in tmp_path.iterdir()] == ["val2017.zip"]
+
+
+def test_interrupted_unzipping_is_repeated(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "val2017.zip").write_bytes(data)
+    (tmp_path / ".val2017.unzipping").mkdir()
+    (tmp_path / ".val2017.unzipping" / NAMES[0]).write_bytes(b"half")
+    unzip(tmp_path / "val2017.zip", tmp_path, part_of(data))
+    assert (tmp_path / "val2017" / NAMES[0]).read_bytes() == JPEG
+    assert not (tmp_path / ".val2017.unzipping").exists()
+
+
+def test_full_disk_is_noticed_beforehand(
+    monkeypatch: pytest.MonkeyPatch, server: Server, part: Part, tmp_path: Path
+) -> None:
+    Usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**6, 10**6 - 5000, 5000))
+    with pytest.raises(PoseError, match=r"are needed for val2017 .* are free"):
+        download(tmp_path, [part], server.url)
+    assert not server.requests
+
+
+def test_link_out_of_the_root_is_not_followed(server: Server, part: Part, tmp_path: Path) -> None:
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "root"
+    elsewhere.mkdir()
+    root.mkdir()
+    (root / "val2017").symlink_to(elsewhere)
+    with pytest.raises(PoseError, match=r"val2017 is a link .* nothing is written outside"):
+        download(root, [part], server.url)
+    assert not list(elsewhere.iterdir())
+
+
+def test_base_url_must_be_http(part: Part, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--base-url"):
+        download(tmp_path, [part], "file:///etc")
+
+
+def test_command_fetches_the_named_parts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, server: Server, part: Part, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "PARTS", (part,))
+    assert main([str(tmp_path), "--parts", "val2017", "--base-url", server.url]) == 0
+    assert capsys.readouterr().out == f"val2017: 3 files in {tmp_path / 'val2017'}\n"
+
+
+def test_command_reports_an_error_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, server: Server, part: Part, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(module, "PARTS", (part,))
+    server.files.clear()
+    assert main([str(tmp_path), "--base-url", server.url]) == 1
+    error = capsys.readouterr().err.splitlines()
+    assert [line for line in error if line.startswith("error: ")] == error[-1:]
+
+
+def test_check_only_fetches_nothing_and_fails_on_problems(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    assert main([str(tmp_path), "--check-only", "--parts", "val2017"]) == 1
+    assert "val2017: the folder is missing" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,250 @@
+"""Pictures, pixel by pixel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from src.errors import PoseError
+from src.skeleton import COCO17, LEFT, MIDDLE, RIGHT
+from src.visual import contact_sheet, draw_heatmaps, draw_poses, plot_curves, side_by_side, write_image
+
+L_SHOULDER, R_SHOULDER, L_ELBOW, R_ELBOW = 5, 6, 7, 8
+GREY = np.full((200, 300, 3), 128, np.uint8)
+
+
+def person(**joints: tuple[float, float, float]) -> np.ndarray:
+    """(1, 17, 3) keypoints with the named joints only."""
+    keypoints = np.zeros((1, 17, 3))
+    for name, value in joints.items():
+        keypoints[0, COCO17.keypoints.index(name)] = value
+    return keypoints
+
+
+ARMS = person(left_shoulder=(200, 50, 1), left_elbow=(200, 150, 1), right_shoulder=(100, 50, 1),
+              right_elbow=(100, 150, 1))  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("at", "rgb"), [((100, 200), LEFT), ((100, 100), RIGHT), ((50, 150), MIDDLE)], ids=["left", "right", "across"]
+)
+def test_limbs_have_the_colour_of_their_side(at: tuple[int, int], rgb: tuple[int, int, int]) -> None:
+    assert tuple(draw_poses(GREY, ARMS, COCO17)[at]) == rgb[::-1]
+
+
+def test_limb_has_a_dark_outline() -> None:
+    canvas = np.full((1000, 1000, 3), 128, np.uint8)
+    arm = person(left_shoulder=(500, 100, 1), left_elbow=(500, 500, 1))
+    row = draw_poses(canvas, arm, COCO17)[300, 485:516].max(axis=1)
+    edges = np.flatnonzero(row < 40)
+    assert edges.min() < 15 < edges.max()
+    assert row[0] == row[-1] == 128
+
+
+def test_input_is_untouched() -> None:
+    image, keypoints = GREY.copy(), ARMS.copy()
+    draw_poses(image, keypoints, COCO17)
+    assert (image == GREY).all()
+    assert (keypoints == ARMS).all()
+
+
+@pytest.mark.parametrize("score", [0.0, 0.19, np.nan], ids=["unlabelled", "under the threshold", "nan"])
+def test_weak_joint_and_its_limbs_are_left_out(score: float) -> None:
+    weak = ARMS.copy()
+    weak[0, L_ELBOW, 2] = score
+    without = ARMS.copy()
+    without[0, L_ELBOW] = 0
+    assert (draw_poses(GREY, weak, COCO17) == draw_poses(GREY, without, COCO17)).all()
+    assert (draw_poses(GREY, weak, COCO17)[90:] == draw_poses(GREY, ARMS, COCO17)[90:]).all(axis=2)[:, :180].all()
+    assert (draw_poses(GREY, weak, COCO17)[90:, 180:] == 128).all()
+
+
+def test_unlabelled_joint_is_left_out_at_threshold_zero() -> None:
+    assert (draw_poses(GREY, person(nose=(100, 100, 0)), COCO17, threshold=0) == GREY).all()
+
+
+@pytest.mark.parametrize("keypoints", [np.zeros((0, 17, 3)), np.zeros((2, 17, 3)), []], ids=["none", "hidden", "list"])
+def test_nobody_to_draw(keypoints: np.ndarray) -> None:
+    result = draw_poses(GREY, keypoints, COCO17, scores=[0.5] * len(keypoints))
+    assert (result == GREY).all()
+    assert result is not GREY
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_joint_that_is_not_finite_is_left_out(value: float) -> None:
+    broken, without = ARMS.copy(), ARMS.copy()
+    broken[0, L_ELBOW, 0] = value
+    without[0, L_ELBOW] = 0
+    assert (draw_poses(GREY, broken, COCO17) == draw_poses(GREY, without, COCO17)).all()
+
+
+def test_joint_far_outside_is_tolerated() -> None:
+    far = ARMS.copy()
+    far[0, L_ELBOW, :2] = 1e12
+    assert draw_poses(GREY, far, COCO17, scores=[1], boxes=[[-1e12, 0, np.inf, 5]]).shape == GREY.shape
+
+
+def test_thickness_grows_with_the_person() -> None:
+    canvas = np.full((1000, 1000, 3), 128, np.uint8)
+    widths = []
+    for length in (60, 400):
+        arm = person(left_shoulder=(500, 100, 1), left_elbow=(500, 100 + length, 1))
+        widths.append(int((draw_poses(canvas, arm, COCO17)[100 + length // 2] != 128).any(axis=1).sum()))
+    assert widths[0] < widths[1] < 25
+
+
+def test_positions_are_finer_than_a_pixel() -> None:
+    moved = ARMS.copy()
+    moved[..., 0] += 0.5
+    assert (draw_poses(GREY, moved, COCO17) != draw_poses(GREY, ARMS, COCO17)).any()
+
+
+def test_small_person_is_drawn_over_a_large_one() -> None:
+    small = person(right_shoulder=(195, 100, 1), right_elbow=(205, 100, 1))
+    people = np.concatenate([small, ARMS])
+    blue, _, red = draw_poses(GREY, people, COCO17)[100, 200]
+    assert blue > 200 > 50 > red
+
+
+@pytest.mark.parametrize("shape", [(200, 300), (200, 300, 1)])
+def test_grey_picture_is_drawn_on_in_colour(shape: tuple[int, ...]) -> None:
+    assert (draw_poses(np.full(shape, 128, np.uint8), ARMS, COCO17) == draw_poses(GREY, ARMS, COCO17)).all()
+
+
+def test_float_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a uint8 image"):
+        draw_poses(GREY / 255, ARMS, COCO17)
+
+
+def test_box_and_score() -> None:
+    plain = draw_poses(GREY, ARMS, COCO17)
+    drawn = draw_poses(GREY, ARMS, COCO17, scores=[0.75], boxes=np.array([[80, 30, 150, 140]]))
+    changed = (drawn != plain).any(axis=2)
+    assert changed[170, 80:231].all(), "lower edge of the box"
+    assert changed[:28].any(), "score above the box"
+    assert not changed[174:].any()
+
+
+def test_side_by_side_keeps_left_and_right() -> None:
+    red, blue = np.zeros((100, 80, 3), np.uint8), np.zeros((60, 50, 3), np.uint8)
+    red[..., 2], blue[..., 0] = 255, 255
+    result = side_by_side(red, blue)
+    strip = result.shape[0] - 100
+    assert tuple(result[strip, 0]) == tuple(result[-1, 79]) == (0, 0, 255)
+    assert tuple(result[strip, -1]) == tuple(result[strip + 59, -50]) == (255, 0, 0)
+    assert result[:strip].max() < 255
+    assert result[:strip, :80].max() > 200, "title on the left"
+    assert result[:strip, -50:].max() > 200, "title on the right"
+
+
+def test_heat_lies_at_cell_times_stride() -> None:
+    maps = np.zeros((17, 50, 75), np.float32)
+    maps[3, 20, 30] = 0.4
+    changed = np.abs(draw_heatmaps(GREY, maps).astype(int) - 128).sum(axis=2)
+    rows, columns = np.nonzero(changed)
+    assert (rows.min() + rows.max(), columns.min() + columns.max()) == (2 * 80, 2 * 120)
+    assert changed[80, 120] > 100
+
+
+def test_cold_or_broken_maps_leave_the_picture() -> None:
+    maps = np.full((2, 5, 5), -1.0)
+    maps[0, 0, 0] = np.nan
+    assert (draw_heatmaps(GREY, maps) == GREY).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "captions", "size"), [(5, False, (2 * 34 + 4, 3 * 44 + 4)), (5, True, (2 * 56 + 4, 3 * 44 + 4)),
+                                    (2, False, (34 + 4, 2 * 44 + 4))]
+)  # fmt: skip
+def test_size_of_contact_sheet(count: int, captions: bool, size: tuple[int, int]) -> None:
+    sheet = contact_sheet([GREY] * count, 3, (40, 30), ["a"] * count if captions else None)
+    assert sheet.shape == (*size, 3)
+
+
+def test_contact_sheet_keeps_order_and_aspect() -> None:
+    shades = [np.full((10, 20), 60 * i + 60, np.uint8) for i in range(3)]
+    sheet = contact_sheet(shades, 2, (40, 40))
+    assert [sheet[24, 24, 0], sheet[24, 68, 0], sheet[68, 24, 0]] == [60, 120, 180]
+    assert (sheet == 60).all(axis=2).sum() == 40 * 20
+
+
+def test_contact_sheet_of_nothing() -> None:
+    with pytest.raises(ValueError, match="at least one"):
+        contact_sheet([])
+
+
+def test_written_image_reads_back(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "new" / "pose.png", GREY)
+    assert (cv2.imread(str(path)) == GREY).all()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "image"), [("pose.xyz", GREY), ("pose.png", np.zeros((0, 0, 3), np.uint8))], ids=["format", "empty"]
+)
+def test_image_that_cannot_be_written(name: str, image: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match=f"cannot write .*{name}"):
+        write_image(tmp_path / name, image)
+    assert not list(tmp_path.iterdir())
+
+
+def test_failed_encoding_leaves_the_earlier_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = write_image(tmp_path / "pose.png", GREY)
+    monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
+    with pytest.raises(PoseError, match="cannot write"):
+        write_image(path, GREY)
+    assert list(tmp_path.iterdir()) == [path]
+    assert cv2.imread(str(path)) is not None
+
+
+RECORDS = [
+    {"epoch": 1, "step": 100, "loss": 0.02, "lr": 0.001, "ms_per_step": 209.0},
+    {"epoch": 1, "AP": 0.41},
+    {"epoch": 2, "step": 200, "loss": float("nan"), "lr": 0.001},
+    {"epoch": 2, "step": 300, "loss": 0.001},
+    {"epoch": 2, "AP": 0.5},
+    {"epoch": 2, "step": 200, "loss": 0.01, "lr": 0.0001},
+]
+
+
+@pytest.mark.parametrize("records", [RECORDS, RECORDS[:1], RECORDS[1:2], []], ids=["all", "no AP", "no loss", "none"])
+def test_curves_are_drawn(records: list[dict[str, float]], tmp_path: Path) -> None:
+    path = plot_curves(records, tmp_path / "curves.png")
+    assert min(cv2.imread(str(path)).shape[:2]) > 300
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_long_curve_is_smoothed_and_drawn(tmp_path: Path) -> None:
+    records = [{"step": i, "loss": 1 / (i + 1), "lr": 0.1} for i in range(300)]
+    assert cv2.imread(str(plot_curves(records, tmp_path / "curves.png"))) is not None
+
+
+def test_curves_of_a_file_equal_those_of_its_records(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text("\n".join(json.dumps(record) for record in RECORDS) + '\n{"epoch": 3, "st')
+    a = plot_curves(tmp_path / "metrics.jsonl", tmp_path / "a.png")
+    b = plot_curves(RECORDS, tmp_path / "b.png")
+    assert (cv2.imread(str(a)) == cv2.imread(str(b))).all()
+
+
+def test_later_record_of_a_step_counts(tmp_path: Path) -> None:
+    a = plot_curves(RECORDS, tmp_path / "a.png")
+    b = plot_curves([record for i, record in enumerate(RECORDS) if i != 2], tmp_path / "b.png")
+    assert (cv2.imread(str(a)) == cv2.imread(str(b))).all()
+
+
+def test_missing_metrics_file(tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match=r"metrics cannot be read: .*absent\.jsonl"):
+        plot_curves(tmp_path / "absent.jsonl", tmp_path / "a.png")
+
+
+def test_neither_mindspore_nor_matplotlib_is_imported() -> None:
+    program = "import sys, src.visual; print(*{'mindspore', 'matplotlib'} & set(sys.modules))"
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
