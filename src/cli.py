@@ -35,10 +35,10 @@ def run(description: str, command: Callable[[Config], object], argv: Sequence[st
     # ModelArts and some shells pass a bare carriage return at line ends.
     argv = [argument.rstrip("\r") for argument in argv]
     debug = "--debug" in argv
-    if "-h" in argv or "--help" in argv:
-        print(help_text(description))
-        return 0
     try:
+        if "-h" in argv or "--help" in argv:
+            print(help_text(description), flush=True)
+            return 0
         command(parse([a for a in argv if a != "--debug"]))
     except PoseError as error:
         return _fail(str(error), error.exit_code, debug)
@@ -114,17 +114,18 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
 
 def add_conventions(builder: ConfigBuilder, ckpt: Path) -> None:
     """Apply the input conventions stored beside a checkpoint (X.yaml for X.ckpt), saying what they change."""
-    path = ckpt.with_suffix(".yaml")
+    path = ckpt.parent / f"{ckpt.stem}.yaml"
     if not path.is_file() or path == ckpt:
         return
     source = f"{path} (checkpoint)"
     content = read_yaml(path)
     for key in CONVENTIONS:
         section, name = key.split(".")
-        if name not in (content.get(section) or {}):
+        stored = content.get(section)
+        if not isinstance(stored, dict) or name not in stored:
             continue
         before, given = builder.get(key), key in builder.sources
-        builder.set(key, content[section][name], source)
+        builder.set(key, stored[name], source)
         if given and builder.get(key) != before:
             log.warning(f"note: {key}={builder.get(key)} from {path} overrides {before} of the configuration")
 

@@ -42,8 +42,11 @@ class ConfigBuilder:
         if path.resolve() in parents:
             raise UsageError(f"{path}: base: files include each other in a circle")
         bases = content.pop("base", None) or []
-        for base in [bases] if isinstance(bases, str) else bases:
-            self._add_file(path.parent / str(base), (*parents, path.resolve()))
+        bases = [bases] if isinstance(bases, str) else bases
+        if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+            raise UsageError(f"{path}: base must be a file name or a list of them, not {bases!r}")
+        for base in bases:
+            self._add_file(path.parent / base, (*parents, path.resolve()))
         self.add_values(content, str(path))
 
     def add_values(self, values: dict[str, Any], source: str) -> None:
@@ -52,6 +55,8 @@ class ConfigBuilder:
             sections = [f.name for f in fields(Config)]
             if section not in sections:
                 raise UsageError(f"{source}: unknown section {section!r}{_nearest(str(section), sections)}")
+            if content is None:  # a section whose keys are all commented out
+                continue
             if not isinstance(content, dict):
                 raise UsageError(f"{source}: {section} must be a mapping of keys, not {content!r}")
             for key, value in content.items():
@@ -66,7 +71,8 @@ class ConfigBuilder:
         if key not in SCHEMA:
             raise UsageError(f"{source}: unknown key {key!r}{_nearest(key, list(SCHEMA))}")
         try:
-            if isinstance(value, str) and "${" in value:
+            # OmegaConf gives "${…}" (interpolation) and "???" (missing) a meaning that nothing here uses.
+            if "${" in str(value) or "???" in str(value):
                 raise ValueError
             OmegaConf.update(self._config, key, value)
             choices = SCHEMA[key].metadata["choices"]
@@ -161,14 +167,14 @@ def describe_keys() -> str:
     return "\n".join(lines)
 
 
-
-
 def _parse_yaml(text: str, source: str) -> dict[str, Any]:
     try:
         # OmegaConf's loader is PyYAML's safe loader plus two cures: 1e-4 is a float, duplicate keys are errors.
         content = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise UsageError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
+    except AssertionError:  # OmegaConf's answer to a lone number
+        content = None
     if not isinstance(content, dict):
         raise UsageError(f"{source}: must be a mapping of sections")
     return content

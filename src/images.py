@@ -49,11 +49,13 @@ def is_truncated_jpeg(data: np.ndarray) -> bool:
     """Whether the bytes are a JPEG that ends before its end marker; OpenCV would fill the rest with grey.
 
     Inside JPEG image data 0xFF is always followed by 0x00 or a restart marker, so an end marker (FF D9) behind the
-    last start of scan (FF DA) is real, also when other bytes follow it.
+    last start of scan (FF DA) is real, also when other bytes follow it. Without a start of scan, the file ends within
+    its header.
     """
     if not (data[0] == 0xFF and data[1] == 0xD8):
         return False
     if data[-2] == 0xFF and data[-1] == 0xD9:
         return False
     content = data.tobytes()
-    return content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+    scan = content.rfind(b"\xff\xda")
+    return scan < 0 or content.find(b"\xff\xd9", scan) < 0

@@ -163,11 +163,12 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
                 "train.log_steps", "train.save_epochs", "train.keep", "eval.batch_size", "data.prefetch")
     not_negative = ("data.workers", "train.weight_decay", "train.warmup_steps", "train.save_steps", "train.eval_epochs",
                     "eval.draw", "runtime.device_id", "runtime.seed", "runtime.loss_scale", "data.rotation_factor")
-    fractions = ("data.flip", "data.rotation_prob", "data.half_body_prob", "data.scale_factor", "eval.oks_threshold")
+    fractions = ("data.flip", "data.rotation_prob", "data.half_body_prob", "eval.oks_threshold")
     for keys, holds, what in (
         (positive, lambda v: v > 0, "must be greater than 0"),
         (not_negative, lambda v: v >= 0, "must not be negative"),
         (fractions, lambda v: 0 <= v <= 1, "must lie between 0 and 1"),
+        (("data.scale_factor",), lambda v: 0 <= v < 1, "must be 0 or more, and below 1"),
         (("train.ema",), lambda v: 0 <= v < 1, "must be 0 or a decay below 1"),
         (("data.input_size",), lambda v: len(v) == 2 and min(v) >= 32 and all(n % 32 == 0 for n in v),
          "must be [width, height], multiples of 32"),

@@ -132,7 +132,9 @@ def load_skeleton(spec: str) -> Skeleton:
     if not path.is_file():
         raise UsageError(f"data.skeleton: {spec!r} is neither a built-in skeleton ({', '.join(BUILT_IN)}) nor a file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"data.skeleton: {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     return _from_yaml(path, content)
@@ -148,11 +150,13 @@ def _from_yaml(path: Path, content: object) -> Skeleton:
         problem = f"missing key {missing[0]!r}" if missing else f"unknown key {unknown[0]!r}"
         raise UsageError(f"{path}: {problem}; a skeleton has {', '.join(required)} and optionally upper_body, colors")
     names = content["keypoints"]
-    if not isinstance(names, list) or len(names) < 1 or len(set(map(str, names))) != len(names):
-        raise UsageError(f"{path}: keypoints must be a list of distinct names")
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise UsageError(f"{path}: keypoints must be a list of names (quote those that YAML reads as something else)")
+    if len(set(names)) != len(names):
+        raise UsageError(f"{path}: keypoints must be distinct names")
     if not isinstance(content["sigmas"], list) or len(content["sigmas"]) != len(names):
         raise UsageError(f"{path}: sigmas must hold one number for each of the {len(names)} keypoints")
-    if content.get("colors") and len(content["colors"]) != len(names):
+    if content.get("colors") and not _are_colors(content["colors"], len(names)):
         raise UsageError(f"{path}: colors must hold one RGB triple for each of the {len(names)} keypoints")
     try:
         skeleton = _build(**content)
@@ -160,9 +164,15 @@ def _from_yaml(path: Path, content: object) -> Skeleton:
         raise UsageError(f"{path}: {error.args[0]!r} is used but not listed under keypoints") from error
     except (TypeError, ValueError) as error:
         raise UsageError(f"{path}: limbs, flip_pairs: name pairs; sigmas: numbers: {error}") from error
-    if min(skeleton.sigmas) <= 0:
+    if not all(0 < sigma < np.inf for sigma in skeleton.sigmas):
         raise UsageError(f"{path}: sigmas must be positive")
     flipped = [i for pair in skeleton.flip_pairs for i in pair]
     if len(set(flipped)) != len(flipped):
         raise UsageError(f"{path}: a keypoint stands in two flip_pairs")
     return skeleton
+
+
+def _are_colors(value: object, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(
+        isinstance(c, list) and len(c) == 3 and all(isinstance(v, int) and 0 <= v <= 255 for v in c) for c in value
+    )

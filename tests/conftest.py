@@ -27,3 +27,13 @@ def parity_dir() -> Path:
 def coco_mini() -> Path:
     """A small part of COCO 2017 in the standard layout (`POSE_COCO_MINI_DIR`)."""
     return _folder("POSE_COCO_MINI_DIR", "coco-mini")
+
+
+@pytest.fixture(scope="session")
+def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generated data set of drawn people: 24 training and 10 evaluation pictures."""
+    from src.data.sample import generate
+
+    root = tmp_path_factory.mktemp("sample")
+    generate(root, 24, 10)
+    return root

@@ -64,6 +64,16 @@ class People:
         return People(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
+@dataclass(frozen=True)
+class Annotations:
+    """An annotation file: its pictures, all its people, the category id of people, and the file's path."""
+
+    images: Images
+    people: People
+    category_id: int
+    path: Path
+
+
 def annotation_file(data: DataConfig, split: str) -> Path:
     """Annotation file of "train" or "val": the explicit path or COCO's layout under `data.root`."""
     explicit = getattr(data, f"{split}_annotations")
@@ -77,7 +87,7 @@ def image_folder(data: DataConfig, split: str) -> Path:
     return Path(explicit) if explicit else Path(data.root) / getattr(data, f"{split}_set")
 
 
-def load_annotations(path: Path, folder: Path, skeleton: Skeleton) -> tuple[Images, People]:
+def load_annotations(path: Path, folder: Path, skeleton: Skeleton) -> Annotations:
     """Read and check an annotation file in COCO's keypoint format.
 
     Args:
@@ -88,23 +98,24 @@ def load_annotations(path: Path, folder: Path, skeleton: Skeleton) -> tuple[Imag
     """
     content = read_json(path, "annotation file")
     if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
-        raise PoseError(f"annotation file has no images and annotations lists (not COCO format?): {path}")
+        raise PoseError(f"annotation file has no images and annotations (not COCO format?): {path}")
     category = _category(content.get("categories"), skeleton, path)
     images = _images(content["images"], folder, path)
     people = _people(content["annotations"], images, category, skeleton, path)
-    return images, people
+    return Annotations(images, people, category, path)
 
 
-def load_split(data: DataConfig, split: str, skeleton: Skeleton) -> tuple[Images, People]:
+def load_split(data: DataConfig, split: str, skeleton: Skeleton) -> Annotations:
     """`load_annotations` of the configured "train" or "val" split."""
     return load_annotations(annotation_file(data, split), image_folder(data, split), skeleton)
 
 
-def labelled(images: Images, people: People) -> People:
+def labelled(annotations: Annotations) -> People:
     """People a top-down network learns from: no crowds, at least one labelled keypoint, a box inside the picture.
 
     Boxes are clipped to their pictures, as the SimpleBaselines loader does.
     """
+    images, people = annotations.images, annotations.people
     rows = people.image_index
     boxes = clip_boxes(people.boxes, images.widths[rows], images.heights[rows])
     keep = ~people.is_crowd & (people.keypoints.max(axis=(1, 2), initial=0) > 0) & (people.areas > 0)
@@ -112,24 +123,24 @@ def labelled(images: Images, people: People) -> People:
     return replace(people, boxes=boxes).select(keep)
 
 
-def load_detections(path: str | Path, images: Images, num_keypoints: int, threshold: float = 0.0) -> People:
+def load_detections(path: str | Path, annotations: Annotations, threshold: float = 0.0) -> People:
     """Read person detections: a JSON list of {image_id, category_id, bbox, score}.
 
-    Detections of other categories, of pictures that are not in `images` and with a score below `threshold` are left
+    Detections of other categories, of unknown pictures and with a score below `threshold` are left
     out, as is a box without any extent.
 
     Raises:
         PoseError: missing or malformed file, or none of its pictures is in the annotation file.
     """
-    path = Path(path)
+    path, images = Path(path), annotations.images
     content = read_json(path, "detection file (eval.bbox_file)")
     if not isinstance(content, list):
         raise PoseError(f"detection file must be a list of {{image_id, category_id, bbox, score}}: {path}")
     try:
-        content = [d for d in content if d["category_id"] == 1]
-        image_ids = np.array([d["image_id"] for d in content], np.int64)
-        scores = np.array([d["score"] for d in content], np.float32)
-        boxes = np.array([d["bbox"] for d in content], np.float64).reshape(len(content), 4)
+        content = [d for d in content if d["category_id"] == annotations.category_id]
+        image_ids = _numbers([d["image_id"] for d in content], np.int64)
+        scores = _numbers([d["score"] for d in content], np.float32)
+        boxes = _numbers([d["bbox"] for d in content], np.float64).reshape(len(content), 4)
     except (KeyError, TypeError, ValueError) as error:
         raise PoseError(f"detection file: every entry needs image_id, category_id, bbox (4 numbers) and score: {path} "
                         f"({type(error).__name__}: {error})") from error
@@ -143,7 +154,7 @@ def load_detections(path: str | Path, images: Images, num_keypoints: int, thresh
         image_index=rows[keep],
         boxes=boxes[keep],
         scores=scores[keep],
-        keypoints=np.zeros((count, num_keypoints, 3), np.float32),
+        keypoints=np.zeros((count, annotations.people.keypoints.shape[1], 3), np.float32),
         areas=(boxes[keep, 2] * boxes[keep, 3]).astype(np.float32),
         is_crowd=np.zeros(count, bool),
     )
@@ -157,7 +168,8 @@ def _category(categories: object, skeleton: Skeleton, path: Path) -> int:
     if chosen is None:
         raise PoseError(f"annotation file has no category called person and none with keypoints: {path}")
     names = chosen.get("keypoints")
-    if names and list(names) != list(skeleton.keypoints):
+    if names and names != list(skeleton.keypoints):
+        names = names if isinstance(names, list) else [names]
         raise PoseError(
             f"annotation file does not match data.skeleton {skeleton.name!r}: it has {len(names)} keypoints "
             f"({', '.join(map(str, names[:3]))}, …), the skeleton {skeleton.num_keypoints} "
@@ -171,7 +183,9 @@ def _images(entries: list[dict], folder: Path, path: Path) -> Images:
         raise PoseError(f"annotation file lists no images: {path}")
     try:
         names = [entry["file_name"] for entry in entries]
-        numbers = np.array([(entry["id"], entry["width"], entry["height"]) for entry in entries], np.int64)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a file_name is not text")
+        numbers = _numbers([(entry["id"], entry["width"], entry["height"]) for entry in entries], np.int64)
     except (KeyError, TypeError, ValueError) as error:
         raise PoseError(f"annotation file: every image needs id, file_name, width and height: {path} "
                         f"({type(error).__name__}: {error})") from error
@@ -190,7 +204,7 @@ def _people(annotations: list[dict], images: Images, category: int, skeleton: Sk
     joints = skeleton.num_keypoints
     try:
         annotations = [a for a in annotations if a["category_id"] == category]
-        image_ids = np.array([a["image_id"] for a in annotations], np.int64)
+        image_ids = _numbers([a["image_id"] for a in annotations], np.int64)
         rows, known = _rows_of(image_ids, images.ids)
         if not known.all():
             raise PoseError(f"annotation file: annotation {annotations[int(np.argmin(known))].get('id')} is of image "
@@ -200,34 +214,47 @@ def _people(annotations: list[dict], images: Images, category: int, skeleton: Sk
         annotations = [annotations[i] for i in order]
         blank = [0] * (3 * joints)
         keypoints = [a.get("keypoints") or blank for a in annotations]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise PoseError(f"annotation file: every annotation needs image_id and category_id: {path} "
                         f"({type(error).__name__}: {error})") from error
     for annotation, values in zip(annotations, keypoints):
         if not isinstance(values, list) or len(values) != 3 * joints:
-            found = len(values) / 3 if isinstance(values, list) else values
-            raise PoseError(f"annotation {annotation.get('id')} has {found:g} keypoints, the skeleton "
+            found = f"{len(values) / 3:g}" if isinstance(values, list) else repr(values)
+            raise PoseError(f"annotation {annotation.get('id')} has {found} keypoints, the skeleton "
                             f"{skeleton.name!r} has {joints} (data.skeleton): {path}")
     count = len(annotations)
     try:
-        boxes = np.array([a["bbox"] for a in annotations], np.float64).reshape(count, 4)
+        boxes = _numbers([a["bbox"] for a in annotations], np.float64).reshape(count, 4)
         people = People(
-            ids=np.array([a.get("id", 0) for a in annotations], np.int64),
+            ids=_numbers([a.get("id", 0) for a in annotations], np.int64),
             image_index=rows[order],
             boxes=boxes,
             scores=np.ones(count, np.float32),
-            keypoints=np.array(keypoints, np.float32).reshape(count, joints, 3),
-            areas=np.array([a.get("area", a["bbox"][2] * a["bbox"][3]) for a in annotations], np.float32),
+            keypoints=_numbers(keypoints, np.float32).reshape(count, joints, 3),
+            areas=_numbers([a.get("area", a["bbox"][2] * a["bbox"][3]) for a in annotations], np.float32),
             is_crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise PoseError(f"annotation file: bbox must be 4 numbers, keypoints {3 * joints}, area one: {path} "
                         f"({type(error).__name__}: {error})") from error
     finite = np.isfinite(people.boxes).all(axis=1) & np.isfinite(people.keypoints).all(axis=(1, 2))
+    finite &= np.isfinite(people.areas)
     if not finite.all():
         bad = people.ids[np.argmin(finite)]
-        raise PoseError(f"annotation {bad} has a bbox or keypoints that are not finite: {path}")
+        raise PoseError(f"annotation {bad} has a bbox, keypoints or an area that are not finite: {path}")
     return people
+
+
+def _numbers(values: list, dtype: type) -> np.ndarray:
+    """An array of the numbers in nested lists; text raises, where NumPy would convert it and COCO's API would not."""
+    array = np.array(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError("text, null or a huge number where numbers belong")
+    with np.errstate(invalid="ignore", over="ignore"):
+        numbers = array.astype(dtype)
+    if np.issubdtype(dtype, np.integer) and (numbers != array).any():
+        raise ValueError("not a whole number")
+    return numbers
 
 
 def _rows_of(values: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

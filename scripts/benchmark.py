@@ -1,0 +1,257 @@
+"""Cost per image or person of the parts that matter, each as a ratio to something measured in the same run.
+
+    python scripts/benchmark.py pipeline --data ../shared/coco-mini
+    python scripts/benchmark.py forward|train [--depth 50] [--batch 8] [--torch-python PYTHON]
+    python scripts/benchmark.py decode|nms
+
+Machines are shared and noisy: the two sides alternate, medians are printed, and the ratio is the figure to quote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+
+def alternate(rounds: int, **sides: Callable[[], float]) -> None:
+    """Measure the sides in turn; print the median of each and of the ratio first / second."""
+    values: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, measure in sides.items():
+            values[name].append(measure())
+    for name, series in values.items():
+        print(f"{name:28} median {statistics.median(series):10.4f}  min {min(series):.4f}  max {max(series):.4f}")
+    first, second = list(values.values())[:2]
+    ratios = [a / b for a, b in zip(first, second)]
+    print(f"{'ratio ' + ' / '.join(list(values)[:2]):28} median {statistics.median(ratios):.3f}")
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    begin = time.perf_counter()
+    function()
+    return time.perf_counter() - begin
+
+
+def pipeline(arguments: argparse.Namespace) -> None:
+    """Training input with full augmentation against single-thread cv2.imread of the same files, images/s."""
+    from src.engine.runtime import prepare_environment
+
+    prepare_environment()
+    import cv2
+
+    from src.codecs.heatmap import HeatmapCodec
+    from src.data.coco import labelled, load_split
+    from src.data.loader import BadImages, Plan, train_batches
+    from src.data.topdown import TopDownDataset
+    from src.schema import DataConfig
+    from src.skeleton import COCO17
+
+    data = DataConfig(root=arguments.data)
+    annotations = load_split(data, "train", COCO17)
+    people = labelled(annotations)
+    dataset = TopDownDataset(data, annotations.images, people, COCO17, HeatmapCodec((192, 256), (48, 64)))
+    files = [str(annotations.images.files[i]) for i in people.image_index]
+    plan = Plan(len(dataset), 16)
+    repeats = 5
+    cv2.setNumThreads(1)
+
+    def read() -> float:
+        return repeats * len(files) / seconds(lambda: [cv2.imread(f) for _ in range(repeats) for f in files])
+
+    def batches() -> float:
+        steps = repeats * plan.steps_per_epoch
+        stream = train_batches(dataset.train_sample, dataset.train_shapes, plan, 0, steps, arguments.workers, 4,
+                               BadImages(len(files)))
+        return steps * plan.batch_size / seconds(lambda: [None for _ in stream])
+
+    batches()
+    print(f"images/s, {len(people)} people, 192x256, batch 16, all augmentations")
+    alternate(arguments.rounds, pipeline=batches, imread=read)
+
+
+class Worker:
+    """A process that measures rounds on request, so that two frameworks can alternate without sharing threads."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+                                         env=environment)
+        self._read()
+
+    def _read(self) -> str:
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise SystemExit(f"error: the process {' '.join(self._process.args[:3])} ended; see its message above")
+        return line
+
+    def measure(self, iterations: int) -> float:
+        """Milliseconds an image, over that many iterations."""
+        self._process.stdin.write(f"{iterations}\n")
+        self._process.stdin.flush()
+        return float(self._read())
+
+
+def network(arguments: argparse.Namespace) -> None:
+    """Forward pass or training step of SimplePose beside PyTorch eager, ms/image."""
+    shape = [str(arguments.depth), str(arguments.batch), "192", "256"]
+    ours = Worker([sys.executable, __file__, f"{arguments.part}-worker", "--depth", shape[0], "--batch", shape[1]],
+                  dict(os.environ))
+    print(f"ms/image, SimplePose-R{arguments.depth} {arguments.part}, batch {arguments.batch}, 192x256")
+    # PyTorch gets the environment as it is: the variable that cures MindSpore would slow it down.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN_")}
+    has_torch = subprocess.run([arguments.torch_python, "-c", "import torch"], capture_output=True, check=False)
+    iterations = 2 if arguments.part == "train" else 4
+    if has_torch.returncode:
+        print("PyTorch is not installed: no baseline (name an interpreter that has it with --torch-python)")
+        series = [ours.measure(iterations) for _ in range(arguments.rounds)]
+        print(f"{'MindSpore':28} median {statistics.median(series):10.4f}")
+        return
+    theirs = Worker([arguments.torch_python, str(ROOT / "scripts/torch_baseline.py"), arguments.part, *shape], plain)
+    alternate(arguments.rounds, MindSpore=lambda: ours.measure(iterations), PyTorch=lambda: theirs.measure(iterations))
+
+
+def network_worker(arguments: argparse.Namespace) -> None:
+    """The MindSpore side of `network`: one figure a line of standard input."""
+    import contextlib
+
+    with contextlib.redirect_stdout(sys.stderr):
+        from src.engine.runtime import start
+        from src.schema import Config
+
+        config = Config()
+        config.runtime.device = "CPU"
+        start(config.runtime)
+        import mindspore as ms
+
+        from src.engine.backends import MindSporeBackend
+        from src.engine.train_step import TrainStep
+        from src.models import build_model
+        from src.models.losses import JointsMSELoss
+
+    config.model.depth, batch = arguments.depth, arguments.batch
+    model = build_model(config.model, 17)
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((batch, 3, 256, 192), np.float32)
+    if arguments.part == "train-worker":
+        step = TrainStep(model, JointsMSELoss(), np.full(10000, 1e-3, np.float32), config)
+        batch_data = [ms.Tensor(v) for v in (image, rng.random((batch, 17, 64, 48), np.float32),
+                                             np.ones((batch, 17), np.float32))]
+        run = lambda: step(*batch_data).asnumpy()  # noqa: E731
+    else:
+        backend = MindSporeBackend(model)
+        run = lambda: backend(image)  # noqa: E731
+    run()
+    run()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        total = seconds(lambda count=int(line): [run() for _ in range(count)])
+        print(total / int(line) / batch * 1e3, flush=True)
+
+
+def decode(arguments: argparse.Namespace) -> None:
+    """Heat maps of 64 people to keypoints, against reading the maps once, ms/person."""
+    from src.codecs.heatmap import HeatmapCodec
+
+    rng = np.random.default_rng(0)
+    codec = HeatmapCodec((192, 256), (48, 64))
+    points = rng.uniform((4, 4), (188, 252), (64, 17, 2))
+    maps = codec.encode(points, np.ones((64, 17)))[0] + 0.05 * rng.random((64, 17, 64, 48), np.float32)
+    centers, sizes = np.full((64, 2), 200.0, np.float32), np.full((64, 2), (150, 200), np.float32)
+    print("ms/person, batches of 64 people, 17 maps of 48x64")
+    for refine in ("quarter", "dark"):
+        variant = HeatmapCodec((192, 256), (48, 64), refine=refine)
+        alternate(arguments.rounds * 5, **{
+            f"decode ({refine})": lambda v=variant: seconds(lambda: v.decode(maps, centers, sizes)) / 64 * 1e3,
+            "read once": lambda: seconds(lambda: maps.sum()) / 64 * 1e3,
+        })
+
+
+def nms(arguments: argparse.Namespace) -> None:
+    """Rescoring and OKS-NMS of 104,125 people over 5,000 images, against a plain loop over a tenth of them, s."""
+    from src.evaluation.oks import NMS, rescore_visible_mean
+    from src.skeleton import COCO17
+
+    rng = np.random.default_rng(0)
+    count, sigmas = 104_125, np.array(COCO17.sigmas)
+    images = np.sort(rng.integers(0, 5000, count))
+    keypoints = rng.random((count, 17, 3)) * (640, 480, 1)
+    keypoints[1::2, :, :2] = keypoints[:-1:2, :, :2] + rng.normal(0, 2, (count // 2, 17, 2))  # many near duplicates
+    boxes, areas = rng.random(count), rng.uniform(2000, 60000, count)
+
+    def ours() -> float:
+        def work() -> None:
+            scores = rescore_visible_mean(keypoints[..., 2], boxes)
+            NMS["oks"](keypoints, scores, areas, images, sigmas, 0.9)
+
+        return seconds(work)
+
+    def loops() -> float:
+        def work() -> None:
+            part = images < 500
+            plain_nms(keypoints[part], boxes[part], areas[part], images[part], sigmas)
+
+        return seconds(work) * 10
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours()
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    print(f"s, {count} people in 5000 images")
+    alternate(max(3, arguments.rounds // 2), **{"rescoring and OKS-NMS": ours, "plain loops (x10)": loops})
+    print(f"{'peak memory growth':28} {growth:.0f} MB")
+
+
+def plain_nms(keypoints: np.ndarray, boxes: np.ndarray, areas: np.ndarray, images: np.ndarray, sigmas: np.ndarray
+              ) -> list[int]:
+    """Rescoring and OKS-NMS one person at a time: the baseline of `nms`."""
+    kept = []
+    for image in np.unique(images):
+        rows = np.flatnonzero(images == image)
+        scores = []
+        for row in rows:
+            good = [s for s in keypoints[row, :, 2] if s > 0.2]
+            scores.append(boxes[row] * (sum(good) / len(good) if good else 0))
+        order = [rows[i] for i in np.argsort(scores)[::-1]]
+        while order:
+            best, rest = order[0], []
+            kept.append(best)
+            for other in order[1:]:
+                squared = ((keypoints[best, :, :2] - keypoints[other, :, :2]) ** 2).sum(axis=1)
+                area = (areas[best] + areas[other]) / 2
+                if np.exp(-squared / (2 * sigmas) ** 2 / area / 2).mean() <= 0.9:
+                    rest.append(other)
+            order = rest
+    return kept
+
+
+PARTS = {"pipeline": pipeline, "forward": network, "train": network, "forward-worker": network_worker,
+         "train-worker": network_worker, "decode": decode, "nms": nms}  # fmt: skip
+
+
+def main() -> None:
+    """Parse the arguments and run one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS, metavar="|".join(p for p in PARTS if "worker" not in p))
+    parser.add_argument("--data", default="data/coco", help="COCO folder for pipeline (default: data/coco)")
+    parser.add_argument("--workers", type=int, default=0, help="reading threads for pipeline (default: one a core)")
+    parser.add_argument("--depth", type=int, default=50, help="ResNet depth (default: 50)")
+    parser.add_argument("--batch", type=int, default=8, help="images a step (default: 8)")
+    parser.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: 7)")
+    parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")
+    arguments = parser.parse_args()
+    PARTS[arguments.part](arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# From a fresh clone to a trained and evaluated pose network, in minutes on a CPU:
+#   bash scripts/quickstart.sh [simplepose]
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+network=${1:-simplepose}
+config=configs/quickstart/$network.yaml
+if [ $# -gt 1 ] || [ ! -f "$config" ]; then
+    networks=$(cd configs/quickstart && ls -- *.yaml | sed 's/\.yaml$//' | paste -sd' ')
+    echo "usage: bash scripts/quickstart.sh [NETWORK]   networks: $networks" >&2
+    exit 2
+fi
+source scripts/env.sh
+make_environment "$root"
+
+output=outputs/quickstart/$network
+begin=$SECONDS
+echo "== 1/3 sample data: drawn people in COCO's format"
+python -m src.data.sample data/sample
+echo "== 2/3 training $network"
+python train.py --config "$config" output="$output" train.resume=auto
+echo "== 3/3 evaluation on people it has not seen"
+python eval.py --config "$config" --ckpt "$output/best.ckpt" output="$output/eval" eval.draw=12
+
+cat <<END
+
+done in $((SECONDS - begin)) s
+  figures   $output/eval/metrics.json
+  curves    $output/curves.png
+  pictures  $output/eval/pictures/ (prediction left, annotation right)
+next, with COCO itself:
+  python -m src.data.download data/coco
+  python train.py --config configs/simplepose_r50_256x192.yaml model.pretrained=resnet50.ckpt
+  python eval.py --config configs/simplepose_r50_256x192.yaml --ckpt outputs/simplepose_r50_256x192/best.ckpt eval.use_gt_bbox=true
+END

@@ -1,0 +1,80 @@
+"""Running a top-down network over a data set: reading, network and decoding overlap."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+
+from src.codecs.heatmap import HeatmapCodec, merge_flipped
+from src.data.loader import eval_batches, worker_threads
+from src.data.topdown import TopDownDataset
+from src.schema import Config
+
+# Maps a batch of network inputs (B, 3, H, W) float32 to heat maps (B, J, h, w) float32.
+Forward = Callable[[np.ndarray], np.ndarray]
+
+
+class Stopwatch:
+    """Seconds spent in named parts of the work, added up over threads."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def predict(forward: Forward, dataset: TopDownDataset, codec: HeatmapCodec, config: Config,
+            progress: Callable[[int], None] = lambda count: None) -> tuple[np.ndarray, dict[str, float]]:
+    """Keypoints of every person of a data set.
+
+    Args:
+        forward: the network, from any backend.
+        progress: called with the number of people finished since the last call.
+
+    Returns:
+        keypoints (N, J, 3): x, y in image pixels and score; and seconds spent: `data` (reading threads, divided by
+        their number), `network`, `decode` and `wall`.
+    """
+    watch, batch_size, count = Stopwatch(), config.eval.batch_size, len(dataset)
+    flip_index = dataset.skeleton.flip_index
+
+    def sample(index: int, epoch: int, out: tuple[np.ndarray, ...]) -> None:
+        with watch("data"):
+            dataset.eval_sample(index, epoch, out)
+
+    def decode(start: int, heatmaps: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
+        with watch("decode"):
+            if mirrored is not None:
+                heatmaps = merge_flipped(heatmaps, mirrored, flip_index, config.eval.shift_heatmap)
+            rows = slice(start, min(start + batch_size, count))
+            return codec.decode(heatmaps[: rows.stop - start], dataset.centers[rows], dataset.sizes[rows])
+
+    batches = eval_batches(sample, dataset.eval_shapes, count, batch_size, config.data.workers, config.data.prefetch)
+    decoded: list[Future] = []
+    begin = time.perf_counter()
+    with ThreadPoolExecutor(1, thread_name_prefix="pose-decode") as pool:
+        for number, (inputs,) in enumerate(batches):
+            with watch("network"):
+                heatmaps = forward(inputs)
+                mirrored = forward(np.ascontiguousarray(inputs[..., ::-1])) if config.eval.flip_test else None
+            decoded.append(pool.submit(decode, number * batch_size, heatmaps, mirrored))
+            progress(min(batch_size, count - number * batch_size))
+        keypoints = [future.result() for future in decoded]
+    seconds = dict.fromkeys(("data", "network", "decode"), 0.0) | watch.seconds
+    seconds["data"] /= worker_threads(config.data.workers)
+    seconds["wall"] = time.perf_counter() - begin
+    joints = dataset.skeleton.num_keypoints
+    return np.concatenate(keypoints) if keypoints else np.zeros((0, joints, 3), np.float32), seconds

@@ -1,0 +1,265 @@
+"""Training: epochs of steps, logs, checkpoints, evaluation, exact resume."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+
+from src.codecs.heatmap import HeatmapCodec
+from src.config import save_config
+from src.data.coco import labelled, load_split
+from src.data.loader import BadImages, Plan, train_batches
+from src.data.topdown import TopDownDataset
+from src.engine.evaluator import Outcome, TopDownEvaluator
+from src.engine.progress import Progress, format_seconds
+from src.engine.records import Records
+from src.engine.runtime import start
+from src.engine.schedule import learning_rates
+from src.errors import PoseError
+from src.files import check_writable
+from src.schema import Config
+from src.skeleton import load_skeleton
+
+log = logging.getLogger("pose")
+
+
+class Stopped(PoseError):
+    """The run was asked to stop and has saved where it was."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+class Trainer:
+    """Trains the configured network on the configured data; `run` does it all.
+
+    Everything that can be wrong with files and keys is found here, before MindSpore is imported.
+
+    Raises:
+        PoseError, UsageError: unusable data, unwritable output folder, batch larger than the data.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = check_writable(config.runtime.output)
+        for key, path in (("model.pretrained", config.model.pretrained), ("train.init_from", config.train.init_from)):
+            if path and not Path(path).is_file():
+                raise PoseError(f"{key}: file not found: {path}")
+        self.resume_from = self._resume_path()
+        skeleton = load_skeleton(config.data.skeleton)
+        annotations = load_split(config.data, "train", skeleton)
+        people = labelled(annotations)
+        if not len(people):
+            raise PoseError(f"nobody with keypoints is annotated in the training set: {annotations.path}")
+        width, height = config.codec.heatmap_size
+        codec = HeatmapCodec(tuple(config.data.input_size), (width, height), config.codec.sigma, config.codec.refine)
+        self.dataset = TopDownDataset(config.data, annotations.images, people, skeleton, codec, config.runtime.seed)
+        Plan(len(people), config.train.batch_size)  # refuses a batch that is larger than the data
+        # Annotated boxes: quick, and no detections are needed to follow a run.
+        self.evaluator = TopDownEvaluator(config, use_gt_bbox=True) if config.train.eval_epochs else None
+        log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}")
+
+    def run(self) -> None:
+        """Train to the last epoch.
+
+        Raises:
+            Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
+            PoseError: too many unreadable pictures, a loss that is no number, a checkpoint that does not fit.
+        """
+        config, dataset = self.config, self.dataset
+        runtime = start(config.runtime)
+        self._build(runtime.world, runtime.rank)
+        records = Records(self.folder, self.position.step)
+        save_config(config, self.folder / "config.yaml")
+        log.info(f"{config.model.name} on {runtime.device}, {self.plan.steps_per_epoch} steps an epoch, "
+                 f"{config.train.epochs} epochs, amp {config.runtime.amp}, output in {self.folder}")
+        bad_images = BadImages(len(set(dataset.people.image_index.tolist())))
+        batches = train_batches(dataset.train_sample, dataset.train_shapes, self.plan, self.position.step,
+                                self.total_steps, config.data.workers, config.data.prefetch, bad_images)
+        with _stop_signals() as stop, self._progress() as progress:
+            try:
+                self._catch_up(records)
+                self._train(batches, records, progress, stop)
+            finally:
+                batches.close()
+                records.close()
+        if len(bad_images):
+            log.warning(f"warning: {len(bad_images)} images could not be read and were skipped")
+        best = f"best AP {self.position.best_ap:.4f} in {self.folder / 'best.ckpt'}; " if self.evaluator else ""
+        log.info(f"done: {best}last weights in {self.folder / 'last.ckpt'}")
+
+    def _build(self, world: int, rank: int) -> None:
+        """Network, training step and position; these import MindSpore."""
+        from src.engine.backends import MindSporeBackend
+        from src.engine.snapshots import Position, Snapshots
+        from src.engine.train_step import TrainStep
+        from src.models import build_model
+        from src.models.losses import JointsMSELoss
+
+        config, train = self.config, self.config.train
+        self.plan = Plan(len(self.dataset), train.batch_size, config.runtime.seed, train.shuffle, rank, world)
+        self.total_steps = train.epochs * self.plan.steps_per_epoch
+        self.rates = learning_rates(train, self.plan.steps_per_epoch)
+        self.network = build_model(config.model, self.dataset.skeleton.num_keypoints)
+        if not self.resume_from:
+            self._load_weights()
+        self.step = TrainStep(self.network, JointsMSELoss(), self.rates, config)
+        self.forward = MindSporeBackend(self.step.network)
+        self.snapshots = Snapshots(self.folder, self.step, config)
+        self.position = Position(0, self.plan.steps_per_epoch)
+        if self.resume_from:
+            self.position = self.snapshots.resume(self.resume_from, self.plan.steps_per_epoch)
+            log.info(f"resumed from {self.resume_from} after step {self.position.step} of {self.total_steps}")
+
+    def _load_weights(self) -> None:
+        from src.checkpoints.io import assign, load, network_weights
+        from src.checkpoints.names import resnet_from_zoo
+
+        config = self.config
+        if config.model.pretrained:
+            values = resnet_from_zoo(load(config.model.pretrained))
+            backbone = {f"backbone.{name}": value for name, value in values.items()}
+            heads = [n for n in (p.name for p in self.network.get_parameters()) if not n.startswith("backbone.")]
+            own = {p.name: p.asnumpy() for p in self.network.get_parameters() if p.name in heads}
+            report = assign(self.network, {**backbone, **own}, config.model.pretrained)
+            log.info(f"backbone from {config.model.pretrained}: {len(report.matched) - len(heads)} parameters matched; "
+                     f"{len(report.unused)} not used ({', '.join(n.removeprefix('backbone.') for n in report.unused)})")
+        if config.train.init_from:
+            values = network_weights(load(config.train.init_from))
+            own = {p.name: p.asnumpy() for p in self.network.get_parameters() if p.name.startswith("final_layer.")}
+            changed = [name for name in own if name in values and values[name].shape != own[name].shape]
+            report = assign(self.network, {**values, **{name: own[name] for name in changed}}, config.train.init_from)
+            log.info(f"weights from {config.train.init_from}: {report}"
+                     + (f"; new for this skeleton: {', '.join(changed)}" if changed else ""))
+
+    def _resume_path(self) -> Path | None:
+        resume = self.config.train.resume
+        if not resume:
+            return None
+        path = self.folder / "last.ckpt" if resume == "auto" else Path(resume)
+        if path.is_file():
+            return path
+        if resume != "auto":
+            raise PoseError(f"train.resume: checkpoint not found: {path}")
+        log.info(f"train.resume=auto: {path} is not there, starting from the beginning")
+        return None
+
+    def _progress(self) -> Progress:
+        return Progress(self.total_steps, "training", "steps", self.position.step, lines=False)
+
+    def _train(self, batches: Iterator[tuple[np.ndarray, ...]], records: Records, progress: Progress,
+               stop: list[int]) -> None:
+        import mindspore as ms
+
+        train, position, per_epoch = self.config.train, self.position, self.plan.steps_per_epoch
+        losses: list[ms.Tensor] = []
+        mark = epoch_mark = time.perf_counter()
+        for batch in batches:
+            losses.append(self.step(*map(ms.Tensor.from_numpy, batch)))
+            position.step += 1
+            epoch, in_epoch = (position.step - 1) // per_epoch + 1, (position.step - 1) % per_epoch + 1
+            ended = in_epoch == per_epoch
+            progress.advance(1)
+            if position.step % train.log_steps == 0 or position.step == self.total_steps:
+                # Only here does Python wait for the device; in between it runs ahead.
+                loss = float(np.mean([float(value.asnumpy()) for value in losses]))
+                milliseconds = (time.perf_counter() - mark) / len(losses) * 1e3
+                left = format_seconds((self.total_steps - position.step) * milliseconds / 1e3)
+                rate = float(self.rates[position.step - 1])
+                progress.line(f"epoch: {epoch} step: {in_epoch}, loss is {loss:.4g}, {milliseconds:.1f} ms/step, "
+                              f"lr {rate:.3g}, {left} left")
+                if not math.isfinite(loss):
+                    raise PoseError(f"the loss is {loss} at epoch {epoch} step {in_epoch}: lower train.lr, raise "
+                                    "train.warmup_steps, or look at the annotations")
+                records.add(position.step, {"epoch": epoch, "loss": loss, "lr": rate, "ms_per_step": milliseconds})
+                losses, mark = [], time.perf_counter()
+            if ended and per_epoch >= train.log_steps:
+                total = (time.perf_counter() - epoch_mark) * 1e3
+                progress.line(f"epoch time: {total:.3f} ms, per step time: {total / per_epoch:.3f} ms")
+            if stop:
+                self._stop(stop[0], epoch, in_epoch)
+            paused = time.perf_counter()
+            self._after_step(epoch, ended, records, progress)
+            mark += time.perf_counter() - paused  # saving and evaluating are not part of a step's time
+            epoch_mark = time.perf_counter() if ended else epoch_mark
+            if stop:
+                self._stop(stop[0], epoch, in_epoch)
+
+    def _after_step(self, epoch: int, ended: bool, records: Records, progress: Progress) -> None:
+        train, position = self.config.train, self.position
+        final = position.step == self.total_steps
+        if ended and self.evaluator and (epoch % train.eval_epochs == 0 or final):
+            self._evaluate(epoch, records, progress.line)
+        by_epoch = ended and epoch % train.save_epochs == 0
+        by_step = train.save_steps and position.step % train.save_steps == 0
+        if final or by_epoch or by_step:
+            self.snapshots.save(position)
+        if ended:
+            records.draw()
+
+    def _catch_up(self, records: Records) -> None:
+        """Evaluate the resumed weights where the interrupted run would have done so and did not get to it."""
+        epoch, rest = divmod(self.position.step, self.plan.steps_per_epoch)
+        due = epoch and not rest and self.evaluator and epoch % self.config.train.eval_epochs == 0
+        if due and not records.evaluated(self.position.step):
+            self._evaluate(epoch, records, log.info)
+
+    def _evaluate(self, epoch: int, records: Records, say) -> None:
+        assert self.evaluator
+        with self._averaged_weights():
+            outcome: Outcome = self.evaluator.run(self.forward)
+            figures = outcome.figures
+            say(f"epoch: {epoch}, AP: {figures['AP']:.4f}, AP .5: {figures['Ap .5']:.4f}, AR: {figures['AR']:.4f} "
+                f"({outcome.instances} people, annotated boxes, {outcome.seconds['wall']:.1f} s)")
+            records.add(self.position.step, {"epoch": epoch, "AP": figures["AP"], "AR": figures["AR"]})
+            if figures["AP"] > self.position.best_ap:
+                self.position.best_ap = figures["AP"]
+                self.snapshots.save_best({p.name: p for p in self.network.get_parameters()})
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Let the network hold its averaged weights (`train.ema`) for a while."""
+        import mindspore as ms
+
+        pairs = list(zip(self.step.params, self.step.averaged))
+        kept = [value.asnumpy().copy() for value, _ in pairs]
+        for value, mean in pairs:
+            value.set_data(ms.Tensor(mean.asnumpy()))
+        try:
+            yield
+        finally:
+            for (value, _), old in zip(pairs, kept):
+                value.set_data(ms.Tensor(old))
+
+    def _stop(self, number: int, epoch: int, in_epoch: int) -> None:
+        self.snapshots.save(self.position)
+        raise Stopped(number, f"stopped by {signal.Signals(number).name} after epoch {epoch} step {in_epoch}; saved in "
+                              f"{self.folder / 'last.ckpt'}, train.resume=auto continues")
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list instead of dying at once; a second one ends the process as usual."""
+    received: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, handlers[number])
+
+    try:
+        for number in handlers:
+            signal.signal(number, handle)
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,89 @@
+"""Checkpoints: round trip, atomic writing, and errors that name what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mindspore import nn
+
+from src.checkpoints import io
+from src.checkpoints.names import resnet_from_zoo
+from src.errors import PoseError
+from tests.graph import ms
+
+
+def network(outputs: int = 3) -> nn.Cell:
+    return nn.SequentialCell(nn.Conv2d(2, outputs, 3, has_bias=True), nn.BatchNorm2d(outputs))
+
+
+def values_of(cell: nn.Cell) -> dict[str, np.ndarray]:
+    return {p.name: p.asnumpy().copy() for p in cell.get_parameters()}
+
+
+def test_saved_values_come_back_bit_for_bit(tmp_path: Path) -> None:
+    cell = network()
+    io.save({p.name: p for p in cell.get_parameters()}, tmp_path / "a.ckpt")
+    loaded = io.load(tmp_path / "a.ckpt")
+    for name, value in values_of(cell).items():
+        np.testing.assert_array_equal(loaded[name], value)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(b"old")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("No space left on device\nmore")
+
+    monkeypatch.setattr(ms, "save_checkpoint", fail)
+    with pytest.raises(PoseError, match=r"a\.ckpt: No space left on device"):
+        io.save({}, path)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match=r"checkpoint not found: .*none\.ckpt"):
+        io.load(tmp_path / "none.ckpt")
+    cell = network()
+    io.save({p.name: p for p in cell.get_parameters()}, tmp_path / "a.ckpt")
+    (tmp_path / "cut.ckpt").write_bytes((tmp_path / "a.ckpt").read_bytes()[:100])
+    (tmp_path / "text.ckpt").write_text("not a checkpoint")
+    for name in ("cut.ckpt", "text.ckpt"):
+        with pytest.raises(PoseError, match=name) as caught:
+            io.load(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_wrong_shape_is_refused_and_nothing_changes() -> None:
+    target, before = network(), values_of(network(4))
+    old = values_of(target)
+    with pytest.raises(PoseError, match=r"x\.ckpt: \d+ of 6 parameters have another shape, such as 0\.weight"):
+        io.assign(target, before, "x.ckpt")
+    for name, value in values_of(target).items():
+        np.testing.assert_array_equal(value, old[name])
+
+
+def test_missing_parameter_is_refused_unless_partial() -> None:
+    target, values = network(), values_of(network())
+    del values["0.bias"]
+    with pytest.raises(PoseError, match=r"1 of 6 parameters are missing, such as 0\.bias"):
+        io.assign(target, values, "x.ckpt")
+    assert io.assign(target, values, "x.ckpt", partial=True).missing == ["0.bias"]
+
+
+def test_optimizer_state_is_no_weight_and_averages_win() -> None:
+    one, two = np.ones(1), np.full(1, 2.0)
+    values = {"a.weight": one, "b.moving_mean": one, "ema.a.weight": two, "moment1.a.weight": one, "global_step": one}
+    weights = io.network_weights(values)
+    assert weights == {"a.weight": two, "b.moving_mean": one}
+
+
+def test_zoo_backbone_names_become_ours() -> None:
+    one = np.ones(1)
+    names = ("layer1.0.down_sample_layer.0.weight", "moments.conv1.weight", "conv1.weight")
+    named = resnet_from_zoo(dict.fromkeys(names, one))
+    assert sorted(named) == ["conv1.weight", "layer1.0.downsample.0.weight"]

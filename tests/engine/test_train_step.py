@@ -1,0 +1,97 @@
+"""The training step: what one update does to loss, averages, scale and weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mindspore import nn
+
+from src.engine.train_step import TrainStep, build_optimizer
+from src.models.losses import JointsMSELoss
+from src.schema import Config
+from tests.graph import ms
+
+
+class Tiny(nn.Cell):
+    """One convolution and a batch norm: maps of the input's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3, pad_mode="same", has_bias=True, weight_init="normal", bias_init="zeros")
+        self.bn = nn.BatchNorm2d(2)
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        return self.bn(self.conv(x))
+
+
+def batch(scale: float = 1.0) -> list[ms.Tensor]:
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((4, 3, 8, 6), np.float32) * scale
+    return [ms.Tensor(image), ms.Tensor(rng.random((4, 2, 8, 6), np.float32)), ms.Tensor(np.ones((4, 2), np.float32))]
+
+
+def config(**runtime: object) -> Config:
+    result = Config()
+    for key, value in runtime.items():
+        setattr(result.runtime, key, value)
+    return result
+
+
+def rates(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def test_loss_is_half_the_weighted_mean_square() -> None:
+    rng = np.random.default_rng(1)
+    maps, target = rng.random((2, 3, 4, 5), np.float32), rng.random((2, 3, 4, 5), np.float32)
+    weight = np.array([[1, 0, 1], [0, 0, 1]], np.float32)
+    expected = 0.5 * (((maps - target) * weight[:, :, None, None]) ** 2).mean()
+    assert float(JointsMSELoss()(*map(ms.Tensor, (maps, target, weight)))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_steps_follow_the_rates_and_lower_the_loss() -> None:
+    network = Tiny()
+    step = TrainStep(network, JointsMSELoss(), rates(0.0, *[0.02] * 20), config())
+    before = network.conv.weight.asnumpy().copy()
+    losses = [float(step(*batch()))]
+    np.testing.assert_array_equal(network.conv.weight.asnumpy(), before)  # the first rate is 0
+    losses += [float(step(*batch())) for _ in range(20)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_average_follows_its_decay() -> None:
+    settings = config()
+    settings.train.ema = 0.75
+    network = Tiny()
+    step = TrainStep(network, JointsMSELoss(), rates(0.1, 0.1), settings)
+    expected = network.conv.weight.asnumpy().copy()
+    for _ in range(2):
+        step(*batch())
+        expected = 0.75 * expected + 0.25 * network.conv.weight.asnumpy()
+    averaged = {p.name: p for p in step.averaged}["ema.conv.weight"]
+    np.testing.assert_allclose(averaged.asnumpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("level", ["O1", "O2", "O3"])
+def test_mixed_precision_trains(level: str) -> None:
+    step = TrainStep(Tiny(), JointsMSELoss(), rates(*[0.02] * 20), config(amp=level, loss_scale=128.0))
+    losses = [float(step(*batch())) for _ in range(20)]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_overflow_skips_the_update_and_halves_the_scale() -> None:
+    network = Tiny()
+    step = TrainStep(network, JointsMSELoss(), rates(0.1, 0.1), config(amp="O2"))
+    before, scale = network.conv.weight.asnumpy().copy(), float(step.scaler.scale_value)
+    step(*batch(scale=1e7))  # beyond float16
+    np.testing.assert_array_equal(network.conv.weight.asnumpy(), before)
+    assert float(step.scaler.scale_value) == scale / 2
+
+
+def test_weight_decay_reaches_kernels_only() -> None:
+    settings = config()
+    settings.train.weight_decay = 0.1
+    optimizer = build_optimizer(Tiny(), rates(0.1), settings)
+    decays = {p.name: float(d) for group, d in zip(optimizer.group_params, optimizer.weight_decay) for p in [group]}
+    assert decays["conv.weight"] == pytest.approx(0.1)
+    assert decays["conv.bias"] == decays["bn.gamma"] == 0

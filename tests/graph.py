@@ -1,0 +1,11 @@
+"""MindSpore set up as the scripts do: `from tests.graph import ms` in tests that need it."""
+
+from src.engine.runtime import prepare_environment
+
+prepare_environment()
+
+import mindspore as ms  # noqa: E402
+
+ms.set_context(mode=ms.GRAPH_MODE)
+
+__all__ = ["ms"]

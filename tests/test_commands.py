@@ -1,0 +1,254 @@
+"""The commands as a user runs them, on tiny runs: train, kill, resume, evaluate, and what can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.checkpoints.io import load
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = "configs/quickstart/simplepose.yaml"
+SMALL = ("model.base_width=8", "model.deconv_filters=[16,16,16]", "data.input_size=[64,96]",
+         "codec.heatmap_size=[16,24]", "train.batch_size=8", "train.log_steps=1", "train.epochs=2",
+         "train.eval_epochs=2", "train.warmup_steps=2", "data.workers=2")  # fmt: skip
+
+
+def command(script: str, *arguments: object, config: str = CONFIG) -> list[str]:
+    return [sys.executable, script, "--config", config, *SMALL, *map(str, arguments)]
+
+
+def run(script: str, *arguments: object, config: str = CONFIG) -> subprocess.CompletedProcess:
+    return subprocess.run(command(script, *arguments, config=config), cwd=ROOT, capture_output=True, text=True,
+                          check=False, timeout=300)
+
+
+def assert_fails(result: subprocess.CompletedProcess, code: int, *words: str) -> None:
+    """The right exit code and one line on standard error that says these words."""
+    lines = result.stderr.strip().splitlines()
+    assert result.returncode == code, result.stdout + result.stderr
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="module")
+def trained(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess]:
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run("train.py", f"data.root={sample_dir}", f"output={folder}", "train.ema=0.5")
+
+
+def test_training_leaves_checkpoints_records_and_curves(trained: tuple[Path, subprocess.CompletedProcess]) -> None:
+    folder, result = trained
+    assert result.returncode == 0, result.stderr
+    assert {"last.ckpt", "last.yaml", "best.ckpt", "best.yaml", "config.yaml", "curves.png", "metrics.jsonl"} <= {
+        p.name for p in folder.iterdir()}
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    losses = [r["loss"] for r in records if "loss" in r]
+    assert len(losses) == records[-1]["step"]
+    assert "AP" in records[-1]
+    assert f"epoch: 1 step: 1, loss is {losses[0]:.4g}, " in result.stdout
+
+
+def test_evaluation_prints_the_table_and_ap_last(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path,
+                                                 tmp_path: Path) -> None:
+    folder, _ = trained
+    result = run("eval.py", "--ckpt", folder / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}",
+                 "eval.draw=2")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    last = result.stdout.strip().splitlines()[-1]
+    assert last == f"AP: {metrics['AP']}"
+    assert result.stdout.count("| maxDets= 20 ] = ") == 10
+    assert set(metrics["seconds"]) == {"data", "network", "decode", "wall"}
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+    results = json.loads((tmp_path / "keypoints_results.json").read_text())
+    assert all(len(r["keypoints"]) == 51 for r in results)
+
+
+def test_last_checkpoint_gives_the_best_ap_again(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path,
+                                                 tmp_path: Path) -> None:
+    """The averaged weights of a training checkpoint are what was evaluated while training."""
+    folder, _ = trained
+    result = run("eval.py", "--ckpt", folder / "last.ckpt", f"data.root={sample_dir}", f"output={tmp_path}")
+    recorded = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][-1]["AP"]
+    assert float(result.stdout.strip().splitlines()[-1].removeprefix("AP: ")) == pytest.approx(recorded, abs=1e-6)
+
+
+def test_detections_are_evaluated(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+                                  ) -> None:
+    folder, _ = trained
+    truth = json.loads((sample_dir / "annotations" / "person_keypoints_val2017.json").read_text())
+    people = truth["annotations"]
+    boxes = [{"image_id": p["image_id"], "category_id": 1, "bbox": p["bbox"], "score": 0.5} for p in people]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    result = run("eval.py", "--ckpt", folder / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}",
+                 "eval.use_gt_bbox=false", f"eval.bbox_file={tmp_path / 'boxes.json'}")
+    assert result.returncode == 0, result.stderr
+    assert f"loaded {len(boxes)} boxes" in result.stdout
+
+
+def test_run_killed_at_any_step_ends_with_the_same_weights(sample_dir: Path, tmp_path: Path) -> None:
+    options = (f"data.root={sample_dir}", "train.epochs=3", "train.save_steps=2", "train.eval_epochs=0",
+               "train.ema=0.9")
+    assert run("train.py", *options, f"output={tmp_path / 'whole'}").returncode == 0
+    folder = tmp_path / "killed"
+    process = subprocess.Popen(command("train.py", *options, f"output={folder}"), cwd=ROOT, stdout=subprocess.DEVNULL)
+    while not (folder / "last.ckpt").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert run("train.py", *options, f"output={folder}", "train.resume=auto").returncode == 0
+    whole, resumed = load(tmp_path / "whole" / "last.ckpt"), load(folder / "last.ckpt")
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_sigterm_saves_and_says_how_to_continue(sample_dir: Path, tmp_path: Path) -> None:
+    arguments = command("train.py", f"data.root={sample_dir}", "train.epochs=1000", f"output={tmp_path}")
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch: 1 step: 2"):
+            process.terminate()
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM" in errors
+    assert "train.resume=auto" in errors
+    assert (tmp_path / "last.ckpt").exists()
+
+
+def test_own_keypoints_train_and_evaluate(tmp_path: Path) -> None:
+    from src.data.sample import generate
+    from src.skeleton import load_skeleton
+
+    skeleton = ROOT / "configs" / "skeletons" / "body14.yaml"
+    generate(tmp_path / "data", 16, 6, skeleton=load_skeleton(str(skeleton)))
+    options = (f"data.root={tmp_path / 'data'}", f"data.skeleton={skeleton}", f"output={tmp_path / 'out'}")
+    assert run("train.py", *options).returncode == 0
+    result = run("eval.py", *options, "--ckpt", tmp_path / "out" / "best.ckpt", "eval.draw=1")
+    assert result.returncode == 0, result.stderr
+    results = json.loads((tmp_path / "out" / "keypoints_results.json").read_text())
+    assert {len(r["keypoints"]) for r in results} == {42}
+
+
+def test_unreadable_picture_is_skipped_and_counted(sample_dir: Path, tmp_path: Path) -> None:
+    root = copy_of(sample_dir, tmp_path / "data")
+    victim = cut_picture(root)
+    result = run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}", "train.eval_epochs=0")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count(victim.name) == 1
+    assert "1 images could not be read and were skipped" in result.stdout
+
+
+def test_too_many_unreadable_pictures_stop_the_run(sample_dir: Path, tmp_path: Path) -> None:
+    root = copy_of(sample_dir, tmp_path / "data")
+    for index in range(6):
+        cut_picture(root, index)
+    result = run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}", "train.eval_epochs=0")
+    assert_fails(result, 1, "images cannot be read", "more than 1%")
+
+
+def test_cut_picture_in_evaluation_is_named(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path,
+                                            tmp_path: Path) -> None:
+    root = copy_of(sample_dir, tmp_path / "data")
+    victims = [cut_picture(root, index, "val2017") for index in range(10)]
+    result = run("eval.py", "--ckpt", trained[0] / "best.ckpt", f"data.root={root}", f"output={tmp_path / 'out'}")
+    assert_fails(result, 1, "truncated", victims[0].parent.name)
+
+
+def test_checkpoint_of_another_network(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path,
+                                       tmp_path: Path) -> None:
+    result = run("eval.py", "--ckpt", trained[0] / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}",
+                 "model.depth=50")
+    assert_fails(result, 1, "does not fit", "best.ckpt")
+
+
+def test_missing_picture(sample_dir: Path, tmp_path: Path) -> None:
+    root = copy_of(sample_dir, tmp_path / "data")
+    victim = next((root / "train2017").iterdir())
+    victim.unlink()
+    assert_fails(run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}"), 1, "missing", victim.name)
+
+
+def test_annotations_cut_in_half(sample_dir: Path, tmp_path: Path) -> None:
+    root = copy_of(sample_dir, tmp_path / "data")
+    path = root / "annotations" / "person_keypoints_train2017.json"
+    path.write_text(path.read_text()[: path.stat().st_size // 2])
+    assert_fails(run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}"), 1, "not valid JSON", path.name)
+
+
+def test_sixteen_keypoints(sample_dir: Path, tmp_path: Path) -> None:
+    root = copy_of(sample_dir, tmp_path / "data")
+    path = root / "annotations" / "person_keypoints_train2017.json"
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        annotation["keypoints"] = annotation["keypoints"][:48]
+    path.write_text(json.dumps(content))
+    result = run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}")
+    assert_fails(result, 1, "16 keypoints", "data.skeleton", path.name)
+
+
+def test_empty_evaluation_set(sample_dir: Path, tmp_path: Path) -> None:
+    root = copy_of(sample_dir, tmp_path / "data")
+    path = root / "annotations" / "person_keypoints_val2017.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    assert_fails(run("eval.py", "--ckpt", "any.ckpt", f"data.root={root}", f"output={tmp_path / 'out'}"), 1, "nobody",
+                 path.name)
+
+
+@pytest.mark.parametrize(("arguments", "code", "words"), [
+    (["train.lrr=1"], 2, ["train.lrr", "train.lr"]),
+    (["train.batch_size=100000"], 2, ["train.batch_size", "100000"]),
+    (["train.batch_size=many"], 2, ["train.batch_size", "whole number"]),
+    (["train.init_from=none.ckpt"], 1, ["train.init_from", "none.ckpt"]),
+    (["train.resume=none.ckpt"], 1, ["train.resume", "none.ckpt"]),
+    (["model.pretrained=none.ckpt"], 1, ["model.pretrained", "none.ckpt"]),
+    (["runtime.device=Ascend"], 2, ["runtime.device", "Ascend"]),
+    (["data.input_size=[100,100]"], 2, ["data.input_size"]),
+], ids=lambda value: value[0] if isinstance(value, list) else None)  # fmt: skip
+def test_wrong_arguments(sample_dir: Path, tmp_path: Path, arguments: list[str], code: int, words: list[str]) -> None:
+    assert_fails(run("train.py", f"data.root={sample_dir}", f"output={tmp_path}", *arguments), code, *words)
+
+
+def test_unwritable_output(sample_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = run("train.py", f"data.root={sample_dir}", f"output={tmp_path / 'file' / 'out'}")
+    assert_fails(result, 1, "cannot be written", "output=")
+
+
+def copy_of(source: Path, target: Path) -> Path:
+    """Copy a data set by hard links; a changed file must be replaced, not written into."""
+    for path in source.rglob("*"):
+        if path.is_file():
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".json":
+                copy.write_bytes(path.read_bytes())
+            else:
+                os.link(path, copy)
+    return target
+
+
+def cut_picture(root: Path, index: int = 0, split: str = "train2017") -> Path:
+    """Cut a picture that has labelled people in half."""
+    content = json.loads((root / "annotations" / f"person_keypoints_{split}.json").read_text())
+    used = {a["image_id"] for a in content["annotations"] if a["num_keypoints"] and not a["iscrowd"]}
+    names = [i["file_name"] for i in content["images"] if i["id"] in used]
+    path = root / split / names[index % len(names)]
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data[: len(data) // 2])
+    return path

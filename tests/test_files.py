@@ -1,0 +1,116 @@
+"""Writing results: whole or not at all, and errors that name the path."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.errors import PoseError
+from src.files import atomic_path, check_writable, read_json, write_json, write_text
+
+
+def test_the_file_appears_only_when_the_block_ends(tmp_path):
+    target = tmp_path / "new" / "result.png"
+    with atomic_path(target) as temporary:
+        temporary.write_text("half")
+        assert not target.exists()
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".png"
+    assert target.read_text() == "half"
+    assert os.listdir(target.parent) == ["result.png"]
+
+
+def test_an_error_in_the_block_keeps_the_old_file_and_leaves_nothing_behind(tmp_path):
+    target = write_text(tmp_path / "result.txt", "old")
+    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:  # noqa: PT012
+        temporary.write_text("new")
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    assert os.listdir(tmp_path) == ["result.txt"]
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path):
+    (tmp_path / "plain").touch()
+    written = write_text(tmp_path / "written", "")
+    assert written.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_folder_that_is_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "result.txt"
+    with pytest.raises(PoseError, match=f"cannot write {target}: "):
+        write_text(target, "")
+
+
+def test_target_that_is_a_folder(tmp_path):
+    (tmp_path / "result.txt" / "x").mkdir(parents=True)
+    with pytest.raises(PoseError, match="cannot write .*result.txt"):
+        write_text(tmp_path / "result.txt", "")
+    assert os.listdir(tmp_path) == ["result.txt"]
+
+
+def test_full_disk(tmp_path):
+    with pytest.raises(PoseError, match="cannot write .*result.txt: No space left"), atomic_path(tmp_path / "result.txt"):
+        raise OSError(28, os.strerror(28))
+    assert os.listdir(tmp_path) == []
+
+
+def test_text_is_utf8(tmp_path):
+    assert write_text(tmp_path / "t", "σ×").read_bytes() == "σ×".encode()
+
+
+def test_numpy_becomes_json(tmp_path):
+    value = {"a": np.arange(3), "b": np.float32(0.5), "c": np.bool_(True), "d": Path("x/y"), "e": [np.int64(7)]}
+    path = write_json(tmp_path / "v.json", value)
+    assert json.loads(path.read_text()) == {"a": [0, 1, 2], "b": 0.5, "c": True, "d": "x/y", "e": [7]}
+
+
+def test_value_that_json_has_no_form_for(tmp_path):
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "v.json", {"a": object()})
+    assert os.listdir(tmp_path) == []
+
+
+class TestReadJson:
+    def message(self, path: Path) -> str:
+        with pytest.raises(PoseError) as caught:
+            read_json(path, "detection file")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def test_reads(self, tmp_path):
+        assert read_json(write_json(tmp_path / "v.json", [1, "ü"]), "file") == [1, "ü"]
+
+    def test_byte_order_mark(self, tmp_path):
+        (tmp_path / "v.json").write_bytes(b"\xef\xbb\xbf[1]")
+        assert read_json(tmp_path / "v.json", "file") == [1]
+
+    def test_missing(self, tmp_path):
+        assert self.message(tmp_path / "v.json") == f"detection file not found: {tmp_path / 'v.json'}"
+
+    def test_folder(self, tmp_path):
+        assert self.message(tmp_path).startswith(f"detection file cannot be read: {tmp_path}")
+
+    @pytest.mark.parametrize("content", [b"", b'{"images": [{"id": 1}', b"\xff\xd8\xff\xe0", b"<html>"])
+    def test_not_json(self, tmp_path, content):
+        (tmp_path / "v.json").write_bytes(content)
+        assert self.message(tmp_path / "v.json").startswith("detection file is not valid JSON (cut short?): ")
+
+
+class TestCheckWritable:
+    def test_makes_the_folder_and_leaves_it_empty(self, tmp_path):
+        assert os.listdir(check_writable(tmp_path / "a" / "b")) == []
+
+    def test_a_file_in_its_place(self, tmp_path):
+        (tmp_path / "a").touch()
+        with pytest.raises(PoseError, match=r"output folder cannot be written: .*; choose another with output=DIR"):
+            check_writable(tmp_path / "a" / "b")
+
+    @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
+    def test_a_folder_nobody_can_write_to(self):
+        with pytest.raises(PoseError, match="output folder cannot be written: /proc"):
+            check_writable("/proc/results")

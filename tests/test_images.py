@@ -1,0 +1,157 @@
+"""Reading pictures: formats, EXIF orientation and every way in which a file can be damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from src.images import ImageError, decode_image, is_truncated_jpeg, read_image
+
+START_OF_SCAN = b"\xff\xda"
+
+
+def picture(height: int = 48, width: int = 64) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 3)
+
+
+def jpeg(*options: int) -> bytes:
+    return cv2.imencode(".jpg", picture(), options)[1].tobytes()
+
+
+def with_exif(content: bytes, orientation: int, thumbnail: bytes = b"") -> bytes:
+    """The JPEG with an EXIF block: big-endian TIFF whose only entry is tag 0x0112, the orientation."""
+    entry = b"\x01\x12" + b"\x00\x03" + b"\x00\x00\x00\x01" + orientation.to_bytes(2, "big") + b"\x00\x00"
+    block = b"Exif\x00\x00" + b"MM\x00\x2a\x00\x00\x00\x08" + b"\x00\x01" + entry + b"\x00" * 4 + thumbnail
+    return content[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + content[2:]
+
+
+def store(tmp_path: Path, content: bytes, name: str = "x.jpg") -> Path:
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+class TestFormats:
+    def test_png_is_read_exactly(self, tmp_path):
+        path = store(tmp_path, cv2.imencode(".png", picture())[1].tobytes(), "x.png")
+        np.testing.assert_array_equal(read_image(path), picture())
+
+    def test_16_bit_png(self, tmp_path):
+        deep = picture().astype(np.uint16) * 257
+        image = read_image(store(tmp_path, cv2.imencode(".png", deep)[1].tobytes(), "x.png"))
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, picture())
+
+    @pytest.mark.parametrize("factor", [1, 257])
+    def test_grey_png_gets_three_equal_channels(self, tmp_path, factor):
+        grey = picture()[:, :, 0]
+        content = cv2.imencode(".png", grey.astype(np.uint16) * factor if factor > 1 else grey)[1].tobytes()
+        np.testing.assert_array_equal(read_image(store(tmp_path, content, "x.png")), np.dstack([grey] * 3))
+
+    def test_alpha_png_loses_its_alpha(self, tmp_path):
+        content = cv2.imencode(".png", np.dstack([picture(), np.full((48, 64), 100, np.uint8)]))[1].tobytes()
+        np.testing.assert_array_equal(read_image(store(tmp_path, content, "x.png")), picture())
+
+    def test_png_that_is_called_jpg(self, tmp_path):
+        path = store(tmp_path, cv2.imencode(".png", picture())[1].tobytes(), "x.jpg")
+        np.testing.assert_array_equal(read_image(path), picture())
+
+    def test_name_that_is_not_ascii(self, tmp_path):
+        assert read_image(store(tmp_path, jpeg(), "große 写真.jpg")).shape == (48, 64, 3)
+
+    @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)])
+    def test_jpeg(self, tmp_path, options):
+        image = read_image(store(tmp_path, jpeg(*options)))
+        assert np.abs(image.astype(int) - picture()).mean() < 3
+
+    def test_bytes_behind_the_end_do_no_harm(self, tmp_path):
+        image = read_image(store(tmp_path, jpeg() + b"\x00" * 100))
+        np.testing.assert_array_equal(image, read_image(store(tmp_path, jpeg())))
+
+
+class TestExif:
+    TURNS = {1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: np.rot90(p, 2), 6: lambda p: np.rot90(p, -1),
+             8: np.rot90}  # fmt: skip
+
+    @pytest.mark.parametrize("orientation", TURNS)
+    def test_applied_when_asked_for(self, tmp_path, orientation):
+        plain = read_image(store(tmp_path, jpeg()))
+        image = read_image(store(tmp_path, with_exif(jpeg(), orientation)), apply_exif=True)
+        np.testing.assert_array_equal(image, self.TURNS[orientation](plain))
+
+    @pytest.mark.parametrize("orientation", TURNS)
+    def test_ignored_for_datasets(self, tmp_path, orientation):
+        plain = read_image(store(tmp_path, jpeg()))
+        np.testing.assert_array_equal(read_image(store(tmp_path, with_exif(jpeg(), orientation))), plain)
+
+
+class TestDamaged:
+    def message(self, path: Path) -> str:
+        with pytest.raises(ImageError) as caught:
+            read_image(path)
+        assert caught.value.exit_code == 1
+        return str(caught.value)
+
+    @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)],
+                             ids=["baseline", "progressive", "restarts"])  # fmt: skip
+    def test_jpeg_cut_anywhere(self, options):
+        whole = np.frombuffer(jpeg(*options), np.uint8)
+        assert decode_image(whole, False) is not None
+        # OpenCV itself fills what is missing with grey in most of these.
+        cuts = [*range(len(whole) - 8, len(whole)), *range(0, len(whole), 23)]
+        assert [cut for cut in cuts if decode_image(whole[:cut], False) is not None] == []
+
+    def test_message_of_a_cut_jpeg(self, tmp_path):
+        path = store(tmp_path, jpeg()[:-2])
+        assert self.message(path) == f"image is truncated or not a picture: {path}"
+
+    @pytest.mark.parametrize("offset", [-300, -1, 0, 1, 2, 5, 12])
+    def test_cut_around_the_start_of_the_scan_counts_as_truncated(self, offset):
+        content = jpeg()
+        cut = content[: content.index(START_OF_SCAN) + offset]
+        assert is_truncated_jpeg(np.frombuffer(cut, np.uint8))
+
+    def test_end_marker_of_a_thumbnail_is_not_the_end(self, tmp_path):
+        content = with_exif(jpeg(), 1, thumbnail=jpeg())
+        read_image(store(tmp_path, content))
+        scan = content.rindex(START_OF_SCAN)
+        for cut in (scan - 1, scan + 40, len(content) - 1):
+            self.message(store(tmp_path, content[:cut]))
+
+    def test_whole_jpeg_is_not_truncated(self):
+        assert not is_truncated_jpeg(np.frombuffer(jpeg(), np.uint8))
+        assert not is_truncated_jpeg(np.frombuffer(jpeg() + b"tail", np.uint8))
+
+    def test_other_formats_are_not_truncated_jpegs(self):
+        assert not is_truncated_jpeg(np.frombuffer(cv2.imencode(".png", picture())[1].tobytes()[:500], np.uint8))
+
+    @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+    def test_cut_png(self, tmp_path, share):
+        content = cv2.imencode(".png", picture())[1].tobytes()
+        assert "truncated" in self.message(store(tmp_path, content[: int(len(content) * share)], "x.png"))
+
+    def test_download_that_was_never_filled_in(self, tmp_path):
+        content = jpeg()
+        half = len(content) // 2
+        assert "truncated" in self.message(store(tmp_path, content[:half] + bytes(len(content) - half)))
+
+    @pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"a" * 15, b"This is not a picture at all.\n" * 9])
+    def test_not_a_picture(self, tmp_path, content):
+        path = store(tmp_path, content)
+        assert self.message(path) == f"image is truncated or not a picture: {path}"
+
+    def test_header_that_promises_too_many_pixels(self, tmp_path):
+        content = bytearray(jpeg())
+        frame = content.index(b"\xff\xc0")
+        content[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
+        assert "truncated or not a picture" in self.message(store(tmp_path, bytes(content)))
+
+    def test_missing(self, tmp_path):
+        assert self.message(tmp_path / "x.jpg") == f"image not found: {tmp_path / 'x.jpg'}"
+
+    def test_folder(self, tmp_path):
+        assert self.message(tmp_path).startswith("image cannot be read (")
