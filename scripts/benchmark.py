@@ -132,7 +132,7 @@ def network_worker(arguments: argparse.Namespace) -> None:
 
         config = Config()
         config.runtime.device = "CPU"
-        start(config.runtime)
+        runtime = start(config.runtime)
         import mindspore as ms
 
         from src.engine.backends import MindSporeBackend
@@ -141,7 +141,7 @@ def network_worker(arguments: argparse.Namespace) -> None:
         from src.models.losses import JointsMSELoss
 
     config.model.depth, batch = arguments.depth, arguments.batch
-    model = build_model(config.model, 17)
+    model = runtime.adapt(build_model(config.model, 17))
     rng = np.random.default_rng(0)
     image = rng.standard_normal((batch, 3, 256, 192), np.float32)
     if arguments.part == "train-worker":

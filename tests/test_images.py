@@ -73,15 +73,17 @@ class TestFormats:
         np.testing.assert_array_equal(image, read_image(store(tmp_path, jpeg())))
 
 
-class TestExif:
-    TURNS = {1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: np.rot90(p, 2), 6: lambda p: np.rot90(p, -1),
-             8: np.rot90}  # fmt: skip
+# What each EXIF orientation asks for.
+TURNS = {1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: np.rot90(p, 2), 6: lambda p: np.rot90(p, -1),
+         8: np.rot90}  # fmt: skip
 
+
+class TestExif:
     @pytest.mark.parametrize("orientation", TURNS)
     def test_applied_when_asked_for(self, tmp_path, orientation):
         plain = read_image(store(tmp_path, jpeg()))
         image = read_image(store(tmp_path, with_exif(jpeg(), orientation)), apply_exif=True)
-        np.testing.assert_array_equal(image, self.TURNS[orientation](plain))
+        np.testing.assert_array_equal(image, TURNS[orientation](plain))
 
     @pytest.mark.parametrize("orientation", TURNS)
     def test_ignored_for_datasets(self, tmp_path, orientation):
@@ -101,9 +103,10 @@ class TestDamaged:
     def test_jpeg_cut_anywhere(self, options):
         whole = np.frombuffer(jpeg(*options), np.uint8)
         assert decode_image(whole, False) is not None
-        # OpenCV itself fills what is missing with grey in most of these.
-        cuts = [*range(len(whole) - 8, len(whole)), *range(0, len(whole), 23)]
+        cuts = [*range(len(whole) - 8, len(whole)), *range(16, len(whole), 23)]
         assert [cut for cut in cuts if decode_image(whole[:cut], False) is not None] == []
+        # Known before OpenCV is asked, which in some versions fills what is missing with grey.
+        assert [cut for cut in cuts if not is_truncated_jpeg(whole[:cut])] == []
 
     def test_message_of_a_cut_jpeg(self, tmp_path):
         path = store(tmp_path, jpeg()[:-2])

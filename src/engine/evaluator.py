@@ -15,7 +15,7 @@ from src.data.coco import People, labelled, load_detections, load_split
 from src.data.topdown import TopDownDataset
 from src.engine.predictor import Forward, predict
 from src.engine.progress import Progress
-from src.engine.runtime import apply_precision, start
+from src.engine.runtime import start
 from src.errors import PoseError, UsageError
 from src.evaluation.coco import evaluate_keypoints, format_table, mean_keypoint_error, to_coco_results
 from src.evaluation.oks import NMS, RESCORE
@@ -143,7 +143,7 @@ def evaluate_checkpoint(config: Config) -> Outcome:
     assign(network, network_weights(load(config.runtime.ckpt)), config.runtime.ckpt)
     log.info(f"evaluating {len(evaluator.dataset)} boxes of {len(evaluator.images)} images on {runtime.device}, "
              f"flip test: {config.eval.flip_test}")
-    outcome = evaluator.run(MindSporeBackend(apply_precision(network, config.runtime.amp)))
+    outcome = evaluator.run(MindSporeBackend(runtime.adapt(network)))
     evaluator.save(outcome, folder)
     save_config(config, folder / "config.yaml")
     if config.eval.draw:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.errors import PoseError, UsageError
@@ -18,17 +20,44 @@ log = logging.getLogger("pose")
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where this process computes: device "CPU", "GPU" or "Ascend", its rank and the number of ranks."""
+    """Where and how this process computes.
+
+    Attributes:
+        device: "CPU", "GPU" or "Ascend".
+        rank, world: number of this process and of all.
+        amp: mixed precision, O0 to O3.
+        columns: convolutions are computed from columns (see `src.models.layers`); nothing else may run in this process,
+            since AVX-512 is left on.
+    """
 
     device: str
     rank: int = 0
     world: int = 1
+    amp: str = "O0"
+    columns: bool = False
+
+    def adapt(self, network: nn.Cell) -> nn.Cell:
+        """The network as this device runs it best, in the configured precision; parameters are shared."""
+        if self.columns:
+            from src.models.layers import use_columns
+
+            use_columns(network)
+        if self.amp == "O0":
+            return network
+        from mindspore import amp
+
+        return amp.auto_mixed_precision(network, self.amp)
 
 
-def prepare_environment() -> None:
-    """Set the environment variables that MindSpore reads while it is imported; the user's own values stay."""
+def prepare_environment(avx512: bool = False) -> None:
+    """Set the environment variables that MindSpore reads while it is imported; the user's own values stay.
+
+    Args:
+        avx512: leave AVX-512 on, for networks whose convolutions are computed from columns.
+    """
     # With AVX-512, oneDNN as MindSpore calls it falls back to its reference convolution: 40 to 80 times slower.
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    if not avx512:
+        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     # Errors only: availability probes and graph passes print pages of warnings that no user can act on.
     os.environ.setdefault("GLOG_v", "3")
 
@@ -40,7 +69,10 @@ def start(config: RuntimeConfig) -> Runtime:
         PoseError: MindSpore is not installed.
         UsageError: the device asked for is not there.
     """
-    prepare_environment()
+    # The choice is made before the import: the variable is read once. float16 has no fast path either way.
+    columns = (config.device in ("auto", "CPU") and config.amp == "O0" and "mindspore" not in sys.modules
+               and "ONEDNN_MAX_CPU_ISA" not in os.environ and has_avx512())
+    prepare_environment(avx512=columns)
     try:
         import mindspore as ms
     except ImportError as error:
@@ -55,13 +87,12 @@ def start(config: RuntimeConfig) -> Runtime:
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device(device, config.device_id if device != "CPU" else 0)
     ms.set_seed(config.seed)
-    return Runtime(device)
+    return Runtime(device, amp=config.amp, columns=columns and device == "CPU")
 
 
-def apply_precision(network: nn.Cell, level: str) -> nn.Cell:
-    """The network in mixed precision O1, O2 or O3 (see `mindspore.amp.auto_mixed_precision`); O0 leaves it as it is."""
-    if level == "O0":
-        return network
-    from mindspore import amp
-
-    return amp.auto_mixed_precision(network, level)
+def has_avx512() -> bool:
+    """Whether this is an x86 CPU with AVX-512, as far as Linux tells."""
+    try:
+        return " avx512f " in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False

@@ -11,7 +11,7 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
-from src.checkpoints.io import load, network_weights, save
+from src.checkpoints.io import load, save
 from src.config import save_conventions
 from src.engine.train_step import TrainStep
 from src.errors import PoseError
@@ -108,8 +108,3 @@ class Snapshots:
                 os.link(source, temporary)
             except OSError:
                 temporary.write_bytes(source.read_bytes())
-
-
-def initial_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Weights of a checkpoint for `train.init_from`, without optimizer state."""
-    return network_weights(load(path))

@@ -6,7 +6,6 @@ import mindspore as ms
 import numpy as np
 from mindspore import amp, nn, ops
 
-from src.engine.runtime import apply_precision
 from src.errors import UsageError
 from src.schema import Config
 
@@ -23,14 +22,17 @@ class TrainStep(nn.Cell):
 
     With mixed precision the loss is scaled, and a step whose gradients overflow changes nothing but the scale.
 
+    Args:
+        network: already in the precision of `runtime.amp` (see `Runtime.adapt`).
+        rates: learning rate of each step.
+
     Attributes:
-        network: in the precision of `runtime.amp`; shares its parameters with the network passed in.
         averaged: moving averages of the trainable parameters, named `ema.…`; empty where `train.ema` is 0.
     """
 
     def __init__(self, network: nn.Cell, loss: nn.Cell, rates: np.ndarray, config: Config) -> None:
         super().__init__(auto_prefix=False)
-        self.network = apply_precision(network, config.runtime.amp)
+        self.network = network
         self.loss = loss
         self.params = ms.ParameterTuple(network.trainable_params())
         self.optimizer = build_optimizer(network, rates, config)

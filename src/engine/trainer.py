@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from src.data.topdown import TopDownDataset
 from src.engine.evaluator import Outcome, TopDownEvaluator
 from src.engine.progress import Progress, format_seconds
 from src.engine.records import Records
-from src.engine.runtime import start
+from src.engine.runtime import Runtime, start
 from src.engine.schedule import learning_rates
 from src.errors import PoseError
 from src.files import check_writable
@@ -77,7 +77,7 @@ class Trainer:
         """
         config, dataset = self.config, self.dataset
         runtime = start(config.runtime)
-        self._build(runtime.world, runtime.rank)
+        self._build(runtime)
         records = Records(self.folder, self.position.step)
         save_config(config, self.folder / "config.yaml")
         log.info(f"{config.model.name} on {runtime.device}, {self.plan.steps_per_epoch} steps an epoch, "
@@ -97,8 +97,9 @@ class Trainer:
         best = f"best AP {self.position.best_ap:.4f} in {self.folder / 'best.ckpt'}; " if self.evaluator else ""
         log.info(f"done: {best}last weights in {self.folder / 'last.ckpt'}")
 
-    def _build(self, world: int, rank: int) -> None:
+    def _build(self, runtime: Runtime) -> None:
         """Network, training step and position; these import MindSpore."""
+        from src.checkpoints.initial import load_backbone, load_weights
         from src.engine.backends import MindSporeBackend
         from src.engine.snapshots import Position, Snapshots
         from src.engine.train_step import TrainStep
@@ -106,40 +107,23 @@ class Trainer:
         from src.models.losses import JointsMSELoss
 
         config, train = self.config, self.config.train
-        self.plan = Plan(len(self.dataset), train.batch_size, config.runtime.seed, train.shuffle, rank, world)
+        self.plan = Plan(len(self.dataset), train.batch_size, config.runtime.seed, train.shuffle,
+                         runtime.rank, runtime.world)
         self.total_steps = train.epochs * self.plan.steps_per_epoch
         self.rates = learning_rates(train, self.plan.steps_per_epoch)
         self.network = build_model(config.model, self.dataset.skeleton.num_keypoints)
-        if not self.resume_from:
-            self._load_weights()
-        self.step = TrainStep(self.network, JointsMSELoss(), self.rates, config)
-        self.forward = MindSporeBackend(self.step.network)
+        if config.model.pretrained and not self.resume_from:
+            log.info(load_backbone(self.network, config.model.pretrained))
+        if train.init_from and not self.resume_from:
+            log.info(load_weights(self.network, train.init_from))
+        adapted = runtime.adapt(self.network)
+        self.step = TrainStep(adapted, JointsMSELoss(), self.rates, config)
+        self.forward = MindSporeBackend(adapted)
         self.snapshots = Snapshots(self.folder, self.step, config)
         self.position = Position(0, self.plan.steps_per_epoch)
         if self.resume_from:
             self.position = self.snapshots.resume(self.resume_from, self.plan.steps_per_epoch)
             log.info(f"resumed from {self.resume_from} after step {self.position.step} of {self.total_steps}")
-
-    def _load_weights(self) -> None:
-        from src.checkpoints.io import assign, load, network_weights
-        from src.checkpoints.names import resnet_from_zoo
-
-        config = self.config
-        if config.model.pretrained:
-            values = resnet_from_zoo(load(config.model.pretrained))
-            backbone = {f"backbone.{name}": value for name, value in values.items()}
-            heads = [n for n in (p.name for p in self.network.get_parameters()) if not n.startswith("backbone.")]
-            own = {p.name: p.asnumpy() for p in self.network.get_parameters() if p.name in heads}
-            report = assign(self.network, {**backbone, **own}, config.model.pretrained)
-            log.info(f"backbone from {config.model.pretrained}: {len(report.matched) - len(heads)} parameters matched; "
-                     f"{len(report.unused)} not used ({', '.join(n.removeprefix('backbone.') for n in report.unused)})")
-        if config.train.init_from:
-            values = network_weights(load(config.train.init_from))
-            own = {p.name: p.asnumpy() for p in self.network.get_parameters() if p.name.startswith("final_layer.")}
-            changed = [name for name in own if name in values and values[name].shape != own[name].shape]
-            report = assign(self.network, {**values, **{name: own[name] for name in changed}}, config.train.init_from)
-            log.info(f"weights from {config.train.init_from}: {report}"
-                     + (f"; new for this skeleton: {', '.join(changed)}" if changed else ""))
 
     def _resume_path(self) -> Path | None:
         resume = self.config.train.resume
@@ -213,7 +197,7 @@ class Trainer:
         if due and not records.evaluated(self.position.step):
             self._evaluate(epoch, records, log.info)
 
-    def _evaluate(self, epoch: int, records: Records, say) -> None:
+    def _evaluate(self, epoch: int, records: Records, say: Callable[[str], None]) -> None:
         assert self.evaluator
         with self._averaged_weights():
             outcome: Outcome = self.evaluator.run(self.forward)

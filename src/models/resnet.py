@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import mindspore as ms
 from mindspore import nn
-from mindspore.common.initializer import HeNormal
+
+from src.models.layers import Conv2d
 
 # Blocks of each stage, and whether they are bottlenecks.
 STAGES = {
@@ -17,12 +18,6 @@ STAGES = {
     101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
-
-
-def conv(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """Convolution without bias that keeps the size (divided by the stride), He-initialised."""
-    return nn.Conv2d(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=kernel // 2, has_bias=False,
-                     weight_init=HeNormal(mode="fan_out", nonlinearity="relu"))
 
 
 def batch_norm(channels: int) -> nn.BatchNorm2d:
@@ -55,9 +50,9 @@ class BasicBlock(nn.Cell):
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, channels, 3, stride)
+        self.conv1 = Conv2d(in_channels, channels, 3, stride)
         self.bn1 = batch_norm(channels)
-        self.conv2 = conv(channels, channels, 3)
+        self.conv2 = Conv2d(channels, channels, 3)
         self.bn2 = batch_norm(channels)
         self.relu = nn.ReLU()
         self.downsample = _shortcut(in_channels, channels, stride)
@@ -76,11 +71,11 @@ class Bottleneck(nn.Cell):
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = conv(in_channels, channels, 1)
+        self.conv1 = Conv2d(in_channels, channels, 1)
         self.bn1 = batch_norm(channels)
-        self.conv2 = conv(channels, channels, 3, stride)
+        self.conv2 = Conv2d(channels, channels, 3, stride)
         self.bn2 = batch_norm(channels)
-        self.conv3 = conv(channels, channels * self.expansion, 1)
+        self.conv3 = Conv2d(channels, channels * self.expansion, 1)
         self.bn3 = batch_norm(channels * self.expansion)
         self.relu = nn.ReLU()
         self.downsample = _shortcut(in_channels, channels * self.expansion, stride)
@@ -96,7 +91,7 @@ class Bottleneck(nn.Cell):
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Cell:
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return nn.SequentialCell(conv(in_channels, out_channels, 1, stride), batch_norm(out_channels))
+    return nn.SequentialCell(Conv2d(in_channels, out_channels, 1, stride), batch_norm(out_channels))
 
 
 class ResNet(nn.Cell):
@@ -115,7 +110,7 @@ class ResNet(nn.Cell):
         super().__init__()
         blocks, bottleneck = STAGES[depth]
         block = Bottleneck if bottleneck else BasicBlock
-        self.conv1 = conv(3, base_width, 7, 2)
+        self.conv1 = Conv2d(3, base_width, 7, 2)
         self.bn1 = batch_norm(base_width)
         self.relu = nn.ReLU()
         self.maxpool = MaxPool(maxpool)

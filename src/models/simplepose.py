@@ -8,10 +8,8 @@ import mindspore as ms
 from mindspore import nn
 from mindspore.common.initializer import Normal
 
+from src.models.layers import Conv2d, Deconv2d
 from src.models.resnet import ResNet, batch_norm
-
-# Padding (and output padding, which MindSpore does not need) that make a stride-2 deconvolution double the size.
-DECONV_PADDING = {4: 1, 3: 1, 2: 0}
 
 
 class SimplePose(nn.Cell):
@@ -34,16 +32,10 @@ class SimplePose(nn.Cell):
         narrow = Normal(0.001)
         channels, layers = self.backbone.out_channels, []
         for filters, kernel in zip(deconv_filters, deconv_kernels):
-            layers += [
-                nn.Conv2dTranspose(channels, filters, kernel, 2, pad_mode="pad", padding=DECONV_PADDING[kernel],
-                                   output_padding=1 if kernel == 3 else 0, has_bias=deconv_bias, weight_init=narrow),
-                batch_norm(filters),
-                nn.ReLU(),
-            ]
+            layers += [Deconv2d(channels, filters, kernel, deconv_bias, narrow), batch_norm(filters), nn.ReLU()]
             channels = filters
         self.deconv_layers = nn.SequentialCell(*layers)
-        self.final_layer = nn.Conv2d(channels, num_keypoints, final_kernel, pad_mode="pad", padding=final_kernel // 2,
-                                     has_bias=True, weight_init=narrow, bias_init="zeros")
+        self.final_layer = Conv2d(channels, num_keypoints, final_kernel, has_bias=True, weight_init=narrow)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(N, 3, H, W) → (N, J, H/4, W/4) with three deconvolutions."""

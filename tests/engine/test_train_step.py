@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
+from src.engine.runtime import Runtime
 from src.engine.train_step import TrainStep, build_optimizer
 from src.models.losses import JointsMSELoss
 from src.schema import Config
@@ -74,14 +75,16 @@ def test_average_follows_its_decay() -> None:
 
 @pytest.mark.parametrize("level", ["O1", "O2", "O3"])
 def test_mixed_precision_trains(level: str) -> None:
-    step = TrainStep(Tiny(), JointsMSELoss(), rates(*[0.02] * 20), config(amp=level, loss_scale=128.0))
+    network = Runtime("CPU", amp=level).adapt(Tiny())
+    step = TrainStep(network, JointsMSELoss(), rates(*[0.02] * 20), config(amp=level, loss_scale=128.0))
     losses = [float(step(*batch())) for _ in range(20)]
     assert losses[-1] < 0.7 * losses[0]
 
 
 def test_overflow_skips_the_update_and_halves_the_scale() -> None:
     network = Tiny()
-    step = TrainStep(network, JointsMSELoss(), rates(0.1, 0.1), config(amp="O2"))
+    adapted = Runtime("CPU", amp="O2").adapt(network)
+    step = TrainStep(adapted, JointsMSELoss(), rates(0.1, 0.1), config(amp="O2"))
     before, scale = network.conv.weight.asnumpy().copy(), float(step.scaler.scale_value)
     step(*batch(scale=1e7))  # beyond float16
     np.testing.assert_array_equal(network.conv.weight.asnumpy(), before)

@@ -1,0 +1,62 @@
+"""Starting from a zoo backbone or another run's weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.checkpoints.initial import load_backbone, load_weights
+from src.checkpoints.io import save
+from src.errors import PoseError
+from src.models.simplepose import SimplePose
+from tests.graph import ms
+
+
+def narrow(depth: int = 18, joints: int = 17) -> SimplePose:
+    return SimplePose(depth, joints, [16, 16, 16], base_width=16)
+
+
+def values_of(network: SimplePose) -> dict[str, np.ndarray]:
+    return {p.name: p.asnumpy().copy() for p in network.get_parameters()}
+
+
+def test_published_backbone_fills_resnet50(parity_dir: Path, tmp_path: Path) -> None:
+    keys = json.loads((parity_dir / "mindspore_zoo_resnet50.keys.json").read_text())
+    rng = np.random.default_rng(0)
+    values = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in keys.items()}
+    # Training checkpoints of the zoo hold optimizer state too.
+    extra = {"moments.conv1.weight": values["conv1.weight"], "global_step": np.array([5], np.float32)}
+    path = tmp_path / "resnet50.ckpt"
+    save({name: ms.Tensor(value) for name, value in {**values, **extra}.items()}, path)
+    network = SimplePose(50, 17)
+    before = values_of(network)
+    line = load_backbone(network, path)
+    backbone = [name for name in before if name.startswith("backbone.")]
+    assert f"{len(backbone)} parameters matched; not used: end_point.weight, end_point.bias" in line
+    after = values_of(network)
+    np.testing.assert_array_equal(after["backbone.layer1.0.downsample.0.weight"],
+                                  values["layer1.0.down_sample_layer.0.weight"])
+    for name in before:
+        same = np.array_equal(before[name], after[name])
+        assert same != (name in backbone), name
+
+
+def test_backbone_of_another_depth_is_refused(tmp_path: Path) -> None:
+    deep = {p.name.removeprefix("backbone."): p for p in narrow(34).get_parameters()}
+    save(deep, tmp_path / "r34.ckpt")
+    with pytest.raises(PoseError, match=r"does not fit .*r34\.ckpt"):
+        load_backbone(narrow(50), tmp_path / "r34.ckpt")
+
+
+def test_other_skeleton_starts_from_everything_but_the_last_layer(tmp_path: Path) -> None:
+    source = narrow(joints=17)
+    save({p.name: p for p in source.get_parameters()}, tmp_path / "a.ckpt")
+    target = narrow(joints=14)
+    last = target.final_layer.weight.asnumpy().copy()
+    line = load_weights(target, tmp_path / "a.ckpt")
+    assert "new for this skeleton: final_layer.weight, final_layer.bias" in line
+    np.testing.assert_array_equal(target.final_layer.weight.asnumpy(), last)
+    np.testing.assert_array_equal(target.backbone.conv1.weight.asnumpy(), source.backbone.conv1.weight.asnumpy())

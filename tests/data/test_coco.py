@@ -1,0 +1,377 @@
+"""Annotation and detection files: what is read, in which order, and one clear line for every kind of damage."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.data.coco import Annotations, annotation_file, image_folder, labelled, load_annotations, load_detections
+from src.errors import PoseError
+from src.schema import DataConfig
+from src.skeleton import COCO17, load_skeleton
+from tests.conftest import ROOT
+
+KEYPOINTS = [10.0, 20.0, 2.0] * 17
+NOTHING = [0] * 51
+
+
+def person(number: int, image: int, **changes: object) -> dict:
+    return {"id": number, "image_id": image, "category_id": 1, "bbox": [5, 6, 30, 40], "area": 700.0, "iscrowd": 0,
+            "num_keypoints": 17, "keypoints": KEYPOINTS, **changes}  # fmt: skip
+
+
+def detection(image: int, score: float = 0.5, **changes: object) -> dict:
+    return {"image_id": image, "category_id": 1, "bbox": [1, 2, 30, 40], "score": score, **changes}
+
+
+class Folder:
+    """A data set of two (empty) pictures, 30 before 20, that a test damages before it is read."""
+
+    def __init__(self, root: Path) -> None:
+        self.path, self.images = root / "annotations.json", root / "images"
+        self.images.mkdir()
+        entries = [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in (30, 20)]
+        for entry in entries:
+            (self.images / entry["file_name"]).touch()
+        self.content: dict = {
+            "images": entries,
+            "annotations": [person(1, 20), person(2, 30), person(3, 20)],
+            "categories": [{"id": 1, "name": "person", "keypoints": list(COCO17.keypoints)}],
+        }
+
+    def load(self) -> Annotations:
+        self.path.write_text(json.dumps(self.content))
+        return load_annotations(self.path, self.images, COCO17)
+
+    def complaint(self) -> str:
+        with pytest.raises(PoseError) as caught:
+            self.load()
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    def file_complaint(self) -> str:
+        message = self.complaint()
+        assert str(self.path) in message
+        return message
+
+    def detections(self, entries: object, threshold: float = 0.0):
+        path = self.path.with_name("detections.json")
+        path.write_text(json.dumps(entries))
+        return load_detections(path, self.load(), threshold)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+class TestPaths:
+    def test_standard_layout(self):
+        data = DataConfig(root="r")
+        assert annotation_file(data, "train") == Path("r/annotations/person_keypoints_train2017.json")
+        assert annotation_file(data, "val") == Path("r/annotations/person_keypoints_val2017.json")
+        assert image_folder(data, "train") == Path("r/train2017")
+
+    def test_explicit_paths(self):
+        data = DataConfig(root="r", val_annotations="a.json", train_images="pictures")
+        assert annotation_file(data, "val") == Path("a.json")
+        assert image_folder(data, "train") == Path("pictures")
+        assert image_folder(data, "val") == Path("r/val2017")
+
+
+class TestReading:
+    def test_image_by_image_then_in_file_order(self, folder):
+        annotations = folder.load()
+        assert annotations.images.ids.tolist() == [30, 20]
+        assert annotations.people.ids.tolist() == [2, 1, 3]
+        assert annotations.people.image_index.tolist() == [0, 1, 1]
+
+    def test_values_and_types(self, folder):
+        annotations = folder.load()
+        images, people = annotations.images, annotations.people
+        assert (len(images), images.files[0], images.widths.tolist()) == (2, folder.images / "30.jpg", [100, 100])
+        assert people.boxes.tolist() == [[5, 6, 30, 40]] * 3
+        assert people.keypoints.shape == (3, 17, 3)
+        assert (people.keypoints.dtype, people.boxes.dtype, people.is_crowd.dtype) == (np.float32, np.float64, bool)
+        assert people.areas.tolist() == [700] * 3
+        assert people.scores.tolist() == [1] * 3
+        assert annotations.category_id == 1
+
+    def test_other_categories_are_left_out(self, folder):
+        folder.content["annotations"].append(person(4, 20, category_id=3, keypoints=[1, 2]))
+        assert folder.load().people.ids.tolist() == [2, 1, 3]
+
+    def test_category_called_person_may_have_another_id(self, folder):
+        folder.content["categories"] = [{"id": 3, "name": "dog"}, {"id": 7, "name": "person"}]
+        folder.content["annotations"][0]["category_id"] = 7
+        annotations = folder.load()
+        assert (annotations.category_id, annotations.people.ids.tolist()) == (7, [1])
+
+    def test_category_with_keypoints_need_not_be_a_person(self, folder):
+        folder.content["categories"][0]["name"] = "mouse"
+        assert len(folder.load().people) == 3
+
+    def test_pictures_in_folders_below(self, folder):
+        (folder.images / "sub").mkdir()
+        (folder.images / "30.jpg").rename(folder.images / "sub" / "30.jpg")
+        folder.content["images"][0]["file_name"] = "sub/30.jpg"
+        assert folder.load().images.files[0] == folder.images / "sub" / "30.jpg"
+
+    def test_area_that_is_missing_is_that_of_the_box(self, folder):
+        del folder.content["annotations"][1]["area"]
+        assert folder.load().people.areas[0] == 1200
+
+    def test_nobody_annotated(self, folder):
+        folder.content["annotations"] = []
+        annotations = folder.load()
+        assert (len(annotations.people), len(labelled(annotations))) == (0, 0)
+        assert annotations.people.keypoints.shape == (0, 17, 3)
+
+    def test_select_by_mask_and_by_rows(self, folder):
+        people = folder.load().people
+        assert people.select(np.array([True, False, True])).ids.tolist() == [2, 3]
+        assert people.select(np.array([2, 0])).ids.tolist() == [3, 2]
+
+    def test_counts_of_real_annotations(self, coco_mini):
+        counts = {}
+        for split in ("train", "val"):
+            data = DataConfig(root=str(coco_mini))
+            annotations = load_annotations(annotation_file(data, split), image_folder(data, split), COCO17)
+            counts[split] = (len(annotations.images), len(labelled(annotations)))
+        assert counts == {"train": (80, 86), "val": (79, 68)}
+
+
+class TestLabelled:
+    """As the SimpleBaselines loader: no crowds, somebody to learn from, a box that clipping leaves something of."""
+
+    def kept(self, folder: Folder, **changes: object) -> bool:
+        folder.content["annotations"][1].update(changes)
+        return 2 in labelled(folder.load()).ids
+
+    def test_everybody_else_stays(self, folder):
+        assert self.kept(folder)
+        assert labelled(folder.load()).ids.tolist() == [2, 1, 3]
+
+    def test_crowds_are_no_people(self, folder):
+        assert not self.kept(folder, iscrowd=1)
+
+    @pytest.mark.parametrize("keypoints", [NOTHING, [], None])
+    def test_people_without_keypoints(self, folder, keypoints):
+        assert not self.kept(folder, keypoints=keypoints)
+
+    def test_people_whose_annotation_has_no_keypoints_at_all(self, folder):
+        del folder.content["annotations"][1]["keypoints"]
+        assert not self.kept(folder)
+
+    def test_people_without_area(self, folder):
+        assert not self.kept(folder, area=0)
+
+    def test_one_labelled_keypoint_is_enough(self, folder):
+        assert self.kept(folder, keypoints=[9, 9, 1] + [0] * 48)
+
+    @pytest.mark.parametrize("bbox", [[100.5, 5, 20, 20], [5, 90, 20, 20], [200, 200, 5, 5]])
+    def test_boxes_outside_the_picture(self, folder, bbox):
+        assert not self.kept(folder, bbox=bbox)
+
+    def test_a_box_without_extent(self, folder):
+        assert not self.kept(folder, bbox=[5, 5, 0, 0])
+
+    def test_boxes_are_clipped(self, folder):
+        folder.content["annotations"][1]["bbox"] = [-3, 70, 50, 50]
+        assert labelled(folder.load()).boxes[0].tolist() == [0, 70, 49, 9]
+
+
+class TestDamagedAnnotations:
+    def test_missing(self, folder):
+        with pytest.raises(PoseError, match="annotation file not found"):
+            load_annotations(folder.path, folder.images, COCO17)
+
+    def test_cut_in_half(self, folder):
+        folder.load()
+        text = folder.path.read_text()
+        folder.path.write_text(text[: len(text) // 2])
+        with pytest.raises(PoseError, match="annotation file is not valid JSON") as caught:
+            load_annotations(folder.path, folder.images, COCO17)
+        assert str(folder.path) in str(caught.value)
+
+    @pytest.mark.parametrize("content", [[], [{"id": 1}], {}, {"images": []}, {"images": {}, "annotations": []}, 5])
+    def test_another_kind_of_file(self, folder, content):
+        folder.content = content
+        assert "has no images and annotations (not COCO format?)" in folder.file_complaint()
+
+    def test_empty_set(self, folder):
+        folder.content["images"] = folder.content["annotations"] = []
+        assert "lists no images" in folder.file_complaint()
+
+    @pytest.mark.parametrize("categories", [None, [], {}, [{"id": 1, "name": "dog"}], ["person"], [{"name": "person"}]])
+    def test_no_category_of_people(self, folder, categories):
+        folder.content["categories"] = categories
+        assert "no category called person" in folder.file_complaint()
+
+    def test_sixteen_keypoints(self, folder):
+        folder.content["annotations"][1]["keypoints"] = KEYPOINTS[3:]
+        assert "annotation 2 has 16 keypoints, the skeleton 'coco17' has 17 (data.skeleton)" in folder.file_complaint()
+
+    @pytest.mark.parametrize("keypoints", ["nose", {"nose": [1, 2, 2]}, 17])
+    def test_keypoints_that_are_no_list(self, folder, keypoints):
+        folder.content["annotations"][1]["keypoints"] = keypoints
+        assert f"annotation 2 has {keypoints!r} keypoints" in folder.file_complaint()
+
+    def test_names_of_another_skeleton(self, folder):
+        folder.content["categories"][0]["keypoints"] = ["a", "b", "c", "d"]
+        message = folder.file_complaint()
+        assert "data.skeleton 'coco17': it has 4 keypoints (a, b, c, …), the skeleton 17 (nose, " in message
+
+    def test_same_names_in_another_order(self, folder):
+        folder.content["categories"][0]["keypoints"].reverse()
+        assert "does not match data.skeleton" in folder.file_complaint()
+
+    @pytest.mark.parametrize("names", [17, "nose", {"nose": 0}])
+    def test_names_that_are_no_list(self, folder, names):
+        folder.content["categories"][0]["keypoints"] = names
+        assert "does not match data.skeleton" in folder.file_complaint()
+
+    def test_shipped_skeleton_does_not_match(self, folder):
+        folder.load()
+        body14 = load_skeleton(str(ROOT / "configs" / "skeletons" / "body14.yaml"))
+        with pytest.raises(PoseError, match=r"does not match data\.skeleton 'body14': it has 17 keypoints"):
+            load_annotations(folder.path, folder.images, body14)
+
+    @pytest.mark.parametrize("changes", [
+        {"bbox": [1, 2, 3]}, {"bbox": None}, {"bbox": 5}, {"bbox": [1, 2, 3, None]}, {"bbox": ["5", "6", "30", "40"]},
+        {"bbox": {}}, {"area": "700"}, {"area": None}, {"id": "two"}, {"id": 1.5}, {"id": 10**30},
+        {"keypoints": ["1"] * 51}, {"keypoints": [None] * 51}, {"keypoints": [[1, 2, 2]] * 51},
+    ], ids=str)  # fmt: skip
+    def test_wrong_kinds_of_numbers(self, folder, changes):
+        folder.content["annotations"][1].update(changes)
+        assert "bbox must be 4 numbers, keypoints 51, area one" in folder.file_complaint()
+
+    def test_every_bbox_of_three_numbers(self, folder):
+        for annotation in folder.content["annotations"]:
+            annotation["bbox"] = [1, 2, 3]
+        assert "bbox must be 4 numbers" in folder.file_complaint()
+
+    @pytest.mark.parametrize("number", [float("nan"), float("inf")])
+    @pytest.mark.parametrize("key", ["bbox", "keypoints", "area"])
+    def test_numbers_that_are_not_finite(self, folder, key, number):
+        value = {"bbox": [1, number, 3, 4], "keypoints": [number, *KEYPOINTS[1:]], "area": number}[key]
+        folder.content["annotations"][1][key] = value
+        message = folder.file_complaint()
+        assert "annotation 2 has a bbox, keypoints or an area that are not finite" in message
+
+    def test_unknown_image(self, folder):
+        folder.content["annotations"][1]["image_id"] = 25
+        assert "annotation 2 is of image 25, which is not listed" in folder.file_complaint()
+
+    @pytest.mark.parametrize("value", ["30", None, 30.5, 10**30, [30]], ids=str)
+    def test_image_id_that_is_no_number(self, folder, value):
+        folder.content["annotations"][1]["image_id"] = value
+        assert "every annotation needs image_id and category_id" in folder.file_complaint()
+
+    @pytest.mark.parametrize("key", ["image_id", "category_id"])
+    def test_missing_keys_of_an_annotation(self, folder, key):
+        del folder.content["annotations"][1][key]
+        message = folder.complaint()
+        assert f"every annotation needs image_id and category_id: {folder.path} (KeyError: '{key}')" in message
+
+    def test_annotation_that_is_no_mapping(self, folder):
+        folder.content["annotations"].append([1, 2])
+        assert "every annotation needs image_id" in folder.file_complaint()
+
+    @pytest.mark.parametrize("key", ["id", "file_name", "width", "height"])
+    def test_missing_keys_of_an_image(self, folder, key):
+        del folder.content["images"][1][key]
+        message = folder.complaint()
+        assert f"every image needs id, file_name, width and height: {folder.path} (KeyError: '{key}')" in message
+
+    @pytest.mark.parametrize("changes", [
+        {"id": "20"}, {"id": None}, {"width": "100"}, {"height": float("nan")}, {"width": float("inf")},
+        {"id": 10**30}, {"file_name": 20}, {"file_name": None},
+    ], ids=str)  # fmt: skip
+    def test_wrong_values_of_an_image(self, folder, changes):
+        folder.content["images"][1].update(changes)
+        assert "every image needs id, file_name, width and height" in folder.file_complaint()
+
+    def test_image_listed_twice(self, folder):
+        folder.content["images"].append(folder.content["images"][0])
+        assert "lists an image id twice" in folder.file_complaint()
+
+    def test_missing_picture(self, folder):
+        (folder.images / "20.jpg").unlink()
+        assert folder.complaint() == f"1 of 2 images are missing in {folder.images}, such as 20.jpg"
+
+    def test_missing_folder(self, folder):
+        folder.images = folder.images.with_name("elsewhere")
+        assert folder.complaint().startswith(f"image folder not found: {folder.images} (set data.root")
+
+
+class TestDetections:
+    def test_values(self, folder):
+        people = folder.detections([detection(20, 0.25), detection(30, 0.75, bbox=[-4.5, 0, 9, 200])])
+        assert people.image_index.tolist() == [1, 0]
+        assert people.scores.tolist() == [0.25, 0.75]
+        assert people.boxes.tolist() == [[1, 2, 30, 40], [-4.5, 0, 9, 200]]  # as given: the reference does not clip
+        assert people.areas.tolist() == [1200, 1800]
+        assert (people.keypoints.shape, people.keypoints.any()) == ((2, 17, 3), False)
+        assert (people.ids.tolist(), people.is_crowd.tolist()) == ([0, 0], [False, False])
+
+    def test_other_categories_are_left_out(self, folder):
+        entries = [detection(20, category_id=2, bbox=None), detection(20, 0.7), detection(30, category_id=90)]
+        assert folder.detections(entries).scores.tolist() == [np.float32(0.7)]
+
+    def test_the_category_is_that_of_the_annotations(self, folder):
+        folder.content["categories"][0]["id"] = 7
+        assert len(folder.detections([detection(20), detection(20, category_id=7)])) == 1
+
+    def test_unknown_pictures_are_left_out(self, folder):
+        people = folder.detections([detection(1), detection(30), detection(25), detection(99)])
+        assert people.image_index.tolist() == [0]
+
+    def test_threshold_keeps_what_equals_it(self, folder):
+        entries = [detection(20, score) for score in (0.25, 0.5, 0.75)]
+        assert folder.detections(entries, 0.5).scores.tolist() == [0.5, 0.75]
+
+    @pytest.mark.parametrize("bbox", [[1, 2, 0, 40], [1, 2, 30, -1], [float("nan"), 2, 30, 40]])
+    def test_boxes_without_extent_are_left_out(self, folder, bbox):
+        assert len(folder.detections([detection(20, bbox=bbox), detection(30)])) == 1
+
+    def test_none(self, folder):
+        people = folder.detections([])
+        assert (len(people), people.boxes.shape, people.keypoints.shape) == (0, (0, 4), (0, 17, 3))
+
+    def test_of_other_pictures(self, folder):
+        with pytest.raises(PoseError, match="is of other pictures than the annotation file"):
+            folder.detections([detection(1), detection(2)])
+
+    def test_missing(self, folder):
+        with pytest.raises(PoseError, match=r"detection file \(eval.bbox_file\) not found"):
+            load_detections(folder.path.with_name("absent.json"), folder.load())
+
+    def test_cut_in_half(self, folder):
+        path = folder.path.with_name("d.json")
+        path.write_text(json.dumps([detection(20)])[:-20])
+        with pytest.raises(PoseError, match=r"detection file \(eval.bbox_file\) is not valid JSON"):
+            load_detections(path, folder.load())
+
+    @pytest.mark.parametrize("content", [{}, {"annotations": []}, 5, None])
+    def test_no_list(self, folder, content):
+        with pytest.raises(PoseError, match=r"must be a list of \{image_id"):
+            folder.detections(content)
+
+    @pytest.mark.parametrize("changes", [
+        {"bbox": [1, 2, 3]}, {"bbox": ["1", "2", "3", "4"]}, {"bbox": None}, {"score": "high"}, {"score": None},
+        {"image_id": "20"}, {"image_id": 20.5},
+    ], ids=str)  # fmt: skip
+    def test_wrong_values(self, folder, changes):
+        with pytest.raises(PoseError, match=r"every entry needs image_id, category_id, bbox \(4 numbers\) and score"):
+            folder.detections([detection(30), detection(20) | changes])
+
+    @pytest.mark.parametrize("key", ["image_id", "category_id", "bbox", "score"])
+    def test_missing_keys(self, folder, key):
+        entry = detection(20)
+        del entry[key]
+        with pytest.raises(PoseError, match=f"every entry needs .*KeyError: '{key}'"):
+            folder.detections([detection(30), entry])

@@ -1,0 +1,303 @@
+"""Top-down samples: crops as in the reference, augmentation that keeps picture and targets together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from src.codecs.heatmap import HeatmapCodec
+from src.data.coco import Images, People, labelled, load_annotations
+from src.data.topdown import Normalizer, TopDownDataset, half_body, random_crop
+from src.geometry import crop_matrix, transform_points
+from src.images import ImageError
+from src.schema import DataConfig
+from src.skeleton import COCO17, Skeleton, load_skeleton
+
+CODEC = HeatmapCodec((192, 256), (48, 64), 2.0)
+STRIDE = 4
+PLAIN = DataConfig(flip=0.0, scale_factor=0.0, rotation_prob=0.0)
+# Pictures as they are, so that grey levels of a crop can be read off.
+LEVELS = replace(PLAIN, mean=[0.0] * 3, std=[1.0] * 3, scale=1.0)
+UPPER = np.isin(np.arange(17), COCO17.upper_body)
+
+
+def blobs(joints: int) -> tuple[np.ndarray, np.ndarray]:
+    """A black picture with a disc of its own grey level at each of `joints` keypoints (J, 3)."""
+    image = np.zeros((400, 400, 3), np.uint8)
+    rows, columns = np.divmod(np.arange(joints), 4)
+    points = np.stack([130 + 45 * columns, 100 + 45 * rows, np.full(joints, 2)], axis=1).astype(np.float32)
+    for level, (x, y, _) in zip(level_of(np.arange(joints)), points.astype(int).tolist()):
+        cv2.circle(image, (x, y), 12, (int(level),) * 3, -1)
+    return image, points
+
+
+def level_of(joint: np.ndarray) -> np.ndarray:
+    return 15 + 14 * joint
+
+
+def make(tmp_path: Path, data: DataConfig, skeleton: Skeleton = COCO17, seed: int = 0,
+         labels: np.ndarray | None = None) -> TopDownDataset:  # fmt: skip
+    """Three people, who are copies of each other, in one picture."""
+    image, points = blobs(skeleton.num_keypoints)
+    cv2.imwrite(str(tmp_path / "x.png"), image)
+    if labels is not None:
+        points[:, 2] = labels
+    images = Images(np.array([1]), [tmp_path / "x.png"], np.array([400]), np.array([400]))
+    people = People(ids=np.arange(3), image_index=np.zeros(3, int), boxes=np.array([[100.0, 70, 190, 250]] * 3),
+                    scores=np.ones(3, np.float32), keypoints=np.stack([points] * 3), areas=np.full(3, 100.0),
+                    is_crowd=np.zeros(3, bool))  # fmt: skip
+    return TopDownDataset(data, images, people, skeleton, CODEC, seed)
+
+
+def train_sample(dataset: TopDownDataset, index: int = 0, epoch: int = 0) -> tuple[np.ndarray, ...]:
+    out = tuple(np.full(shape, np.nan, np.float32) for shape in dataset.train_shapes)
+    dataset.train_sample(index, epoch, out)
+    return out
+
+
+def eval_sample(dataset: TopDownDataset, index: int = 0) -> np.ndarray:
+    out = tuple(np.full(shape, np.nan, np.float32) for shape in dataset.eval_shapes)
+    dataset.eval_sample(index, 0, out)
+    return out[0]
+
+
+def peaks(target: np.ndarray) -> np.ndarray:
+    """Pixels (J, 2) of the network input where the targets have their maximum."""
+    y, x = np.divmod(target.reshape(len(target), -1).argmax(axis=1), target.shape[2])
+    return np.stack([x, y], axis=1) * STRIDE
+
+
+class TestReference:
+    @pytest.fixture
+    def people(self, coco_mini):
+        return load_annotations(coco_mini / "annotations/person_keypoints_val2017.json", coco_mini / "val2017", COCO17)
+
+    @pytest.mark.parametrize("row", range(6))
+    def test_crop_to_one_grey_level(self, people, parity_dir, row):
+        dataset = TopDownDataset(DataConfig(), people.images, labelled(people), COCO17, CODEC)
+        with np.load(parity_dir / "topdown_val2017.npz") as reference:
+            crop = reference["crop"][row]
+        difference = np.abs(eval_sample(dataset, row) - crop) * np.array(DataConfig().std)[:, None, None] * 255
+        assert difference.max() <= 1 + 1e-3
+
+    @pytest.mark.parametrize("row", range(6))
+    def test_unaugmented_training_sample(self, people, parity_dir, row):
+        dataset = TopDownDataset(PLAIN, people.images, labelled(people), COCO17, CODEC)
+        image, target, weight = train_sample(dataset, row)
+        np.testing.assert_array_equal(image, eval_sample(dataset, row))
+        with np.load(parity_dir / "topdown_val2017.npz") as reference:
+            np.testing.assert_array_equal(weight, reference["target_weight"][row][:, 0])
+            np.testing.assert_allclose(target, reference["target"][row], atol=1e-6)
+
+
+class TestTogether:
+    """The targets' maxima lie on the joints that the crop shows, whatever the augmentation."""
+
+    @pytest.mark.parametrize("flip", [0.0, 1.0])
+    @pytest.mark.parametrize("epoch", range(4))
+    def test_each_target_is_on_its_joint(self, tmp_path, flip, epoch):
+        data = replace(LEVELS, flip=flip, scale_factor=0.3, rotation_factor=40.0, rotation_prob=1.0)
+        image, target, weight = train_sample(make(tmp_path, data), epoch=epoch)
+        inside = (target.max(axis=(1, 2)) == 1) & (weight == 1)
+        assert inside.sum() >= 10
+        x, y = peaks(target)[inside].T
+        # In a mirrored picture the left hand is where the right one was: the channel must say so.
+        joints = COCO17.flip_index if flip else np.arange(17)
+        np.testing.assert_allclose(image[0, y, x], level_of(joints)[inside], atol=1)
+
+    def test_flip_puts_the_left_hand_where_the_mirrored_right_hand_is(self, tmp_path):
+        plain, mirrored = make(tmp_path, LEVELS), make(tmp_path, replace(LEVELS, flip=1.0))
+        before, after = peaks(train_sample(plain)[1]), peaks(train_sample(mirrored)[1])
+        expected = before[COCO17.flip_index] * [-1, 1] + [192, 0]
+        assert np.abs(after - expected).max() <= STRIDE
+
+    @pytest.mark.parametrize("flip", [0.0, 1.0])
+    def test_maxima_lead_back_to_the_keypoints(self, tmp_path, flip):
+        dataset = make(tmp_path, replace(LEVELS, flip=flip))
+        target = train_sample(dataset)[1]
+        matrix = crop_matrix(dataset.centers[0], dataset.sizes[0], (192, 256), 0.0, bool(flip))
+        inverse = cv2.invertAffineTransform(matrix)
+        joints = COCO17.flip_index if flip else np.arange(17)
+        found = transform_points(peaks(target), inverse)
+        cell = STRIDE * dataset.sizes[0][0] / 192
+        assert np.abs(found - dataset.people.keypoints[0][joints, :2]).max() <= cell / 2 + 0.01
+
+    @pytest.mark.parametrize("flip", [0.0, 1.0])
+    def test_unlabelled_joints_have_no_weight_on_the_right_side(self, tmp_path, flip):
+        labels = np.full(17, 2)
+        labels[[9, 2]] = 0  # left wrist, right eye
+        labels[11] = 1  # hidden, but labelled
+        _, target, weight = train_sample(make(tmp_path, replace(LEVELS, flip=flip), labels=labels))
+        missing = COCO17.flip_index[[9, 2]] if flip else np.array([9, 2])
+        assert set(np.flatnonzero(weight == 0)) == set(missing)
+        assert not target[missing].any()
+
+    def test_own_skeleton_of_three_joints(self, tmp_path):
+        path = tmp_path / "three.yaml"
+        path.write_text("{name: t, keypoints: [head, left, right], limbs: [], flip_pairs: [[left, right]], "
+                        "sigmas: [0.1, 0.1, 0.1]}")  # fmt: skip
+        dataset = make(tmp_path, replace(LEVELS, flip=1.0, half_body_prob=1.0, half_body_joints=0),
+                       load_skeleton(str(path)))  # fmt: skip
+        assert dataset.train_shapes == ((3, 256, 192), (3, 64, 48), (3,))
+        image, target, weight = train_sample(dataset)
+        assert weight.tolist() == [1, 1, 1]
+        x, y = peaks(target).T
+        np.testing.assert_allclose(image[0, y, x], level_of(np.array([0, 2, 1])), atol=1)
+
+
+class TestRandomness:
+    AUGMENTED = replace(LEVELS, flip=0.5, scale_factor=0.3, rotation_prob=0.6)
+
+    def test_same_seed_epoch_and_index_give_the_same_sample_in_any_order(self, tmp_path):
+        one, other = make(tmp_path, self.AUGMENTED), make(tmp_path, self.AUGMENTED)
+        first = train_sample(one, 1, 5)
+        train_sample(other, 0, 0)
+        train_sample(other, 2, 5)
+        for a, b in zip(first, train_sample(other, 1, 5)):
+            np.testing.assert_array_equal(a, b)
+
+    @pytest.mark.parametrize(("seed", "index", "epoch"), [(1, 0, 0), (0, 1, 0), (0, 0, 1)])
+    def test_another_seed_index_or_epoch_gives_another(self, tmp_path, seed, index, epoch):
+        # The people are copies of each other: only the draws differ.
+        reference = train_sample(make(tmp_path, self.AUGMENTED))
+        other = train_sample(make(tmp_path, self.AUGMENTED, seed=seed), index, epoch)
+        assert np.abs(reference[0] - other[0]).max() > 1
+
+    def test_evaluation_draws_nothing(self, tmp_path):
+        augmented, plain = make(tmp_path, self.AUGMENTED, seed=3), make(tmp_path, LEVELS)
+        np.testing.assert_array_equal(eval_sample(augmented), eval_sample(plain))
+
+    def test_missing_picture(self, tmp_path):
+        dataset = make(tmp_path, LEVELS)
+        (tmp_path / "x.png").unlink()
+        with pytest.raises(ImageError, match="image not found"):
+            train_sample(dataset)
+        with pytest.raises(ImageError, match="image not found"):
+            eval_sample(dataset)
+
+
+class TestRandomCrop:
+    CENTER, SIZE = np.array([50.0, 60.0], np.float32), np.array([150.0, 200.0], np.float32)
+    KEYPOINTS = np.zeros((17, 3), np.float32)
+
+    @pytest.fixture
+    def crops(self):
+        rng = np.random.default_rng(0)
+        return [random_crop(rng, self.CENTER, self.SIZE, self.KEYPOINTS, UPPER, DataConfig()) for _ in range(4000)]
+
+    def test_scale(self, crops):
+        ratios = np.array([crop.size / self.SIZE for crop in crops])
+        np.testing.assert_allclose(ratios[:, 0], ratios[:, 1], rtol=1e-6)
+        assert (ratios.min(), ratios.max()) == (pytest.approx(0.7), pytest.approx(1.3))
+        # One standard deviation lies on either bound: 15.9 % of a normal distribution beyond each.
+        assert np.mean(ratios[:, 0] > 1.2999) == pytest.approx(0.159, abs=0.02)
+        assert np.mean(ratios[:, 0] < 0.7001) == pytest.approx(0.159, abs=0.02)
+
+    def test_rotation(self, crops):
+        degrees = np.array([crop.rotation for crop in crops])
+        assert (degrees.min(), degrees.max()) == (-80, 80)
+        turned = degrees[degrees != 0]
+        assert len(turned) / len(degrees) == pytest.approx(0.6, abs=0.025)
+        assert np.mean(np.abs(turned) < 40) == pytest.approx(0.683, abs=0.03)
+        assert np.mean(turned) == pytest.approx(0, abs=3)
+
+    def test_flip(self, crops):
+        assert np.mean([crop.flip for crop in crops]) == pytest.approx(0.5, abs=0.025)
+
+    def test_centre_stays(self, crops):
+        assert all(np.array_equal(crop.center, self.CENTER) for crop in crops)
+
+    def test_nothing_to_draw(self):
+        crop = random_crop(np.random.default_rng(0), self.CENTER, self.SIZE, self.KEYPOINTS, UPPER, PLAIN)
+        assert (crop.size.tolist(), crop.rotation, crop.flip) == ([150, 200], 0.0, False)
+
+
+class TestHalfBody:
+    POINTS = blobs(17)[1][:, :2].astype(np.float64)
+
+    def crop(self, labelled_joints: int, seed: int = 0, **changes: object):
+        keypoints = blobs(17)[1]
+        keypoints[labelled_joints:, 2] = 0
+        data = replace(PLAIN, half_body_prob=1.0, **changes)
+        return random_crop(np.random.default_rng(seed), np.array([200.0, 200]), np.array([300.0, 400]), keypoints,
+                           UPPER, data)  # fmt: skip
+
+    def test_only_with_more_labelled_joints_than_asked_for(self):
+        assert self.crop(8).center.tolist() == [200, 200]
+        assert self.crop(9).center.tolist() != [200, 200]
+        assert self.crop(9, half_body_joints=9).center.tolist() == [200, 200]
+
+    def test_never_by_default(self):
+        assert DataConfig().half_body_prob == 0
+        crop = random_crop(np.random.default_rng(0), np.array([200.0, 200]), np.array([300.0, 400]), blobs(17)[1],
+                           UPPER, PLAIN)  # fmt: skip
+        assert crop.center.tolist() == [200, 200]
+
+    def halves(self, visible: np.ndarray) -> list:
+        return [half_body(np.random.default_rng(seed), self.POINTS, visible, UPPER, 0.75) for seed in range(400)]
+
+    def test_upper_or_lower_half(self):
+        centers = np.array([center for center, _ in self.halves(np.ones(17, bool))])
+        upper, lower = self.POINTS[UPPER].mean(axis=0), self.POINTS[~UPPER].mean(axis=0)
+        is_upper = np.isclose(centers, upper, atol=1e-3).all(axis=1)
+        assert (is_upper | np.isclose(centers, lower, atol=1e-3).all(axis=1)).all()
+        assert is_upper.mean() == pytest.approx(0.69, abs=0.07)
+
+    def test_size_is_half_again_that_of_the_joints(self):
+        center, size = next(half for half in self.halves(np.ones(17, bool)) if half[0][1] > 200)
+        extent = np.ptp(self.POINTS[~UPPER], axis=0)
+        width = max(extent[0], extent[1] * 0.75)
+        np.testing.assert_allclose(size, [1.5 * width, 1.5 * width / 0.75], rtol=1e-5)
+        assert center.dtype == np.float32
+
+    def test_half_with_too_few_joints_gives_way_to_the_other(self):
+        visible = UPPER.copy()
+        visible[-2:] = True
+        expected = self.POINTS[UPPER].mean(axis=0)
+        assert all(np.allclose(center, expected, atol=1e-3) for center, _ in self.halves(visible))
+
+    def test_neither_half(self):
+        assert set(self.halves(np.isin(np.arange(17), [0, 1, 15, 16]))) == {None}
+
+    def test_joints_on_one_spot(self):
+        spot = np.full((17, 2), 50.0)
+        assert half_body(np.random.default_rng(0), spot, np.ones(17, bool), UPPER, 0.75) is None
+
+
+class TestNormalizer:
+    @pytest.mark.parametrize("data", [
+        DataConfig(),
+        DataConfig(color="rgb", mean=[0.406, 0.457, 0.480], std=[1.0] * 3),
+        DataConfig(scale=256.0, mean=[0.5] * 3, std=[1.0] * 3),
+        DataConfig(color="rgb", mean=[0.1, 0.2, 0.3], std=[0.5, 2.0, 4.0], scale=1.0),
+    ], ids=["imagenet", "alphapose", "openpose", "own"])  # fmt: skip
+    def test_plain_arithmetic(self, data):
+        crop = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+        ordered = crop[:, :, ::-1] if data.color == "rgb" else crop
+        expected = ((ordered / data.scale - data.mean) / data.std).transpose(2, 0, 1)
+        result = Normalizer(data)(crop)
+        assert (result.shape, result.dtype) == ((3, 7, 5), np.float32)
+        assert result.flags.c_contiguous
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+    def test_into_a_row_of_a_batch(self):
+        crop = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+        batch = np.zeros((2, 3, 7, 5), np.float32)
+        normalizer = Normalizer(DataConfig(color="rgb"))
+        assert normalizer(crop, batch[1]) is not None
+        np.testing.assert_array_equal(batch[1], normalizer(crop))
+        assert not batch[0].any()
+
+    def test_dataset_uses_it(self, tmp_path):
+        # A blue-free picture tells the orders apart.
+        dataset = make(tmp_path, replace(LEVELS, color="rgb"))
+        image = cv2.imread(str(tmp_path / "x.png"))
+        image[:, :, 0] = 0
+        cv2.imwrite(str(tmp_path / "x.png"), image)
+        sample = eval_sample(dataset)
+        assert sample[0].any()
+        assert not sample[2].any()

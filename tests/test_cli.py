@@ -1,0 +1,265 @@
+"""The command line: flags, precedence, notes about conflicts, exit codes and one-line errors."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src.cli import parse, run, split_arguments
+from src.errors import PoseError, UsageError
+from src.schema import FLAGS, SCHEMA, Config
+from tests.conftest import ROOT
+
+SAMPLE_VALUES = {"runtime.device": ("CPU", "CPU"), "runtime.device_id": ("3", 3)}
+
+
+@pytest.fixture(autouse=True)
+def _logger():
+    """Leave the logger as it was: `run` points it at the standard output of the moment."""
+    log = logging.getLogger("pose")
+    kept = log.handlers[:], log.propagate, log.level
+    yield
+    log.handlers, log.propagate = kept[:2]
+    log.setLevel(kept[2])
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> str:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("base: base.yaml\ntrain: {epochs: 30}\ndata: {mean: [0.3, 0.3, 0.3]}\n")
+    (tmp_path / "base.yaml").write_text("train: {epochs: 20, keep: 2}\n")
+    return str(path)
+
+
+def script(name: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Run an entry script the way a user does, recording what it imports."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return subprocess.run([sys.executable, "-X", "importtime", name, *arguments], cwd=ROOT, env=environment,
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+
+
+def imported(result: subprocess.CompletedProcess) -> set[str]:
+    """Top-level modules that a script has imported."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def messages(result: subprocess.CompletedProcess) -> list[str]:
+    """Standard error without Python's own record of imports."""
+    return [line for line in result.stderr.splitlines() if not line.startswith("import time:")]
+
+
+class TestFlags:
+    @pytest.mark.parametrize("form", ["--{flag}|{value}", "--{flag}={value}", "{flag}={value}", "--{dashed}|{value}"])
+    @pytest.mark.parametrize("flag", FLAGS)
+    def test_flag_stands_for_its_key(self, flag, form):
+        text, value = SAMPLE_VALUES.get(FLAGS[flag], ("some/where", "some/where"))
+        arguments = form.format(flag=flag, dashed=flag.replace("_", "-"), value=text).split("|")
+        assert split_arguments(arguments) == ("", {FLAGS[flag]: value})
+
+    def test_flags_are_keys_of_the_schema(self):
+        assert set(FLAGS.values()) <= set(SCHEMA)
+
+    @pytest.mark.parametrize("flag", ["ckpt", "ckpt_url", "device_target", "device_id", "output"])
+    def test_flags_of_the_original_systems(self, flag):
+        assert flag in FLAGS
+
+    @pytest.mark.parametrize("arguments", [["--config", "a.yaml"], ["--config=a.yaml"]])
+    def test_config(self, arguments):
+        assert split_arguments(arguments) == ("a.yaml", {})
+
+    def test_the_last_one_counts(self):
+        assert split_arguments(["train.lr=1", "train.lr=2"]) == ("", {"train.lr": 2})
+
+    def test_a_path_with_an_equals_sign(self):
+        assert split_arguments(["--output", "runs/lr=1"]) == ("", {"runtime.output": "runs/lr=1"})
+        assert split_arguments(["output=runs/lr=1"]) == ("", {"runtime.output": "runs/lr=1"})
+
+    def test_names_that_look_like_numbers_stay_text(self):
+        overrides = split_arguments(["data.train_set=2017", "output=1e5", "data.val_set=007"])[1]
+        assert overrides == {"data.train_set": "2017", "runtime.output": "1e5", "data.val_set": "007"}
+
+    def test_empty_value_of_a_path(self):
+        assert split_arguments(["eval.bbox_file="]) == ("", {"eval.bbox_file": ""})
+
+    @pytest.mark.parametrize(("arguments", "message"), [
+        (["--nope", "1"], "unknown option --nope; options are --config"), (["--output"], "--output needs a value"),
+        (["--output", "--debug"], "--output needs a value"), (["stray"], "'stray' is neither an option nor"),
+        ([""], "'' is neither an option nor"),
+    ])  # fmt: skip
+    def test_misuse(self, arguments, message):
+        with pytest.raises(UsageError) as caught:
+            split_arguments(arguments)
+        assert message in str(caught.value)
+
+
+class TestPrecedence:
+    def checkpoint(self, tmp_path: Path, text: str) -> str:
+        (tmp_path / "w.yaml").write_text(text)
+        return str(tmp_path / "w.ckpt")
+
+    def run(self, *arguments: str) -> Config:
+        configs: list[Config] = []
+        assert run("Test.", configs.append, arguments) == 0
+        return configs[0]
+
+    def test_default_base_file_checkpoint_command_line(self, recipe, tmp_path, capsys):
+        ckpt = self.checkpoint(tmp_path, "data: {mean: [0.4, 0.4, 0.4], std: [1, 1, 1], color: rgb}")
+        config = self.run("--config", recipe, "--ckpt", ckpt, "data.std=[2,2,2]")
+        assert config.train.batch_size == 64  # schema
+        assert config.train.keep == 2  # base
+        assert config.train.epochs == 30  # file over base
+        assert config.data.mean == [0.4] * 3  # checkpoint over file
+        assert config.data.color == "rgb"  # checkpoint over schema
+        assert config.data.std == [2.0] * 3  # command line over checkpoint
+        conventions = tmp_path / "w.yaml"
+        assert capsys.readouterr().out.splitlines() == [
+            f"note: data.mean=[0.4, 0.4, 0.4] from {conventions} overrides [0.3, 0.3, 0.3] of the configuration",
+            f"note: data.std=[2.0, 2.0, 2.0] (command line) overrides [1.0, 1.0, 1.0] stored in "
+            f"{conventions} (checkpoint)",
+        ]  # fmt: skip
+
+    def test_agreement_is_not_worth_a_note(self, recipe, tmp_path, capsys):
+        ckpt = self.checkpoint(tmp_path, "data: {mean: [0.3, 0.3, 0.3], color: rgb}")
+        self.run("--config", recipe, f"--ckpt={ckpt}", "data.color=rgb", "train.epochs=5")
+        assert capsys.readouterr().out == ""
+
+    def test_checkpoint_named_in_the_file(self, tmp_path):
+        ckpt = self.checkpoint(tmp_path, "data: {color: rgb}")
+        (tmp_path / "c.yaml").write_text(f"runtime: {{ckpt: '{ckpt}'}}")
+        assert parse(["--config", str(tmp_path / "c.yaml")]).data.color == "rgb"
+
+    def test_checkpoint_to_start_from(self, recipe, tmp_path):
+        ckpt = self.checkpoint(tmp_path, "data: {color: rgb}")
+        assert parse(["--config", recipe, f"train.init_from={ckpt}"]).data.color == "rgb"
+
+    def test_only_conventions_are_taken_from_beside_a_checkpoint(self, recipe, tmp_path):
+        ckpt = self.checkpoint(tmp_path, "train: {epochs: 999}\nsource: elsewhere\ndata: {color: rgb, root: nowhere}")
+        config = parse(["--config", recipe, "--ckpt", ckpt])
+        assert (config.train.epochs, config.data.root, config.data.color) == (30, "data/coco", "rgb")
+
+    def test_wrong_convention_names_its_file(self, recipe, tmp_path):
+        ckpt = self.checkpoint(tmp_path, "data: {color: cmyk}")
+        with pytest.raises(UsageError, match=r"w\.yaml \(checkpoint\): data\.color must be one of bgr, rgb"):
+            parse(["--config", recipe, "--ckpt", ckpt])
+
+    @pytest.mark.parametrize("text", ["data: 5", "data:", "[1]", "data: [color]"])
+    def test_something_else_beside_a_checkpoint(self, recipe, tmp_path, text):
+        ckpt = self.checkpoint(tmp_path, text)
+        if text == "[1]":
+            with pytest.raises(UsageError, match="must be a mapping"):
+                parse(["--config", recipe, "--ckpt", ckpt])
+        else:
+            assert parse(["--config", recipe, "--ckpt", ckpt]).data.color == "bgr"
+
+    @pytest.mark.parametrize("ckpt", [".", "/", "..", "absent/w.ckpt"])
+    def test_no_conventions_beside_a_checkpoint(self, recipe, ckpt):
+        assert parse(["--config", recipe, "--ckpt", ckpt]).runtime.ckpt == ckpt
+
+    def test_results_go_to_a_folder_called_after_the_recipe(self, recipe):
+        assert parse(["--config", recipe]).runtime.output == os.path.join("outputs", "recipe")
+        assert parse(["--config", recipe, "output=here"]).runtime.output == "here"
+
+
+class TestErrors:
+    def result(self, capsys, command, *arguments: str) -> tuple[int, str]:
+        code = run("Test.", command, arguments)
+        return code, capsys.readouterr().err
+
+    @pytest.mark.parametrize(("error", "code", "line"), [
+        (PoseError("file is bad"), 1, "error: file is bad\n"),
+        (UsageError("key is bad"), 2, "error: key is bad\n"),
+        (KeyboardInterrupt(), 130, "error: interrupted\n"),
+        (RuntimeError("deep\n  down"), 1, "error: RuntimeError: deep down (run again with --debug for the place)\n"),
+    ])  # fmt: skip
+    def test_one_line_and_the_exit_code(self, recipe, capsys, error, code, line):
+        def command(config: Config) -> None:
+            raise error
+
+        assert self.result(capsys, command, "--config", recipe) == (code, line)
+
+    def test_out_of_memory_says_what_to_do(self, recipe, capsys):
+        def command(config: Config) -> None:
+            raise MemoryError
+
+        code, text = self.result(capsys, command, "--config", recipe)
+        assert code == 1
+        assert "smaller train.batch_size" in text
+
+    def test_debug_shows_the_place(self, recipe, capsys):
+        def command(config: Config) -> None:
+            raise PoseError("file is bad")
+
+        code, text = self.result(capsys, command, "--debug", "--config", recipe)
+        assert code == 1
+        assert text.startswith("Traceback")
+        assert "raise PoseError" in text
+        assert text.endswith("\nerror: file is bad\n")
+
+    def test_success(self, recipe, capsys):
+        assert self.result(capsys, lambda config: None, "--config", recipe) == (0, "")
+
+    def test_missing_config_lists_the_recipes(self, capsys, monkeypatch):
+        monkeypatch.chdir(ROOT)
+        code, text = self.result(capsys, print)
+        assert code == 2
+        assert "configs/simplepose_r50_256x192.yaml" in text
+        assert "base/" not in text
+
+    def test_carriage_returns_at_line_ends(self, recipe):
+        configs: list[Config] = []
+        assert run("Test.", configs.append, ["--config", recipe + "\r", "train.epochs=5\r"]) == 0
+        assert configs[0].train.epochs == 5
+
+    def test_reader_that_stops_reading_the_help(self):
+        code = (f"import sys, os; sys.path.insert(0, {str(ROOT)!r}); r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
+                "from src.cli import run; sys.exit(run('Test.', print, ['--help']))")  # fmt: skip
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        assert (result.returncode, result.stderr) == (1, "")
+
+
+class TestScripts:
+    """The entry scripts as processes: none of this may import MindSpore, which takes seconds."""
+
+    @pytest.mark.parametrize("name", ["train.py", "eval.py"])
+    def test_help_lists_every_key(self, name):
+        result = script(name, "--help")
+        assert result.returncode == 0
+        assert not [key for key in SCHEMA if f"\n  {key}=" not in result.stdout]
+        assert not [flag for flag in FLAGS if f"\n  --{flag} " not in result.stdout]
+        assert f"python {name} --config FILE" in result.stdout
+        assert "mindspore" not in imported(result)
+        assert "src" in imported(result)
+
+    def test_misspelt_key(self):
+        result = script("train.py", "--config", "configs/simplepose_coco_mini.yaml", "train.lrr=1")
+        assert messages(result) == ["error: command line: unknown key 'train.lrr'; did you mean 'train.lr'?"]
+        assert result.returncode == 2
+        assert "mindspore" not in imported(result)
+
+    def test_evaluation_without_a_checkpoint(self, tmp_path):
+        result = script("eval.py", "--config", "configs/simplepose_coco_mini.yaml", f"output={tmp_path}")
+        assert messages(result) == ["error: no checkpoint to evaluate: give --ckpt FILE"]
+        assert result.returncode == 2
+        assert "mindspore" not in imported(result)
+
+    def test_missing_data(self, tmp_path):
+        result = script("train.py", "--config", "configs/simplepose_coco_mini.yaml", f"output={tmp_path}",
+                        f"data.root={tmp_path / 'absent'}")  # fmt: skip
+        (line,) = messages(result)
+        assert line.startswith(f"error: annotation file not found: {tmp_path / 'absent'}")
+        assert result.returncode == 1
+        assert "mindspore" not in imported(result)
+
+
+def test_what_edge_hosts_run_needs_no_mindspore():
+    modules = ["config", "skeleton", "geometry", "images", "files", "cli", "visual", "codecs.heatmap", "evaluation.oks",
+               "evaluation.coco", "data.coco", "data.topdown"]  # fmt: skip
+    code = f"import sys; sys.modules['mindspore'] = None; import {', '.join('src.' + module for module in modules)}"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")

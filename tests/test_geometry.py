@@ -1,0 +1,138 @@
+"""Boxes, crops and the maps between picture and network input."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from src.data.coco import labelled, load_annotations
+from src.geometry import box_to_crop, clip_boxes, crop_matrix, output_to_image, transform_points
+from src.skeleton import COCO17
+
+SIZE = (192, 256)
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    noise = np.random.default_rng(3).integers(0, 256, (height, width, 3), np.uint8)
+    return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 6), None, 0, 255, cv2.NORM_MINMAX)
+
+
+def composed(center, size, output, degrees: float) -> np.ndarray:
+    """The crop's matrix from elementary ones: move its centre to 0, turn, scale, move to the output's centre."""
+    angle, scale = np.deg2rad(degrees), output[0] / size[0]
+    to_origin = np.array([[1, 0, -center[0]], [0, 1, -center[1]], [0, 0, 1]])
+    turn = np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    to_output = np.array([[scale, 0, output[0] / 2], [0, scale, output[1] / 2], [0, 0, 1]])
+    return (to_output @ turn @ to_origin)[:2]
+
+
+class TestClipBoxes:
+    def test_inside_loses_one_pixel_as_in_the_reference(self):
+        np.testing.assert_array_equal(clip_boxes([[10, 20, 30, 40]], [100], [100]), [[10, 20, 29, 39]])
+
+    def test_beyond_every_side(self):
+        boxes = [[-5, -6, 30, 40], [80, 90, 30, 40], [-10, -10, 500, 500]]
+        expected = [[0, 0, 29, 39], [80, 90, 19, 9], [0, 0, 99, 99]]
+        np.testing.assert_array_equal(clip_boxes(boxes, [100] * 3, [100] * 3), expected)
+
+    def test_wholly_outside_is_negative(self):
+        assert clip_boxes([[150, 10, 20, 20]], [100], [100])[0, 2] < 0
+
+    def test_each_box_has_its_own_picture(self):
+        clipped = clip_boxes([[0, 0, 50, 50]] * 2, [20, 40], [30, 60])
+        np.testing.assert_array_equal(clipped[:, 2:], [[19, 29], [39, 49]])
+
+    def test_none(self):
+        assert clip_boxes(np.empty((0, 4)), np.empty(0), np.empty(0)).shape == (0, 4)
+
+
+class TestBoxToCrop:
+    def test_all_people_of_the_reference(self, parity_dir, coco_mini):
+        annotations = load_annotations(coco_mini / "annotations/person_keypoints_val2017.json", coco_mini / "val2017",
+                                       COCO17)  # fmt: skip
+        people = labelled(annotations)
+        with np.load(parity_dir / "topdown_val2017.npz") as reference:
+            ids, center, scale = reference["image_id"][:68], reference["center"], reference["scale"]
+        np.testing.assert_array_equal(annotations.images.ids[people.image_index], ids)
+        centers, sizes = box_to_crop(people.boxes, 192 / 256)
+        np.testing.assert_array_equal(centers, center)
+        np.testing.assert_allclose(sizes / 200, scale, rtol=2e-7)
+
+    def test_wide_box_grows_in_height_and_tall_box_in_width(self):
+        centers, sizes = box_to_crop([[0, 0, 300, 100], [0, 0, 30, 400]], 0.75)
+        np.testing.assert_allclose(centers, [[150, 50], [15, 200]])
+        np.testing.assert_allclose(sizes, [[375, 500], [375, 500]], rtol=1e-6)
+
+    def test_padding(self):
+        np.testing.assert_allclose(box_to_crop([[0, 0, 75, 100]], 0.75, padding=2)[1], [[150, 200]], rtol=1e-6)
+
+
+class TestCropMatrix:
+    CROPS = (((100.3, 80.7), (120.0, 160.0)), ((-4.0, 300.25), (33.0, 44.0)), ((640.0, 0.0), (900.0, 1200.0)))
+
+    @pytest.mark.parametrize("degrees", [0, 30, -75.5, 90, 180])
+    @pytest.mark.parametrize(("center", "size"), CROPS)
+    def test_is_a_move_a_turn_a_scale_and_a_move(self, center, size, degrees):
+        matrix = crop_matrix(np.array(center), np.array(size), SIZE, degrees)
+        assert matrix.dtype == np.float64
+        corners = np.array([[0, 0], [640, 0], [0, 480], [640, 480]])
+        expected = transform_points(corners, composed(center, size, SIZE, degrees))
+        scale = SIZE[0] / size[0]
+        np.testing.assert_allclose(transform_points(corners, matrix), expected, atol=1e-3 * scale)
+
+    def test_corners_of_an_upright_crop(self):
+        matrix = crop_matrix(np.array([50.0, 60.0]), np.array([30.0, 40.0]), SIZE)
+        np.testing.assert_allclose(transform_points(np.array([[35, 40], [65, 80]]), matrix), [[0, 0], SIZE], atol=1e-4)
+
+    def test_positive_rotation_turns_the_window_clockwise(self):
+        matrix = crop_matrix(np.array([50.0, 60.0]), np.array([30.0, 40.0]), SIZE, rotation=90)
+        # What was to the right of the centre is now above it.
+        np.testing.assert_allclose(transform_points(np.array([65, 60]), matrix), [96, 32], atol=1e-4)
+
+    @pytest.mark.parametrize("degrees", [0, 25, -60])
+    def test_flip_equals_cropping_the_mirrored_picture(self, degrees):
+        image, center, size = smooth(240, 320), np.array([131.0, 97.5]), np.array([150.0, 200.0])
+        mirrored_center = np.array([319 - center[0], center[1]])
+        expected = cv2.warpAffine(np.ascontiguousarray(image[:, ::-1]),
+                                  crop_matrix(mirrored_center, size, SIZE, degrees), SIZE)  # fmt: skip
+        crop = cv2.warpAffine(image, crop_matrix(center, size, SIZE, degrees, flip=True), SIZE)
+        assert expected.std() > 20
+        difference = np.abs(crop.astype(int) - expected)
+        # At the picture's border, positions rounded to 1/32 pixel may fall on either side.
+        assert difference.mean() < 0.1
+        assert np.percentile(difference, 99) <= 1
+
+    @pytest.mark.parametrize("degrees", [0, 25])
+    def test_flip_mirrors_points_about_the_centre_first(self, degrees):
+        center, size = np.array([131.0, 97.5]), np.array([150.0, 200.0])
+        points = np.array([[100.0, 50.0], [131, 97.5], [160, 200]])
+        mirrored = points * [-1, 1] + [2 * center[0], 0]
+        flipped = transform_points(points, crop_matrix(center, size, SIZE, degrees, flip=True))
+        np.testing.assert_allclose(flipped, transform_points(mirrored, crop_matrix(center, size, SIZE, degrees)))
+
+
+class TestPoints:
+    def test_shape_is_kept(self):
+        points = np.zeros((2, 3, 4, 2))
+        assert transform_points(points, np.eye(2, 3)).shape == points.shape
+
+    @pytest.mark.parametrize("output", [(192, 256), (48, 64), (33, 47)])
+    def test_output_to_image_is_the_inverse(self, output):
+        rng = np.random.default_rng(0)
+        points = rng.uniform(0, 500, (5, 17, 2))
+        centers = rng.uniform(100, 400, (5, 2))
+        widths = rng.uniform(50, 300, 5)
+        sizes = np.stack([widths, widths * output[1] / output[0]], axis=1)
+        mapped = np.stack([transform_points(p, crop_matrix(c, s, output)) for p, c, s in zip(points, centers, sizes)])
+        np.testing.assert_allclose(output_to_image(mapped, centers, sizes, output), points, atol=0.01)
+
+    @pytest.mark.parametrize("shape", [(3, 2), (3, 17, 2), (3, 4, 5, 2)])
+    def test_any_number_of_points_a_crop(self, shape):
+        result = output_to_image(np.zeros(shape), np.arange(6.0).reshape(3, 2), np.full((3, 2), 10.0), (10, 10))
+        assert result.shape == shape
+        np.testing.assert_allclose(result.reshape(3, -1, 2)[:, 0], np.arange(6.0).reshape(3, 2) - 5)
+
+    def test_whole_numbers_are_not_rounded(self):
+        result = output_to_image(np.array([[3, 3]]), np.array([[0.0, 0.0]]), np.array([[7.0, 7.0]]), (7, 7))
+        np.testing.assert_allclose(result, [[-0.5, -0.5]])
