@@ -69,9 +69,7 @@ def parse(argv: Sequence[str]) -> Config:
         raise UsageError(f"--config FILE is missing; recipes here: {', '.join(recipes) or 'none'}")
     builder = ConfigBuilder()
     builder.add_file(config_file)
-    # The checkpoint may come from a file or the command line, and its conventions stand between the two.
-    ckpt = str(overrides.get("runtime.ckpt") or overrides.get("train.init_from")
-               or builder.get("runtime.ckpt") or builder.get("train.init_from"))
+    ckpt = _checkpoint(builder, overrides, config_file)
     if ckpt:
         add_conventions(builder, Path(ckpt))
     for key, value in overrides.items():
@@ -80,7 +78,7 @@ def parse(argv: Sequence[str]) -> Config:
         if source.endswith(" (checkpoint)") and builder.get(key) != before:
             log.warning(f"note: {key}={builder.get(key)} (command line) overrides {before} stored in {source}")
     if not builder.get("runtime.output"):
-        builder.set("runtime.output", str(Path("outputs") / Path(config_file).stem), "default")
+        builder.set("runtime.output", _default_output(config_file), "default")
     return builder.build()
 
 
@@ -140,6 +138,22 @@ def help_text(description: str) -> str:
             f"\nflags that stand for a key:\n{flags}\n\nkeys and their defaults:\n{describe_keys()}")
 
 
+def _checkpoint(builder: ConfigBuilder, overrides: dict[str, object], config_file: str) -> str:
+    """The checkpoint that a run starts from; its conventions stand between the file and the command line."""
+
+    def value(key: str) -> str:
+        return str(overrides.get(key) or builder.get(key))
+
+    resume = value("train.resume")
+    if resume == "auto":
+        resume = str(Path(value("runtime.output") or _default_output(config_file)) / "last.ckpt")
+    return value("runtime.ckpt") or resume or value("train.init_from")
+
+
+def _default_output(config_file: str) -> str:
+    return str(Path("outputs") / Path(config_file).stem)
+
+
 def _scalar(key: str, text: str) -> object:
     # Paths and names stay text: a folder called 2017 or a name like 1e5 must not turn into a number.
     is_text = key in SCHEMA and SCHEMA[key].type == "str"
@@ -155,6 +169,7 @@ def _fail(message: str, code: int, debug: bool) -> int:
 
 def _set_up_logging() -> None:
     """Plain lines on standard output, whatever MindSpore does to the root logger."""
+    logging.raiseExceptions = False  # a reader that went away (| head) is no reason to print tracebacks
     log.setLevel(logging.INFO)
     log.propagate = False
     log.handlers = [logging.StreamHandler(sys.stdout)]

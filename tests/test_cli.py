@@ -263,3 +263,10 @@ def test_what_edge_hosts_run_needs_no_mindspore():
     code = f"import sys; sys.modules['mindspore'] = None; import {', '.join('src.' + module for module in modules)}"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_resumed_run_obeys_the_conventions_of_its_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("train: {resume: auto}\n")
+    (tmp_path / "last.yaml").write_text("data: {color: rgb}\n")
+    config = parse(["--config", str(tmp_path / "c.yaml"), f"output={tmp_path}"])
+    assert config.data.color == "rgb"

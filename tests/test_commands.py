@@ -215,6 +215,7 @@ def test_empty_evaluation_set(sample_dir: Path, tmp_path: Path) -> None:
     (["train.batch_size=many"], 2, ["train.batch_size", "whole number"]),
     (["train.init_from=none.ckpt"], 1, ["train.init_from", "none.ckpt"]),
     (["train.resume=none.ckpt"], 1, ["train.resume", "none.ckpt"]),
+    (["--ckpt=any.ckpt"], 2, ["--ckpt", "train.init_from"]),
     (["model.pretrained=none.ckpt"], 1, ["model.pretrained", "none.ckpt"]),
     (["runtime.device=Ascend"], 2, ["runtime.device", "Ascend"]),
     (["data.input_size=[100,100]"], 2, ["data.input_size"]),

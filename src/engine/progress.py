@@ -48,7 +48,7 @@ class Progress:
             self._bar.update(count)
             return
         now = time.monotonic()
-        if self._lines and now - self._shown >= LINE_INTERVAL:
+        if self._lines and self._done > self._initial and now - self._shown >= LINE_INTERVAL:
             self._shown = now
             rate = (self._done - self._initial) / (now - self._begin)
             left = format_seconds((self._total - self._done) / rate)

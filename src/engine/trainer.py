@@ -23,7 +23,7 @@ from src.engine.progress import Progress, format_seconds
 from src.engine.records import Records
 from src.engine.runtime import Runtime, start
 from src.engine.schedule import learning_rates
-from src.errors import PoseError
+from src.errors import PoseError, UsageError
 from src.files import check_writable
 from src.schema import Config
 from src.skeleton import load_skeleton
@@ -50,6 +50,9 @@ class Trainer:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        if config.runtime.ckpt:
+            raise UsageError("training does not read runtime.ckpt (--ckpt): train.init_from=FILE starts from its "
+                             "weights, train.resume=FILE continues its run")
         self.folder = check_writable(config.runtime.output)
         for key, path in (("model.pretrained", config.model.pretrained), ("train.init_from", config.train.init_from)):
             if path and not Path(path).is_file():
