@@ -17,7 +17,7 @@ make_environment "$root"
 output=outputs/quickstart/$network
 begin=$SECONDS
 echo "== 1/3 sample data: drawn people in COCO's format"
-python -m src.data.sample data/sample
+python -m src.data.sample data/sample --workers 2
 echo "== 2/3 training $network"
 python train.py --config "$config" output="$output" train.resume=auto
 echo "== 3/3 evaluation on people it has not seen"

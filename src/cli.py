@@ -146,7 +146,8 @@ def _checkpoint(builder: ConfigBuilder, overrides: dict[str, object], config_fil
 
     resume = value("train.resume")
     if resume == "auto":
-        resume = str(Path(value("runtime.output") or _default_output(config_file)) / "last.ckpt")
+        last = Path(value("runtime.output") or _default_output(config_file)) / "last.ckpt"
+        resume = str(last) if last.is_file() else ""
     return value("runtime.ckpt") or resume or value("train.init_from")
 
 

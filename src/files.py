@@ -15,10 +15,13 @@ from src.errors import PoseError
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it into place when the block ends well, remove it otherwise.
 
     The temporary name keeps the suffix of `path`, since writers such as OpenCV choose the format by it.
+
+    Args:
+        durable: wait until the content is on the disk, so that a power cut leaves the old file or the new one.
 
     Raises:
         PoseError: the folder cannot be written to or the disk is full.
@@ -37,6 +40,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
+        if durable:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
         raise _cannot_write(path, error) from error

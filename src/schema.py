@@ -119,7 +119,7 @@ class RuntimeConfig:
     seed: int = key(1, "seed of every random draw")
     amp: str = key("O0", "mixed precision: O0 float32, O1 float16 where safe, O2 float16 but batch norm, O3 all",
                     ("O0", "O1", "O2", "O3"))
-    loss_scale: float = key(0.0, "fixed loss scale for mixed precision; 0: adapted while training")
+    loss_scale: float = key(0.0, "fixed loss scale for amp O1 to O3; 0: adapted while training")
     ckpt: str = key("", "checkpoint to load")
     output: str = key("", "folder for results; empty: outputs/RECIPE")
 
@@ -160,15 +160,17 @@ SCHEMA = schema_fields()
 def problems(config: Config) -> Iterator[tuple[str, str]]:
     """Pairs of a key and what its value must be instead."""
     positive = ("model.base_width", "data.scale", "codec.sigma", "train.batch_size", "train.epochs", "train.lr",
-                "train.log_steps", "train.save_epochs", "train.keep", "eval.batch_size", "data.prefetch")
+                "train.gamma", "train.log_steps", "train.save_epochs", "train.keep", "eval.batch_size", "data.prefetch")
     not_negative = ("data.workers", "train.weight_decay", "train.warmup_steps", "train.save_steps", "train.eval_epochs",
-                    "eval.draw", "runtime.device_id", "runtime.seed", "runtime.loss_scale", "data.rotation_factor")
-    fractions = ("data.flip", "data.rotation_prob", "data.half_body_prob", "eval.oks_threshold")
+                    "eval.draw", "runtime.device_id", "runtime.seed", "runtime.loss_scale", "data.rotation_factor",
+                    "data.half_body_joints")
+    fractions = ("data.flip", "data.rotation_prob", "data.half_body_prob")
     for keys, holds, what in (
         (positive, lambda v: v > 0, "must be greater than 0"),
         (not_negative, lambda v: v >= 0, "must not be negative"),
         (fractions, lambda v: 0 <= v <= 1, "must lie between 0 and 1"),
         (("data.scale_factor",), lambda v: 0 <= v < 1, "must be 0 or more, and below 1"),
+        (("eval.oks_threshold",), lambda v: 0 < v <= 1, "must be above 0 and at most 1"),
         (("train.ema",), lambda v: 0 <= v < 1, "must be 0 or a decay below 1"),
         (("data.input_size",), lambda v: len(v) == 2 and min(v) >= 32 and all(n % 32 == 0 for n in v),
          "must be [width, height], multiples of 32"),
@@ -176,6 +178,8 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         (("data.mean",), lambda v: len(v) == 3, "must be three numbers"),
         (("data.std",), lambda v: len(v) == 3 and min(v) > 0, "must be three positive numbers"),
         (("model.deconv_kernels",), lambda v: all(k in (2, 3, 4) for k in v), "must be kernels of 2, 3 or 4"),
+        (("model.deconv_filters",), lambda v: 1 <= len(v) <= 4 and min(v) > 0, "must be one to four positive numbers"),
+        (("train.milestones",), lambda v: all(epoch > 0 for epoch in v), "must be epochs from 1 on"),
     ):
         for key in keys:
             section, name = key.split(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -15,6 +16,13 @@ def _folder(variable: str, default: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is absent: set {variable} to the folder of {default}")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _plain_logger() -> None:
+    """Undo what a command run inside the test process did to the logger."""
+    logger = logging.getLogger("pose")
+    logger.propagate, logger.handlers = True, []
 
 
 @pytest.fixture(scope="session")

@@ -268,5 +268,6 @@ def test_what_edge_hosts_run_needs_no_mindspore():
 def test_resumed_run_obeys_the_conventions_of_its_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("train: {resume: auto}\n")
     (tmp_path / "last.yaml").write_text("data: {color: rgb}\n")
+    (tmp_path / "last.ckpt").write_text("")
     config = parse(["--config", str(tmp_path / "c.yaml"), f"output={tmp_path}"])
     assert config.data.color == "rgb"

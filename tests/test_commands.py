@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -97,14 +98,16 @@ def test_detections_are_evaluated(trained: tuple[Path, subprocess.CompletedProce
     assert f"loaded {len(boxes)} boxes" in result.stdout
 
 
-def test_run_killed_at_any_step_ends_with_the_same_weights(sample_dir: Path, tmp_path: Path) -> None:
-    options = (f"data.root={sample_dir}", "train.epochs=3", "train.save_steps=2", "train.eval_epochs=0",
-               "train.ema=0.9")
+@pytest.mark.parametrize("precision", ["O0", "O2"])
+def test_run_killed_at_any_step_ends_with_the_same_weights(sample_dir: Path, tmp_path: Path, precision: str) -> None:
+    options = (f"data.root={sample_dir}", "train.epochs=6", "train.save_steps=3", "train.eval_epochs=0",
+               "train.ema=0.9", f"runtime.amp={precision}")
     assert run("train.py", *options, f"output={tmp_path / 'whole'}").returncode == 0
     folder = tmp_path / "killed"
     process = subprocess.Popen(command("train.py", *options, f"output={folder}"), cwd=ROOT, stdout=subprocess.DEVNULL)
     while not (folder / "last.ckpt").exists() and process.poll() is None:
         time.sleep(0.005)
+    time.sleep(float(np.random.default_rng().uniform(0, 0.2)))  # anywhere in a step or while saving
     process.kill()
     assert process.wait() == -signal.SIGKILL
     assert run("train.py", *options, f"output={folder}", "train.resume=auto").returncode == 0
@@ -128,6 +131,34 @@ def test_sigterm_saves_and_says_how_to_continue(sample_dir: Path, tmp_path: Path
     assert "stopped by SIGTERM" in errors
     assert "train.resume=auto" in errors
     assert (tmp_path / "last.ckpt").exists()
+
+
+def test_used_output_folder_is_not_overwritten(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path
+                                               ) -> None:
+    result = run("train.py", f"data.root={sample_dir}", f"output={trained[0]}")
+    assert_fails(result, 2, "holds a run already", "train.resume=auto")
+
+
+def test_finished_run_says_so(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+                              ) -> None:
+    last = trained[0] / "last.ckpt"
+    result = run("train.py", f"data.root={sample_dir}", f"output={tmp_path}", f"train.resume={last}", "train.ema=0.5")
+    assert result.returncode == 0, result.stderr
+    assert "steps are done already" in result.stdout
+    assert (tmp_path / "last.ckpt").exists()
+    assert (tmp_path / "best.ckpt").exists()
+
+
+def test_resume_with_another_batch_size_continues_at_an_epoch(trained: tuple[Path, subprocess.CompletedProcess],
+                                                              sample_dir: Path, tmp_path: Path) -> None:
+    last = trained[0] / "last.ckpt"
+    result = run("train.py", f"data.root={sample_dir}", f"output={tmp_path}", f"train.resume={last}", "train.ema=0.5",
+                 "train.batch_size=4", "train.epochs=3")
+    assert result.returncode == 0, result.stderr
+    assert "continuing at epoch 3" in result.stdout
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    per_epoch = steps[-1] // 3
+    assert steps[0] == 2 * per_epoch + 1
 
 
 def test_own_keypoints_train_and_evaluate(tmp_path: Path) -> None:
@@ -176,6 +207,21 @@ def test_checkpoint_of_another_network(trained: tuple[Path, subprocess.Completed
     assert_fails(result, 1, "does not fit", "best.ckpt")
 
 
+def test_checkpoint_cut_short(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+                              ) -> None:
+    (tmp_path / "cut.ckpt").write_bytes((trained[0] / "best.ckpt").read_bytes()[:5000])
+    result = run("eval.py", "--ckpt", tmp_path / "cut.ckpt", f"data.root={sample_dir}", f"output={tmp_path / 'out'}")
+    assert_fails(result, 1, "not a readable MindSpore checkpoint", "cut.ckpt")
+
+
+def test_full_disk_while_saving(sample_dir: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    limited = f"ulimit -f 100; exec {shlex.join(command('train.py', f'data.root={sample_dir}', f'output={tmp_path}'))}"
+    result = subprocess.run(["bash", "-c", limited], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert_fails(result, 1, "cannot write", ".ckpt")
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
 def test_missing_picture(sample_dir: Path, tmp_path: Path) -> None:
     root = copy_of(sample_dir, tmp_path / "data")
     victim = next((root / "train2017").iterdir())
@@ -205,8 +251,9 @@ def test_empty_evaluation_set(sample_dir: Path, tmp_path: Path) -> None:
     root = copy_of(sample_dir, tmp_path / "data")
     path = root / "annotations" / "person_keypoints_val2017.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
-    assert_fails(run("eval.py", "--ckpt", "any.ckpt", f"data.root={root}", f"output={tmp_path / 'out'}"), 1, "nobody",
-                 path.name)
+    (tmp_path / "any.ckpt").touch()
+    result = run("eval.py", "--ckpt", tmp_path / "any.ckpt", f"data.root={root}", f"output={tmp_path / 'out'}")
+    assert_fails(result, 1, "nobody", path.name)
 
 
 @pytest.mark.parametrize(("arguments", "code", "words"), [

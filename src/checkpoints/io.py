@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +16,21 @@ from src.files import atomic_path
 
 # What training adds beside the network: optimizer state, averaged weights, counters.
 TRAINING_STATE = ("moment1.", "moment2.", "moments.", "ema.", "global_step", "learning_rate", "beta1_power",
-                  "beta2_power", "state.", "scale_sense", "loss_scale", "epoch_num", "step_num")
+                  "beta2_power", "state.", "scaler.", "scale_sense", "loss_scale", "epoch_num", "step_num")
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What loading weights did: names that matched, that the network lacks, and that it did not find."""
+    """What loading weights did: names that matched, and that the network lacks."""
 
     matched: list[str]
     unused: list[str]
-    missing: list[str]
 
     def __str__(self) -> str:
         text = f"{len(self.matched)} parameters matched"
-        for what, names in (("not used", self.unused), ("left at their initial values", self.missing)):
-            if names:
-                text += f"; {len(names)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        if self.unused:
+            more = ", …" if len(self.unused) > 3 else ""
+            text += f"; {len(self.unused)} not used ({', '.join(self.unused[:3])}{more})"
         return text
 
 
@@ -41,11 +41,15 @@ def save(values: Mapping[str, ms.Tensor], path: str | Path) -> None:
         PoseError: the file cannot be written.
     """
     entries = [{"name": name, "data": value} for name, value in values.items()]
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable=True) as temporary:
         try:
+            logging.disable(logging.CRITICAL)  # MindSpore reports a failure itself, over many lines
             ms.save_checkpoint(entries, str(temporary))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             raise PoseError(f"cannot write {path}: {_first_line(error)} (disk full?)") from error
+        finally:
+            logging.disable(logging.NOTSET)
+            temporary.with_suffix(".tmp").unlink(missing_ok=True)  # MindSpore's own temporary file
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
@@ -71,32 +75,30 @@ def network_weights(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {**own, **averaged}
 
 
-def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Path, partial: bool = False) -> LoadReport:
+def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Path) -> LoadReport:
     """Put named arrays into a network's parameters.
 
     Args:
         source: named in errors.
-        partial: parameters without a value keep theirs.
 
     Raises:
-        PoseError: a value has another shape or, unless `partial`, a parameter has no value: the network is unchanged.
+        PoseError: a parameter has no value, or one of another shape: the network is unchanged.
     """
     parameters = {parameter.name: parameter for parameter in network.get_parameters()}
     matched = [name for name in parameters if name in values]
-    report = LoadReport(matched, [n for n in values if n not in parameters], [n for n in parameters if n not in values])
+    missing = [name for name in parameters if name not in values]
     other = [name for name in matched if tuple(parameters[name].shape) != tuple(values[name].shape)]
-    if other or not matched or (report.missing and not partial):
+    if other or missing:
         if other:
             name = other[0]
             detail = (f"{len(other)} of {len(parameters)} parameters have another shape, such as {name}: "
                       f"{tuple(values[name].shape)} in the file, {tuple(parameters[name].shape)} in the network")
         else:
-            detail = (f"{len(report.missing)} of {len(parameters)} parameters are missing, such as "
-                      f"{', '.join(report.missing[:2])}")
+            detail = f"{len(missing)} of {len(parameters)} parameters are missing, such as {', '.join(missing[:2])}"
         raise PoseError(f"checkpoint does not fit the network of the configuration: {source}: {detail}")
     for name in matched:
         parameters[name].set_data(ms.Tensor(values[name].astype(np.float32, copy=False)))
-    return report
+    return LoadReport(matched, [name for name in values if name not in parameters])
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from src.engine.runtime import start
 from src.errors import PoseError, UsageError
 from src.evaluation.coco import evaluate_keypoints, format_table, mean_keypoint_error, to_coco_results
 from src.evaluation.oks import NMS, RESCORE
-from src.files import check_writable, write_json
+from src.files import check_writable, read_json, write_json
 from src.images import read_image
 from src.schema import Config
 from src.skeleton import Skeleton, load_skeleton
@@ -53,6 +53,7 @@ class TopDownEvaluator:
         self.skeleton: Skeleton = load_skeleton(config.data.skeleton)
         self.annotations = load_split(config.data, "val", self.skeleton)
         self.images = self.annotations.images
+        self._truth = read_json(self.annotations.path, "annotation file")
         self.annotated = labelled(self.annotations)
         if not len(self.annotated):
             raise PoseError(f"nobody with keypoints is annotated in the evaluation set: {self.annotations.path}")
@@ -68,6 +69,9 @@ class TopDownEvaluator:
             raise UsageError("eval.bbox_file is empty: name a person detection file, or set eval.use_gt_bbox=true to "
                              "evaluate with the annotated boxes")
         people = load_detections(eval_config.bbox_file, self.annotations, eval_config.image_threshold)
+        if not len(people):
+            raise PoseError(f"no box is left to evaluate: {eval_config.bbox_file} (eval.image_threshold is "
+                            f"{eval_config.image_threshold})")
         log.info(f"loaded {len(people)} boxes from {eval_config.bbox_file}")
         return people
 
@@ -76,7 +80,7 @@ class TopDownEvaluator:
         with Progress(len(self.dataset), "evaluating", "people") as progress:
             keypoints, seconds = predict(forward, self.dataset, self.codec, self._config, progress.advance)
         results = self.to_results(keypoints)
-        figures = evaluate_keypoints(self.annotations.path, results, self.skeleton.sigmas)
+        figures = evaluate_keypoints(self._truth, results, self.skeleton.sigmas)
         return Outcome(figures, results, seconds, len(keypoints))
 
     def to_results(self, keypoints: np.ndarray) -> list[dict]:
@@ -95,7 +99,7 @@ class TopDownEvaluator:
         write_json(folder / "keypoints_results.json", outcome.results)
         metrics = {
             **outcome.figures,
-            "mean_keypoint_error": mean_keypoint_error(self.annotations.path, outcome.results, self.skeleton),
+            "mean_keypoint_error": mean_keypoint_error(self._truth, outcome.results, self.skeleton),
             "instances": outcome.instances,
             "seconds": outcome.seconds,
             "instances_per_second": {k: outcome.instances / max(v, 1e-9) for k, v in outcome.seconds.items()},
@@ -130,6 +134,8 @@ def evaluate_checkpoint(config: Config) -> Outcome:
     """
     if not config.runtime.ckpt:
         raise UsageError("no checkpoint to evaluate: give --ckpt FILE")
+    if not Path(config.runtime.ckpt).is_file():
+        raise PoseError(f"checkpoint not found: {config.runtime.ckpt}")
     folder = check_writable(config.runtime.output)
     evaluator = TopDownEvaluator(config, config.eval.use_gt_bbox)
     runtime = start(config.runtime)
@@ -145,7 +151,7 @@ def evaluate_checkpoint(config: Config) -> Outcome:
              f"flip test: {config.eval.flip_test}")
     outcome = evaluator.run(MindSporeBackend(runtime.adapt(network)))
     evaluator.save(outcome, folder)
-    save_config(config, folder / "config.yaml")
+    save_config(config, folder / "eval_config.yaml")
     if config.eval.draw:
         pictures = evaluator.draw(outcome, folder / "pictures", config.eval.draw)
         log.info(f"{len(pictures)} pictures in {folder / 'pictures'}")

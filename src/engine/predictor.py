@@ -17,6 +17,7 @@ from src.schema import Config
 
 # Maps a batch of network inputs (B, 3, H, W) float32 to heat maps (B, J, h, w) float32.
 Forward = Callable[[np.ndarray], np.ndarray]
+DECODE_AHEAD = 4  # batches that may wait to be decoded
 
 
 class Stopwatch:
@@ -71,6 +72,8 @@ def predict(forward: Forward, dataset: TopDownDataset, codec: HeatmapCodec, conf
                 heatmaps = forward(inputs)
                 mirrored = forward(np.ascontiguousarray(inputs[..., ::-1])) if config.eval.flip_test else None
             decoded.append(pool.submit(decode, number * batch_size, heatmaps, mirrored))
+            if number >= DECODE_AHEAD:  # bounds what waits, and lets an error show at once
+                decoded[number - DECODE_AHEAD].result()
             progress(min(batch_size, count - number * batch_size))
         keypoints = [future.result() for future in decoded]
     seconds = dict.fromkeys(("data", "network", "decode"), 0.0) | watch.seconds

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from pathlib import Path
 
+from src.errors import PoseError
 from src.files import write_text
 from src.visual import plot_curves
 
 log = logging.getLogger("pose")
+
+DRAW_INTERVAL = 30.0  # seconds
 
 
 class Records:
@@ -18,18 +22,21 @@ class Records:
     Args:
         folder: where metrics.jsonl, curves.png and the TensorBoard events go.
         start_step: records of later steps, left by an interrupted run, are dropped.
+        scale: the steps of earlier records are multiplied by this (a run resumed with other batches).
     """
 
-    def __init__(self, folder: Path, start_step: int) -> None:
+    def __init__(self, folder: Path, start_step: int, scale: float = 1.0) -> None:
         self._path, self._picture = folder / "metrics.jsonl", folder / "curves.png"
         lines = self._path.read_text(encoding="utf-8").splitlines() if start_step and self._path.is_file() else []
-        self._records = [r for r in map(_parse, lines) if r and r["step"] <= start_step]
+        records = [{**r, "step": round(r["step"] * scale)} for r in map(_parse, lines) if r]
+        self._records = [r for r in records if r["step"] <= start_step]
+        self._drawn = time.monotonic()
         write_text(self._path, "".join(json.dumps(r) + "\n" for r in self._records))
         self._board = None
         try:
             from tensorboardX import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step)
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
         except ImportError:
             pass
 
@@ -37,24 +44,35 @@ class Records:
         """Whether an evaluation after this step is recorded."""
         return any(r["step"] == step and "AP" in r for r in self._records)
 
+    def best_ap(self) -> float:
+        """The highest recorded AP; -1 without any."""
+        return max((r["AP"] for r in self._records if "AP" in r), default=-1.0)
+
     def add(self, step: int, values: dict[str, float]) -> None:
         """Append a record."""
         record = {"step": step, **values}
         self._records.append(record)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise PoseError(f"cannot write {self._path}: {error.strerror}") from error
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
-    def draw(self) -> None:
-        """Draw loss and AP over steps into curves.png."""
-        if self._records:
+    def draw(self, now: bool = False) -> None:
+        """Draw loss and AP over steps into curves.png, at most once in `DRAW_INTERVAL` unless it must be `now`."""
+        if self._records and (now or time.monotonic() - self._drawn > DRAW_INTERVAL):
+            self._drawn = time.monotonic()
             plot_curves(self._records, self._picture)
 
     def close(self) -> None:
-        """Draw a last time and close TensorBoard's file."""
-        self.draw()
+        """Draw a last time and close TensorBoard's file; a picture that cannot be written ends no run."""
+        try:
+            self.draw(now=True)
+        except PoseError as error:
+            log.warning(f"warning: {error}")
         if self._board is not None:
             self._board.close()
 

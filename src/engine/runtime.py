@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from src.errors import PoseError, UsageError
@@ -42,11 +43,21 @@ class Runtime:
             from src.models.layers import use_columns
 
             use_columns(network)
-        if self.amp == "O0":
-            return network
-        from mindspore import amp
+        if self.amp in ("O2", "O3"):
+            from mindspore import amp
 
-        return amp.auto_mixed_precision(network, self.amp)
+            return amp.auto_mixed_precision(network, self.amp)
+        if self.amp == "O1":
+            import mindspore as ms
+            from mindspore import nn
+
+            # MindSpore's own O1 rewrites source files into the working folder and fails on subclasses of its layers.
+            for _, cell in network.cells_and_names():
+                if isinstance(cell, (nn.Conv2d, nn.Conv2dTranspose)):
+                    cell.to_float(ms.float16)
+                elif isinstance(cell, nn.BatchNorm2d):
+                    cell.to_float(ms.float32)
+        return network
 
 
 def prepare_environment(avx512: bool = False) -> None:
@@ -77,17 +88,24 @@ def start(config: RuntimeConfig) -> Runtime:
         import mindspore as ms
     except ImportError as error:
         raise PoseError(f"MindSpore cannot be imported ({error}); pip install -r requirements.txt") from error
-    present = [name for name in ("Ascend", "GPU") if ms.hal.is_available(name)] + ["CPU"]
+    counts = {"Ascend": _device_count(ms.device_context.ascend), "GPU": _device_count(ms.device_context.gpu), "CPU": 1}
+    present = [name for name, count in counts.items() if count]
     if config.device == "auto":
         log.info(f"runtime.device=auto: using {present[0]}")
     elif config.device not in present:
         raise UsageError(f"runtime.device={config.device} is not available to MindSpore here; there is "
                          f"{', '.join(present)}")
     device = present[0] if config.device == "auto" else config.device
+    if device != "CPU" and config.device_id >= counts[device]:
+        raise UsageError(f"runtime.device_id={config.device_id}: there are {counts[device]} {device} devices")
     ms.set_context(mode=ms.GRAPH_MODE)
     ms.set_device(device, config.device_id if device != "CPU" else 0)
     ms.set_seed(config.seed)
     return Runtime(device, amp=config.amp, columns=columns and device == "CPU")
+
+
+def _device_count(context: ModuleType) -> int:
+    return context.device_count() if context.is_available() else 0
 
 
 def has_avx512() -> bool:

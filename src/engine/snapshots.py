@@ -23,11 +23,18 @@ log = logging.getLogger("pose")
 
 @dataclass
 class Position:
-    """How far a run is: steps done over all epochs, steps in an epoch, the best AP so far (-1: none)."""
+    """How far a run is.
+
+    Attributes:
+        step: steps done, over all epochs.
+        best_ap: of the evaluations so far; -1: none.
+        scale: steps an epoch now, divided by those before the run was resumed.
+    """
 
     step: int
     steps_per_epoch: int
     best_ap: float = -1.0
+    scale: float = 1.0
 
 
 class Snapshots:
@@ -39,8 +46,11 @@ class Snapshots:
     def __init__(self, folder: Path, step: TrainStep, config: Config) -> None:
         self._folder, self._train_step, self._config = folder, step, config
         # The learning rates follow from the configuration, so that a resumed run may change its schedule.
-        self._state = {p.name: p for p in step.get_parameters() if p.name != "learning_rate"}
+        self._state = {p.name: p for p in (*step.get_parameters(), *step.scaler_state) if p.name != "learning_rate"}
         self._saved_step = -1
+        for path in folder.glob(".*"):  # what a killed run was writing
+            if path.suffix in (".ckpt", ".tmp"):
+                path.unlink()
 
     def save(self, position: Position) -> None:
         """Write the numbered checkpoint and last.ckpt, and remove the oldest beyond `train.keep`."""
@@ -88,14 +98,15 @@ class Snapshots:
             step = epoch * steps_per_epoch
             log.warning(f"note: {before} steps an epoch before, {steps_per_epoch} now: continuing at epoch {epoch + 1}")
             self._state["global_step"].set_data(ms.Tensor([step], self._state["global_step"].dtype))
-        self._saved_step = step
-        return Position(step, steps_per_epoch, float(values["state.best_ap"]))
+        elif path.resolve().parent == self._folder.resolve():
+            self._saved_step = step
+        best_ap = float(values["state.best_ap"]) if (self._folder / "best.ckpt").is_file() else -1.0
+        return Position(step, steps_per_epoch, best_ap, scale=steps_per_epoch / before)
 
     def _prune(self) -> None:
-        pattern = re.compile(rf"{re.escape(self._config.model.name)}-(\d+)_(\d+)\.ckpt")
-        numbered = [(tuple(map(int, match.groups())), path) for path in self._folder.iterdir()
-                    if (match := pattern.fullmatch(path.name))]
-        for _, path in sorted(numbered)[: -self._config.train.keep]:
+        pattern = re.compile(rf"{re.escape(self._config.model.name)}-\d+_\d+\.ckpt")
+        numbered = [path for path in self._folder.iterdir() if pattern.fullmatch(path.name)]
+        for path in sorted(numbered, key=lambda p: p.stat().st_mtime_ns)[: -self._config.train.keep]:
             path.unlink()
             path.with_suffix(".yaml").unlink(missing_ok=True)
 

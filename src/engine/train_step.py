@@ -6,7 +6,6 @@ import mindspore as ms
 import numpy as np
 from mindspore import amp, nn, ops
 
-from src.errors import UsageError
 from src.schema import Config
 
 _average = ops.MultitypeFuncGraph("average")
@@ -20,14 +19,16 @@ def _average_one(decay: ms.Tensor, mean: ms.Tensor, value: ms.Tensor) -> ms.Tens
 class TrainStep(nn.Cell):
     """Takes a batch (image, *targets), updates the network and returns the loss.
 
-    With mixed precision the loss is scaled, and a step whose gradients overflow changes nothing but the scale.
+    With mixed precision the loss is scaled, and a step whose gradients overflow changes nothing but the scale; such a
+    step does not advance the schedule either.
 
     Args:
         network: already in the precision of `runtime.amp` (see `Runtime.adapt`).
         rates: learning rate of each step.
 
     Attributes:
-        averaged: moving averages of the trainable parameters, named `ema.…`; empty where `train.ema` is 0.
+        values: all parameters of the network.
+        averaged: their moving averages, named `ema.…`; empty where `train.ema` is 0.
     """
 
     def __init__(self, network: nn.Cell, loss: nn.Cell, rates: np.ndarray, config: Config) -> None:
@@ -40,11 +41,21 @@ class TrainStep(nn.Cell):
         if config.runtime.amp != "O0":
             fixed = config.runtime.loss_scale
             self.scaler = amp.StaticLossScaler(fixed) if fixed else amp.DynamicLossScaler(2.0**14, 2, 1000)
-        self.decay = ms.Tensor(config.train.ema, ms.float32)
-        self.averaged = self.params.clone("ema") if config.train.ema else ()
+            for parameter, name in zip(self.scaler_state, ("scaler.scale_value", "scaler.counter")):
+                parameter.name = name
+        self.decay = config.train.ema
+        # Batch-norm statistics too: those of the latest weights would not fit averaged ones.
+        self.values = ms.ParameterTuple(network.get_parameters())
+        self.averaged = self.values.clone("ema") if config.train.ema else ()
         self.gradients = ops.value_and_grad(self._forward, None, self.params)
         self.hyper_map = ops.HyperMap()
         self.set_train()
+
+    @property
+    def scaler_state(self) -> list[ms.Parameter]:
+        """Parameters of the adapting loss scale; none without one."""
+        state = (getattr(self.scaler, name, None) for name in ("scale_value", "counter"))
+        return [p for p in state if isinstance(p, ms.Parameter)]
 
     def _forward(self, image: ms.Tensor, *targets: ms.Tensor) -> ms.Tensor:
         value = self.loss(self.network(image), *targets)
@@ -66,8 +77,14 @@ class TrainStep(nn.Cell):
     def _update(self, gradients: tuple[ms.Tensor, ...]) -> bool:
         done = self.optimizer(gradients)
         if self.averaged:
-            done = ops.depend(done, self.hyper_map(ops.partial(_average, self.decay), self.averaged, self.params))
+            # The first steps count more, or the initial weights would stay in the average for 1 / (1 - decay) steps.
+            step = self.optimizer.global_step[0].astype(ms.float32)
+            decay = ops.minimum((1 + step) / (10 + step), ms.Tensor(self.decay, ms.float32))
+            done = ops.depend(done, self.hyper_map(ops.partial(_average, decay), self.averaged, self.values))
         return done
+
+
+OPTIMIZERS = {"adam": nn.Adam}
 
 
 def build_optimizer(network: nn.Cell, rates: np.ndarray, config: Config) -> nn.Optimizer:
@@ -78,6 +95,4 @@ def build_optimizer(network: nn.Cell, rates: np.ndarray, config: Config) -> nn.O
         others = [p for p in params if p.ndim <= 1]
         params = [{"params": kernels, "weight_decay": config.train.weight_decay},
                   {"params": others, "weight_decay": 0.0}, {"order_params": params}]
-    if config.train.optimizer == "adam":
-        return nn.Adam(params, learning_rate=ms.Tensor(rates))
-    raise UsageError(f"train.optimizer: {config.train.optimizer!r} is not built")
+    return OPTIMIZERS[config.train.optimizer](params, learning_rate=ms.Tensor(rates))

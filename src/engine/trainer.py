@@ -58,6 +58,9 @@ class Trainer:
             if path and not Path(path).is_file():
                 raise PoseError(f"{key}: file not found: {path}")
         self.resume_from = self._resume_path()
+        if not config.train.resume and (self.folder / "last.ckpt").exists():
+            raise UsageError(f"{self.folder} holds a run already: train.resume=auto continues it, output=DIR starts "
+                             "another one")
         skeleton = load_skeleton(config.data.skeleton)
         annotations = load_split(config.data, "train", skeleton)
         people = labelled(annotations)
@@ -68,8 +71,15 @@ class Trainer:
         self.dataset = TopDownDataset(config.data, annotations.images, people, skeleton, codec, config.runtime.seed)
         Plan(len(people), config.train.batch_size)  # refuses a batch that is larger than the data
         # Annotated boxes: quick, and no detections are needed to follow a run.
-        self.evaluator = TopDownEvaluator(config, use_gt_bbox=True) if config.train.eval_epochs else None
+        self.evaluator = self._build_evaluator() if config.train.eval_epochs else None
         log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}")
+
+    def _build_evaluator(self) -> TopDownEvaluator:
+        try:
+            return TopDownEvaluator(self.config, use_gt_bbox=True)
+        except PoseError as error:
+            error.args = (f"{error} (train.eval_epochs=0 trains without evaluation)",)
+            raise
 
     def run(self) -> None:
         """Train to the last epoch.
@@ -81,7 +91,13 @@ class Trainer:
         config, dataset = self.config, self.dataset
         runtime = start(config.runtime)
         self._build(runtime)
-        records = Records(self.folder, self.position.step)
+        position = self.position
+        records = Records(self.folder, position.step, position.scale)
+        if position.best_ap >= 0:
+            position.best_ap = max(position.best_ap, records.best_ap())
+        if position.step >= self.total_steps:
+            log.warning(f"note: {position.step} of {self.total_steps} steps are done already; a larger train.epochs "
+                        "trains on")
         save_config(config, self.folder / "config.yaml")
         log.info(f"{config.model.name} on {runtime.device}, {self.plan.steps_per_epoch} steps an epoch, "
                  f"{config.train.epochs} epochs, amp {config.runtime.amp}, output in {self.folder}")
@@ -91,6 +107,7 @@ class Trainer:
         with _stop_signals() as stop, self._progress() as progress:
             try:
                 self._catch_up(records)
+                self.snapshots.save(position) if position.step else None
                 self._train(batches, records, progress, stop)
             finally:
                 batches.close()
@@ -150,9 +167,11 @@ class Trainer:
         train, position, per_epoch = self.config.train, self.position, self.plan.steps_per_epoch
         losses: list[ms.Tensor] = []
         mark = epoch_mark = time.perf_counter()
+        epoch_steps = 0
         for batch in batches:
             losses.append(self.step(*map(ms.Tensor.from_numpy, batch)))
             position.step += 1
+            epoch_steps += 1
             epoch, in_epoch = (position.step - 1) // per_epoch + 1, (position.step - 1) % per_epoch + 1
             ended = in_epoch == per_epoch
             progress.advance(1)
@@ -164,20 +183,21 @@ class Trainer:
                 rate = float(self.rates[position.step - 1])
                 progress.line(f"epoch: {epoch} step: {in_epoch}, loss is {loss:.4g}, {milliseconds:.1f} ms/step, "
                               f"lr {rate:.3g}, {left} left")
-                if not math.isfinite(loss):
-                    raise PoseError(f"the loss is {loss} at epoch {epoch} step {in_epoch}: lower train.lr, raise "
-                                    "train.warmup_steps, or look at the annotations")
+                _check_finite(loss, epoch, in_epoch)
                 records.add(position.step, {"epoch": epoch, "loss": loss, "lr": rate, "ms_per_step": milliseconds})
                 losses, mark = [], time.perf_counter()
             if ended and per_epoch >= train.log_steps:
                 total = (time.perf_counter() - epoch_mark) * 1e3
-                progress.line(f"epoch time: {total:.3f} ms, per step time: {total / per_epoch:.3f} ms")
-            if stop:
-                self._stop(stop[0], epoch, in_epoch)
+                progress.line(f"epoch time: {total:.3f} ms, per step time: {total / epoch_steps:.3f} ms")
             paused = time.perf_counter()
-            self._after_step(epoch, ended, records, progress)
-            mark += time.perf_counter() - paused  # saving and evaluating are not part of a step's time
-            epoch_mark = time.perf_counter() if ended else epoch_mark
+            if losses and (stop or self._save_due(ended, epoch)):
+                _check_finite(float(losses[-1].asnumpy()), epoch, in_epoch)  # bad weights must not replace good ones
+            if not stop:
+                self._after_step(epoch, ended, records, progress)
+            pause = time.perf_counter() - paused  # saving and evaluating are not part of a step's time
+            mark, epoch_mark = mark + pause, epoch_mark + pause
+            if ended:
+                epoch_mark, epoch_steps = time.perf_counter(), 0
             if stop:
                 self._stop(stop[0], epoch, in_epoch)
 
@@ -185,19 +205,28 @@ class Trainer:
         train, position = self.config.train, self.position
         final = position.step == self.total_steps
         if ended and self.evaluator and (epoch % train.eval_epochs == 0 or final):
-            self._evaluate(epoch, records, progress.line)
-        by_epoch = ended and epoch % train.save_epochs == 0
-        by_step = train.save_steps and position.step % train.save_steps == 0
-        if final or by_epoch or by_step:
+            try:
+                self._evaluate(epoch, records, progress.line)
+            except Exception:
+                self.snapshots.save(position)  # a failed evaluation costs no training
+                raise
+        if self._save_due(ended, epoch):
             self.snapshots.save(position)
         if ended:
             records.draw()
 
+    def _save_due(self, ended: bool, epoch: int) -> bool:
+        train, step = self.config.train, self.position.step
+        by_epoch = ended and epoch % train.save_epochs == 0
+        by_step = train.save_steps > 0 and step % train.save_steps == 0
+        return by_epoch or by_step or step == self.total_steps
+
     def _catch_up(self, records: Records) -> None:
         """Evaluate the resumed weights where the interrupted run would have done so and did not get to it."""
         epoch, rest = divmod(self.position.step, self.plan.steps_per_epoch)
-        due = epoch and not rest and self.evaluator and epoch % self.config.train.eval_epochs == 0
-        if due and not records.evaluated(self.position.step):
+        due = self.position.step == self.total_steps or (
+            self.evaluator and epoch and not rest and epoch % self.config.train.eval_epochs == 0)
+        if due and self.evaluator and self.position.scale == 1 and not records.evaluated(self.position.step):
             self._evaluate(epoch, records, log.info)
 
     def _evaluate(self, epoch: int, records: Records, say: Callable[[str], None]) -> None:
@@ -217,7 +246,7 @@ class Trainer:
         """Let the network hold its averaged weights (`train.ema`) for a while."""
         import mindspore as ms
 
-        pairs = list(zip(self.step.params, self.step.averaged))
+        pairs = list(zip(self.step.values, self.step.averaged))
         kept = [value.asnumpy().copy() for value, _ in pairs]
         for value, mean in pairs:
             value.set_data(ms.Tensor(mean.asnumpy()))
@@ -233,6 +262,12 @@ class Trainer:
                               f"{self.folder / 'last.ckpt'}, train.resume=auto continues")
 
 
+def _check_finite(loss: float, epoch: int, in_epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise PoseError(f"the loss is {loss} at epoch {epoch} step {in_epoch}: lower train.lr, raise "
+                        "train.warmup_steps, or look at the annotations")
+
+
 @contextmanager
 def _stop_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list instead of dying at once; a second one ends the process as usual."""
@@ -242,6 +277,7 @@ def _stop_signals() -> Iterator[list[int]]:
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
         signal.signal(number, handlers[number])
+        log.info("stopping after this step or evaluation; once more stops at once, without saving")
 
     try:
         for number in handlers:

@@ -20,7 +20,7 @@ from src.evaluation.oks import oks
 from src.files import read_json
 from src.skeleton import Skeleton
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger("pose")
 
 # Names of the ten figures, in the order of pycocotools; each with its title, OKS range and area in the printed table.
 _FIGURES = {
@@ -89,15 +89,15 @@ def evaluate_keypoints(
     chosen_set = set(chosen)
     results = [result for result in results if image_ids is None or result["image_id"] in chosen_set]
     if not results:
-        logger.warning("no results to evaluate against %d annotated people: every figure is 0", len(people))
+        log.warning("no results to evaluate against %d annotated people: every figure is 0", len(people))
         return dict.fromkeys(_FIGURES, 0.0)
     _check_results(results, truth, name, chosen_set, len(sigmas))
     # pycocotools reports its progress by printing, adds keys to the people and results that it is given, and stops at
     # people, such as crowds, whose annotation lacks a key.
-    blank = {"iscrowd": 0, "num_keypoints": 0, "keypoints": [0] * (3 * len(sigmas))}
+    blank = [0] * (3 * len(sigmas))
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
-        coco.dataset = {**truth, "annotations": [{**blank, **person} for person in truth["annotations"]]}
+        coco.dataset = {**truth, "annotations": [{"keypoints": blank, **person} for person in truth["annotations"]]}
         coco.createIndex()
         evaluation = COCOeval(coco, coco.loadRes([dict(result) for result in results]), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(sigmas)
@@ -173,8 +173,17 @@ def _load(annotation: str | Path | Mapping, image_ids: Sequence[int] | None) -> 
         truth, name = read_json(annotation, "annotation file"), str(annotation)
     if not isinstance(truth, Mapping) or not {"images", "annotations", "categories"} <= set(truth):
         raise PoseError(f"{name}: not a COCO annotation file: it needs images, annotations and categories")
+    truth = {**truth, "annotations": [_completed(person) for person in truth["annotations"]]}
     known = [image["id"] for image in truth["images"]]
     return truth, name, sorted(set(known).intersection(image_ids) if image_ids is not None else known)
+
+
+def _completed(person: Mapping) -> dict:
+    """The annotation with what follows from its other keys, where a file of one's own leaves it out."""
+    result = {"iscrowd": 0, "num_keypoints": sum(v > 0 for v in (person.get("keypoints") or [])[2::3]), **person}
+    if "bbox" in result:
+        result.setdefault("area", result["bbox"][2] * result["bbox"][3])
+    return result
 
 
 def _annotated_people(truth: Mapping, name: str, chosen: Sequence[int], joints: int) -> list[Mapping]:
@@ -184,8 +193,8 @@ def _annotated_people(truth: Mapping, name: str, chosen: Sequence[int], joints: 
         annotation
         for annotation in truth["annotations"]
         if annotation["image_id"] in chosen_set
-        and annotation.get("num_keypoints", 0) > 0
-        and not annotation.get("iscrowd", 0)
+        and annotation["num_keypoints"] > 0
+        and not annotation["iscrowd"]
     ]
     if not people:
         raise PoseError(f"{name}: nobody with keypoints is annotated in the {len(chosen)} images to evaluate on")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mindspore import nn
+from mindspore.common.initializer import Normal
 
 from src.engine.runtime import Runtime
 from src.engine.train_step import TrainStep, build_optimizer
+from src.models.layers import Conv2d
 from src.models.losses import JointsMSELoss
+from src.models.simplepose import SimplePose
 from src.schema import Config
+from tests.golden.formula import picture
 from tests.graph import ms
+from tests.models.test_simplepose import fill, torch_keys
 
 
 class Tiny(nn.Cell):
@@ -18,7 +23,7 @@ class Tiny(nn.Cell):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 2, 3, pad_mode="same", has_bias=True, weight_init="normal", bias_init="zeros")
+        self.conv = Conv2d(3, 2, 3, has_bias=True, weight_init=Normal(0.01))
         self.bn = nn.BatchNorm2d(2)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
@@ -64,13 +69,18 @@ def test_average_follows_its_decay() -> None:
     settings = config()
     settings.train.ema = 0.75
     network = Tiny()
-    step = TrainStep(network, JointsMSELoss(), rates(0.1, 0.1), settings)
-    expected = network.conv.weight.asnumpy().copy()
-    for _ in range(2):
+    step = TrainStep(network, JointsMSELoss(), rates(*[0.1] * 40), settings)
+    names = ("conv.weight", "bn.moving_mean")
+    values = {p.name: p for p in network.get_parameters()}
+    expected = {name: values[name].asnumpy().copy() for name in names}
+    for count in range(1, 41):
         step(*batch())
-        expected = 0.75 * expected + 0.25 * network.conv.weight.asnumpy()
-    averaged = {p.name: p for p in step.averaged}["ema.conv.weight"]
-    np.testing.assert_allclose(averaged.asnumpy(), expected, atol=1e-6)
+        decay = min(0.75, (1 + count) / (10 + count))  # the first steps count more
+        for name in names:
+            expected[name] = decay * expected[name] + (1 - decay) * values[name].asnumpy()
+    averaged = {p.name: p for p in step.averaged}
+    for name in names:
+        np.testing.assert_allclose(averaged[f"ema.{name}"].asnumpy(), expected[name], atol=1e-5)
 
 
 @pytest.mark.parametrize("level", ["O1", "O2", "O3"])
@@ -79,6 +89,19 @@ def test_mixed_precision_trains(level: str) -> None:
     step = TrainStep(network, JointsMSELoss(), rates(*[0.02] * 20), config(amp=level, loss_scale=128.0))
     losses = [float(step(*batch())) for _ in range(20)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_mixed_precision_runs_the_whole_network(level: str) -> None:
+    """Deconvolutions, shortcuts and pooling too; the result stays near that of float32."""
+    outputs = []
+    for amp in ("O0", level):
+        network = SimplePose(18, 3, [8, 8, 8], base_width=8)
+        fill(network, torch_keys(network))
+        network = Runtime("CPU", amp=amp).adapt(network).set_train(False)
+        outputs.append(network(ms.Tensor(picture(0, (1, 3, 64, 64)))).asnumpy().astype(np.float32))
+    np.testing.assert_allclose(outputs[1], outputs[0], atol=0.02 * np.abs(outputs[0]).max())
+    assert not np.array_equal(outputs[1], outputs[0])
 
 
 def test_overflow_skips_the_update_and_halves_the_scale() -> None:

@@ -115,7 +115,7 @@ BAD_INPUT = {
     "unknown image": (dataset(person(1, standing())), results_for(standing(), 9), "has no image 9"),
     "unknown category": (dataset(person(1, standing())), [{**results_for(standing())[0], "category_id": 5}],
                          "has no category 5"),
-    "no area": (dataset({k: v for k, v in person(1, standing()).items() if k != "area"}), [], "has no 'area'"),
+    "no bbox": (dataset({k: v for k, v in person(1, standing()).items() if k != "bbox"}), [], "has no 'bbox'"),
 }  # fmt: skip
 
 
@@ -183,3 +183,12 @@ def test_figures_agree_with_the_reference(parity_dir, coco_mini) -> None:
     figures = evaluate_keypoints(coco_mini / "annotations" / "person_keypoints_val2017.json", results, SIGMAS)
     assert figures == pytest.approx(expected, abs=1e-6)
     assert list(figures) == list(expected)
+
+
+def test_area_and_count_of_keypoints_follow_from_the_rest() -> None:
+    whole = person(1, standing())
+    bare = {k: v for k, v in whole.items() if k not in ("area", "num_keypoints", "iscrowd")}
+    whole["area"] = whole["bbox"][2] * whole["bbox"][3]
+    results = results_for(standing() + 3)
+    assert evaluate_keypoints(dataset(bare), results, COCO17.sigmas) == evaluate_keypoints(
+        dataset(whole), results, COCO17.sigmas)
