@@ -7,7 +7,7 @@ from src.schema import Config
 
 
 def evaluate(config: Config) -> None:
-    from src.engine.evaluator import evaluate_checkpoint
+    from src.engine.evaluation import evaluate_checkpoint
 
     evaluate_checkpoint(config)
 

@@ -72,6 +72,11 @@ class TopDownDataset:
         return len(self.people)
 
     @property
+    def image_count(self) -> int:
+        """Pictures with at least one of the people."""
+        return len(np.unique(self.people.image_index))
+
+    @property
     def train_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shapes of the arrays that `train_sample` fills: image, target, weight."""
         joints, (width, height) = self.skeleton.num_keypoints, self._codec.heatmap_size

@@ -13,16 +13,14 @@ from types import FrameType
 
 import numpy as np
 
-from src.codecs.heatmap import HeatmapCodec
 from src.config import save_config
-from src.data.coco import labelled, load_split
 from src.data.loader import BadImages, Plan, train_batches
-from src.data.topdown import TopDownDataset
-from src.engine.evaluator import Outcome, TopDownEvaluator
+from src.engine.evaluator import Evaluator, Outcome
 from src.engine.progress import Progress, format_seconds
 from src.engine.records import Records
 from src.engine.runtime import Runtime, start
 from src.engine.schedule import learning_rates
+from src.engine.tasks import TASKS
 from src.errors import PoseError, UsageError
 from src.files import check_writable
 from src.schema import Config
@@ -61,22 +59,15 @@ class Trainer:
         if not config.train.resume and (self.folder / "last.ckpt").exists():
             raise UsageError(f"{self.folder} holds a run already: train.resume=auto continues it, output=DIR starts "
                              "another one")
-        skeleton = load_skeleton(config.data.skeleton)
-        annotations = load_split(config.data, "train", skeleton)
-        people = labelled(annotations)
-        if not len(people):
-            raise PoseError(f"nobody with keypoints is annotated in the training set: {annotations.path}")
-        width, height = config.codec.heatmap_size
-        codec = HeatmapCodec(tuple(config.data.input_size), (width, height), config.codec.sigma, config.codec.refine)
-        self.dataset = TopDownDataset(config.data, annotations.images, people, skeleton, codec, config.runtime.seed)
-        Plan(len(people), config.train.batch_size)  # refuses a batch that is larger than the data
-        # Annotated boxes: quick, and no detections are needed to follow a run.
+        self.task = TASKS[config.model.name]
+        self.dataset = self.task.training_set(config)
+        Plan(len(self.dataset), config.train.batch_size)  # refuses a batch that is larger than the data
         self.evaluator = self._build_evaluator() if config.train.eval_epochs else None
-        log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}")
 
-    def _build_evaluator(self) -> TopDownEvaluator:
+    def _build_evaluator(self) -> Evaluator:
         try:
-            return TopDownEvaluator(self.config, use_gt_bbox=True)
+            # Annotated boxes: quick, and no detections are needed to follow a run.
+            return self.task.evaluator(self.config, True)
         except PoseError as error:
             error.args = (f"{error} (train.eval_epochs=0 trains without evaluation)",)
             raise
@@ -93,7 +84,7 @@ class Trainer:
         self._build(runtime)
         position = self.position
         records = Records(self.folder, position.step, position.scale)
-        if position.best_ap >= 0:
+        if (self.folder / "best.ckpt").is_file():  # an evaluation may have come after the checkpoint
             position.best_ap = max(position.best_ap, records.best_ap())
         if position.step >= self.total_steps:
             log.warning(f"note: {position.step} of {self.total_steps} steps are done already; a larger train.epochs "
@@ -101,13 +92,14 @@ class Trainer:
         save_config(config, self.folder / "config.yaml")
         log.info(f"{config.model.name} on {runtime.device}, {self.plan.steps_per_epoch} steps an epoch, "
                  f"{config.train.epochs} epochs, amp {config.runtime.amp}, output in {self.folder}")
-        bad_images = BadImages(len(set(dataset.people.image_index.tolist())))
+        bad_images = BadImages(dataset.image_count)
         batches = train_batches(dataset.train_sample, dataset.train_shapes, self.plan, self.position.step,
                                 self.total_steps, config.data.workers, config.data.prefetch, bad_images)
         with _stop_signals() as stop, self._progress() as progress:
             try:
                 self._catch_up(records)
-                self.snapshots.save(position) if position.step else None
+                if position.step:  # a run that continues in another folder has a checkpoint there from the start
+                    self.snapshots.save(position)
                 self._train(batches, records, progress, stop)
             finally:
                 batches.close()
@@ -124,20 +116,19 @@ class Trainer:
         from src.engine.snapshots import Position, Snapshots
         from src.engine.train_step import TrainStep
         from src.models import build_model
-        from src.models.losses import JointsMSELoss
 
         config, train = self.config, self.config.train
         self.plan = Plan(len(self.dataset), train.batch_size, config.runtime.seed, train.shuffle,
                          runtime.rank, runtime.world)
         self.total_steps = train.epochs * self.plan.steps_per_epoch
         self.rates = learning_rates(train, self.plan.steps_per_epoch)
-        self.network = build_model(config.model, self.dataset.skeleton.num_keypoints)
+        self.network = build_model(config.model, load_skeleton(config.data.skeleton).num_keypoints)
         if config.model.pretrained and not self.resume_from:
             log.info(load_backbone(self.network, config.model.pretrained))
         if train.init_from and not self.resume_from:
             log.info(load_weights(self.network, train.init_from))
         adapted = runtime.adapt(self.network)
-        self.step = TrainStep(adapted, JointsMSELoss(), self.rates, config)
+        self.step = TrainStep(adapted, self.task.loss(), self.rates, config)
         self.forward = MindSporeBackend(adapted)
         self.snapshots = Snapshots(self.folder, self.step, config)
         self.position = Position(0, self.plan.steps_per_epoch)
@@ -235,7 +226,7 @@ class Trainer:
             outcome: Outcome = self.evaluator.run(self.forward)
             figures = outcome.figures
             say(f"epoch: {epoch}, AP: {figures['AP']:.4f}, AP .5: {figures['Ap .5']:.4f}, AR: {figures['AR']:.4f} "
-                f"({outcome.instances} people, annotated boxes, {outcome.seconds['wall']:.1f} s)")
+                f"({outcome.instances} {outcome.unit}, {outcome.seconds['wall']:.1f} s)")
             records.add(self.position.step, {"epoch": epoch, "AP": figures["AP"], "AR": figures["AR"]})
             if figures["AP"] > self.position.best_ap:
                 self.position.best_ap = figures["AP"]
