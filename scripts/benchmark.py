@@ -2,7 +2,8 @@
 
     python scripts/benchmark.py pipeline --data ../shared/coco-mini
     python scripts/benchmark.py forward|train [--depth 50] [--batch 8] [--torch-python PYTHON]
-    python scripts/benchmark.py decode|nms
+    python scripts/benchmark.py decode|nms|targets
+    python scripts/benchmark.py grouping --data ../shared/coco-mini [--maps MAPS.npz]
 
 Machines are shared and noisy: the two sides alternate, medians are printed, and the ratio is the figure to quote.
 """
@@ -139,9 +140,10 @@ def network_worker(arguments: argparse.Namespace) -> None:
         from src.engine.train_step import TrainStep
         from src.models import build_model
         from src.models.losses import JointsMSELoss
+        from src.skeleton import COCO17
 
     config.model.depth, batch = arguments.depth, arguments.batch
-    model = runtime.adapt(build_model(config.model, 17))
+    model = runtime.adapt(build_model(config.model, COCO17))
     rng = np.random.default_rng(0)
     image = rng.standard_normal((batch, 3, 256, 192), np.float32)
     if arguments.part == "train-worker":
@@ -235,8 +237,23 @@ def plain_nms(keypoints: np.ndarray, boxes: np.ndarray, areas: np.ndarray, image
     return kept
 
 
+def grouping(arguments: argparse.Namespace) -> None:
+    """People from heat maps and PAFs, against the plain full-resolution way."""
+    from scripts import benchmark_paf
+
+    benchmark_paf.grouping(arguments, alternate)
+
+
+def targets(arguments: argparse.Namespace) -> None:
+    """Heat maps and PAFs to train on, against drawing them one by one."""
+    from scripts import benchmark_paf
+
+    benchmark_paf.targets(arguments, alternate)
+
+
 PARTS = {"pipeline": pipeline, "forward": network, "train": network, "forward-worker": network_worker,
-         "train-worker": network_worker, "decode": decode, "nms": nms}  # fmt: skip
+         "train-worker": network_worker, "decode": decode, "nms": nms,
+         "grouping": grouping, "targets": targets}  # fmt: skip
 
 
 def main() -> None:
@@ -244,6 +261,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS, metavar="|".join(p for p in PARTS if "worker" not in p))
     parser.add_argument("--data", default="data/coco", help="COCO folder for pipeline (default: data/coco)")
+    parser.add_argument("--maps", help="maps for grouping, as the parity fixture (default: drawn from --data)")
     parser.add_argument("--workers", type=int, default=0, help="reading threads for pipeline (default: one a core)")
     parser.add_argument("--depth", type=int, default=50, help="ResNet depth (default: 50)")
     parser.add_argument("--batch", type=int, default=8, help="images a step (default: 8)")

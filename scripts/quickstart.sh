@@ -31,6 +31,6 @@ done in $((SECONDS - begin)) s
   pictures  $output/eval/pictures/ (prediction left, annotation right)
 next, with COCO itself:
   python -m src.data.download data/coco
-  python train.py --config configs/simplepose_r50_256x192.yaml model.pretrained=resnet50.ckpt
+  python train.py --config configs/simplepose_r50_256x192.yaml model.pretrained=resnet50.ckpt model.maxpool=same
   python eval.py --config configs/simplepose_r50_256x192.yaml --ckpt outputs/simplepose_r50_256x192/best.ckpt eval.use_gt_bbox=true
 END

@@ -11,6 +11,8 @@ import numpy as np
 
 # SimpleBaselines enlarges every box by this factor before cropping, so that limbs at its border keep some context.
 BOX_PADDING = 1.25
+# Where a whole picture does not fill the network input; close to 0 after OpenPose's normalisation.
+PADDING_LEVEL = 128
 
 
 def clip_boxes(boxes: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
@@ -106,3 +108,59 @@ def output_to_image(points: np.ndarray, centers: np.ndarray, sizes: np.ndarray, 
     scale = (sizes[:, 0] / output_size[0]).reshape((*shape[:-1], 1))
     middle = np.array(output_size, points.dtype) / 2
     return (points - middle) * scale + centers.reshape(shape)
+
+
+def resize_matrix(size: tuple[int, int], source_size: tuple[int, int]) -> np.ndarray:
+    """Matrix (2, 3), float64, from pixels of a resized picture back to those of its source.
+
+    Pixel centres lie at integers, so the corners of both pictures, at -0.5, fall together as in `cv2.resize`.
+
+    Args:
+        size, source_size: (width, height) in pixels.
+    """
+    scale = np.array(source_size) / np.array(size)
+    return np.column_stack([np.diag(scale), (scale - 1) / 2])
+
+
+def resize_short_side(image: np.ndarray, short_side: int = 368, multiple: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Resize a whole picture for a fully convolutional network, as the MindSpore OpenPose does.
+
+    The short side becomes `short_side`, the long side follows the aspect ratio, and both are rounded up to a multiple
+    of `multiple`, which changes the aspect ratio a little.
+
+    Args:
+        image: (H, W, 3) uint8.
+
+    Returns:
+        The resized picture and the matrix (2, 3) from its pixels back to those of `image`.
+    """
+    height, width = image.shape[:2]
+    long_side = round(short_side * max(width, height) / min(width, height))
+    size = (short_side, long_side) if width <= height else (long_side, short_side)
+    size = tuple(-(-side // multiple) * multiple for side in size)
+    return _resize(image, size), resize_matrix(size, (width, height))
+
+
+def resize_canvas(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a whole picture into a canvas of fixed size, keeping its aspect ratio, and pad right and bottom.
+
+    Args:
+        image: (H, W, 3) uint8.
+        size: (width, height) of the canvas.
+
+    Returns:
+        The canvas (height, width, 3), padded with `PADDING_LEVEL`, and the matrix (2, 3) from its pixels back to those
+        of `image`.
+    """
+    height, width = image.shape[:2]
+    scale = min(size[0] / width, size[1] / height)
+    fitted = max(1, round(width * scale)), max(1, round(height * scale))
+    canvas = np.full((size[1], size[0], 3), PADDING_LEVEL, image.dtype)
+    canvas[: fitted[1], : fitted[0]] = _resize(image, fitted)
+    return canvas, resize_matrix(fitted, (width, height))
+
+
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    # Beyond a factor of two, bilinear interpolation leaves source pixels out and aliases.
+    shrinks = 2 * size[0] < image.shape[1] and 2 * size[1] < image.shape[0]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

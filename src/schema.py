@@ -21,7 +21,7 @@ def key(default: Any, help: str, choices: tuple = ()) -> Any:
 class ModelConfig:
     """The network."""
 
-    name: str = key("simplepose", "network", ("simplepose",))
+    name: str = key("simplepose", "network", ("simplepose", "openpose"))
     depth: int = key(50, "layers of the ResNet backbone", (18, 34, 50, 101, 152))
     base_width: int = key(64, "channels of the first ResNet stage; the others are x2, x4, x8")
     deconv_filters: list[int] = key([256, 256, 256], "channels of each deconvolution layer")
@@ -29,7 +29,12 @@ class ModelConfig:
     deconv_bias: bool = key(False, "deconvolutions have a bias")
     final_kernel: int = key(1, "kernel of the last convolution", (1, 3))
     maxpool: str = key("torch", "stem pooling pads both sides (torch) or right and bottom (same)", ("torch", "same"))
-    pretrained: str = key("", "ImageNet backbone to start from (resnet50.ckpt); empty: random weights")
+    stages: int = key(6, "stages of OpenPose")
+    stage_width: int = key(128, "channels of OpenPose's stages and of the features they read")
+    norm: str = key("none", "batch norm in OpenPose: none as published, in the VGG19 backbone, or everywhere",
+                    ("none", "backbone", "all"))
+    init_std: float = key(0.01, "spread of OpenPose's first weights behind the backbone; 0: by their fan-in (He)")
+    pretrained: str = key("", "ImageNet backbone to start from (resnet50.ckpt, vgg19.ckpt); empty: random weights")
 
 
 @dataclass
@@ -53,6 +58,11 @@ class DataConfig:
     scale_factor: float = key(0.3, "standard deviation and bound of the random scale")
     rotation_factor: float = key(40.0, "standard deviation of the random rotation in degrees; its bound is twice this")
     rotation_prob: float = key(0.6, "probability of a rotation")
+    scale_range: list[float] = key([0.5, 2.0], "bounds of the random scale (openpose)")
+    person_range: list[int] = key([64, 512], "bounds of the main person's box after scaling, in pixels (openpose)")
+    crop_shift: int = key(40, "bound of the random shift of the crop in pixels (openpose)")
+    color_jitter: bool = key(True, "random brightness, contrast and saturation (openpose)")
+    mask_dir: str = key("", "folder of written ignore masks for training; empty: made as needed (openpose)")
     half_body_prob: float = key(0.0, "probability of cropping to the upper or lower body; 0: never")
     half_body_joints: int = key(8, "half-body crops need more labelled keypoints than this")
     workers: int = key(0, "threads that read and crop; 0: one for each CPU core, 16 at most")
@@ -64,7 +74,8 @@ class CodecConfig:
     """What the network's maps mean."""
 
     heatmap_size: list[int] = key([48, 64], "heat maps [width, height]")
-    sigma: float = key(2.0, "standard deviation of the target Gaussian in heat-map cells")
+    sigma: float = key(2.0, "standard deviation of the target Gaussian: heat-map cells (openpose: input pixels)")
+    paf_width: float = key(8.0, "half width of part affinity fields in input pixels (openpose)")
     refine: str = key("quarter", "sub-cell decoding: quarter-pixel shift, DARK, or none", ("quarter", "dark", "none"))
 
 
@@ -75,11 +86,14 @@ class TrainConfig:
     batch_size: int = key(64, "instances a step and device")
     epochs: int = key(140, "passes over the training set")
     shuffle: bool = key(True, "new order every epoch")
-    optimizer: str = key("adam", "optimizer", ("adam",))
+    optimizer: str = key("adam", "optimizer", ("adam", "momentum"))
     lr: float = key(1e-3, "learning rate")
+    backbone_lr: float = key(1.0, "learning rate of the backbone, as a multiple of lr")
+    clip_norm: float = key(0.0, "largest norm of each parameter's gradient; 0: no clipping")
     weight_decay: float = key(0.0, "L2 penalty added to the gradients of convolution weights")
     schedule: str = key("multistep", "learning-rate schedule", ("multistep", "cosine"))
     milestones: list[int] = key([90, 120], "epochs after which the rate drops (multistep)")
+    milestone_steps: list[int] = key([], "steps after which the rate drops, instead of milestones (multistep)")
     gamma: float = key(0.1, "factor of each drop (multistep)")
     warmup_steps: int = key(0, "steps over which the rate rises linearly from 0")
     ema: float = key(0.0, "decay of an exponential moving average of the weights, used for evaluation; 0: off")
@@ -106,6 +120,9 @@ class EvalConfig:
     visible_threshold: float = key(0.2, "joints above this score count for visible_mean and are drawn")
     nms: str = key("oks", "suppression of duplicates", ("oks", "soft_oks", "none"))
     oks_threshold: float = key(0.9, "people more alike than this are duplicates")
+    resize: str = key("short_side", "whole images: short side to input_size, or into a canvas of input_size (openpose)",
+                      ("short_side", "canvas"))
+    scales: list[float] = key([1.0], "sizes at which whole images are seen and averaged (openpose)")
     draw: int = key(0, "pictures to draw: prediction beside annotation")
 
 
@@ -160,10 +177,14 @@ SCHEMA = schema_fields()
 def problems(config: Config) -> Iterator[tuple[str, str]]:
     """Pairs of a key and what its value must be instead."""
     positive = ("model.base_width", "data.scale", "codec.sigma", "train.batch_size", "train.epochs", "train.lr",
-                "train.gamma", "train.log_steps", "train.save_epochs", "train.keep", "eval.batch_size", "data.prefetch")
+                "train.backbone_lr", "train.gamma", "train.log_steps", "train.save_epochs", "train.keep",
+                "eval.batch_size", "data.prefetch", "codec.paf_width", "model.stages", "model.stage_width")
     not_negative = ("data.workers", "train.weight_decay", "train.warmup_steps", "train.save_steps", "train.eval_epochs",
+                    "train.clip_norm", "data.crop_shift", "model.init_std",
                     "eval.draw", "runtime.device_id", "runtime.seed", "runtime.loss_scale", "data.rotation_factor",
                     "data.half_body_joints")
+    bottom_up = config.model.name == "openpose"
+    multiple = 8 if bottom_up else 32
     fractions = ("data.flip", "data.rotation_prob", "data.half_body_prob")
     for keys, holds, what in (
         (positive, lambda v: v > 0, "must be greater than 0"),
@@ -172,19 +193,24 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         (("data.scale_factor",), lambda v: 0 <= v < 1, "must be 0 or more, and below 1"),
         (("eval.oks_threshold",), lambda v: 0 < v <= 1, "must be above 0 and at most 1"),
         (("train.ema",), lambda v: 0 <= v < 1, "must be 0 or a decay below 1"),
-        (("data.input_size",), lambda v: len(v) == 2 and min(v) >= 32 and all(n % 32 == 0 for n in v),
-         "must be [width, height], multiples of 32"),
+        (("data.input_size",), lambda v: len(v) == 2 and min(v) >= 32 and all(n % multiple == 0 for n in v),
+         f"must be [width, height], multiples of {multiple}"),
+        (("data.scale_range", "data.person_range"), lambda v: len(v) == 2 and 0 < v[0] <= v[1], "must be [low, high]"),
+        (("eval.scales",), lambda v: len(v) > 0 and min(v) > 0, "must be positive numbers"),
         (("codec.heatmap_size",), lambda v: len(v) == 2 and min(v) > 0, "must be [width, height]"),
         (("data.mean",), lambda v: len(v) == 3, "must be three numbers"),
         (("data.std",), lambda v: len(v) == 3 and min(v) > 0, "must be three positive numbers"),
         (("model.deconv_kernels",), lambda v: all(k in (2, 3, 4) for k in v), "must be kernels of 2, 3 or 4"),
         (("model.deconv_filters",), lambda v: 1 <= len(v) <= 4 and min(v) > 0, "must be one to four positive numbers"),
-        (("train.milestones",), lambda v: all(epoch > 0 for epoch in v), "must be epochs from 1 on"),
+        (("train.milestones", "train.milestone_steps"), lambda v: all(n > 0 for n in v),
+         "must be numbers from 1 on"),
     ):
         for key in keys:
             section, name = key.split(".")
             if not holds(getattr(getattr(config, section), name)):
                 yield key, what
+    if bottom_up:
+        return
     if len(config.model.deconv_filters) != len(config.model.deconv_kernels):
         yield "model.deconv_kernels", "must be as many as model.deconv_filters"
     stride = 2 ** (5 - len(config.model.deconv_filters))

@@ -120,6 +120,104 @@ COCO17 = _build(
 BUILT_IN = {"coco17": COCO17}
 
 
+@dataclass(frozen=True)
+class PafLayout:
+    """What the channels of a bottom-up network mean: K joints, one background channel, and 2 L channels of L limbs.
+
+    Attributes:
+        joints: K names, in the order of the heat maps; the background follows as channel K.
+        sources: for each joint, the keypoints of the skeleton whose mean it is; a joint of one keypoint is that one.
+        limbs: L pairs of joints; the x and y components of limb i are channels 2 i and 2 i + 1, pointing from the first
+            joint to the second.
+        skeleton: whose keypoints these are.
+    """
+
+    joints: tuple[str, ...]
+    sources: tuple[tuple[int, ...], ...]
+    limbs: tuple[tuple[int, int], ...]
+    skeleton: Skeleton
+
+    @property
+    def num_heatmaps(self) -> int:
+        """K + 1 heat maps, with the background."""
+        return len(self.joints) + 1
+
+    @property
+    def num_pafs(self) -> int:
+        """2 L channels of part affinity fields."""
+        return 2 * len(self.limbs)
+
+    @cached_property
+    def flip_index(self) -> np.ndarray:
+        """Permutation (K + 1,) such that `heatmaps[flip_index]` are the heat maps of the mirrored people."""
+        mirrored = self.skeleton.flip_index
+        order = [self.sources.index(tuple(sorted(int(mirrored[s]) for s in source))) for source in self.sources]
+        return np.array([*order, len(order)])
+
+    @cached_property
+    def paf_flip(self) -> tuple[np.ndarray, np.ndarray]:
+        """Permutation (2 L,) and signs (2 L,) float32: `signs * pafs[permutation]` are the PAFs of the mirrored people.
+
+        Raises:
+            UsageError: a limb has no counterpart on the other side.
+        """
+        places = {limb: i for i, limb in enumerate(self.limbs)}
+        channels, signs = [], []
+        for a, b in self.limbs:
+            mirrored = int(self.flip_index[a]), int(self.flip_index[b])
+            if mirrored not in places and mirrored[::-1] not in places:
+                raise UsageError(f"skeleton {self.skeleton.name}: limb {self.joints[a]}-{self.joints[b]} has no "
+                                 "counterpart on the other side; add it to limbs, or do without flipping")
+            # Mirroring negates x; a limb stored the other way round (hip to hip) turns both components.
+            direction = 1 if mirrored in places else -1
+            limb = places[mirrored[::direction]]
+            channels += [2 * limb, 2 * limb + 1]
+            signs += [-direction, direction]
+        return np.array(channels), np.array(signs, np.float32)
+
+    def to_joints(self, keypoints: np.ndarray) -> np.ndarray:
+        """Joints (P, K, 3) float32 of keypoints (P, J, 3): x, y, and 1 where every source is labelled, else 0.
+
+        A keypoint is labelled where its third value is above 0; joints that are not are all 0.
+        """
+        keypoints = np.asarray(keypoints, np.float32).reshape(-1, self.skeleton.num_keypoints, 3)
+        firsts, lasts = ([source[end] for source in self.sources] for end in (0, -1))
+        labelled = (keypoints[:, firsts, 2] > 0) & (keypoints[:, lasts, 2] > 0)
+        joints = np.ones((*labelled.shape, 3), np.float32)
+        joints[..., :2] = (keypoints[:, firsts, :2] + keypoints[:, lasts, :2]) / 2
+        return joints * labelled[..., None]
+
+    def to_keypoints(self, joints: np.ndarray) -> np.ndarray:
+        """Keypoints (P, J, 3) of joints (P, K, 3); joints that are means, such as the neck, are left out."""
+        keypoints = np.zeros((len(joints), self.skeleton.num_keypoints, 3), np.float32)
+        own = [k for k, source in enumerate(self.sources) if len(source) == 1]
+        keypoints[:, [self.sources[k][0] for k in own]] = joints[:, own]
+        return keypoints
+
+
+def _openpose18() -> PafLayout:
+    """The joints and limbs of OpenPose's COCO body network (Cao et al., arXiv 1611.08050), in its channel order."""
+    joints = ("nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
+              "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+              "right_eye", "left_eye", "right_ear", "left_ear")  # fmt: skip
+    shoulders = COCO17.keypoints.index("left_shoulder"), COCO17.keypoints.index("right_shoulder")
+    sources = tuple(shoulders if joint == "neck" else (COCO17.keypoints.index(joint),) for joint in joints)
+    limbs = ((1, 8), (8, 9), (9, 10), (1, 11), (11, 12), (12, 13), (1, 2), (2, 3), (3, 4), (2, 16), (1, 5), (5, 6),
+             (6, 7), (5, 17), (1, 0), (0, 14), (0, 15), (14, 16), (15, 17))  # fmt: skip
+    return PafLayout(joints, sources, limbs, COCO17)
+
+
+OPENPOSE18 = _openpose18()
+
+
+def paf_layout(skeleton: Skeleton) -> PafLayout:
+    """Channels of a bottom-up network for a skeleton: OpenPose's for COCO, else its own keypoints and limbs."""
+    if skeleton is COCO17:
+        return OPENPOSE18
+    sources = tuple((i,) for i in range(skeleton.num_keypoints))
+    return PafLayout(skeleton.keypoints, sources, skeleton.limbs, skeleton)
+
+
 def load_skeleton(spec: str) -> Skeleton:
     """Return the built-in skeleton of that name, or read one from a YAML file.
 

@@ -175,6 +175,26 @@ def test_own_keypoints_train_and_evaluate(tmp_path: Path) -> None:
     assert {len(r["keypoints"]) for r in results} == {42}
 
 
+def test_openpose_trains_resumes_and_evaluates(sample_dir: Path, tmp_path: Path) -> None:
+    options = ("--config", "configs/openpose_vgg19_368.yaml", f"data.root={sample_dir}", f"output={tmp_path}",
+               "model.stages=2", "model.stage_width=8", "model.base_width=4", "data.input_size=[96,96]",
+               "train.batch_size=4", "train.log_steps=1", "train.eval_epochs=1", "data.workers=2")  # fmt: skip
+
+    def call(script: str, *more: str) -> subprocess.CompletedProcess:
+        return subprocess.run([sys.executable, script, *options, *more], cwd=ROOT, capture_output=True, text=True,
+                              check=False, timeout=300)
+
+    result = call("train.py", "train.epochs=1")
+    assert result.returncode == 0, result.stderr
+    assert "epoch[0], iter[0], mean loss is 0." in result.stdout
+    result = call("train.py", "train.epochs=2", "train.resume=auto")
+    assert result.returncode == 0, result.stderr
+    result = call("eval.py", "--ckpt", str(tmp_path / "last.ckpt"), "eval.draw=1")
+    assert result.returncode == 0, result.stderr
+    assert "{'AP': " in result.stdout
+    assert result.stdout.strip().splitlines()[-1].startswith("AP: ")
+
+
 def test_unreadable_picture_is_skipped_and_counted(sample_dir: Path, tmp_path: Path) -> None:
     root = copy_of(sample_dir, tmp_path / "data")
     victim = cut_picture(root)

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from src.data.coco import labelled, load_annotations
-from src.geometry import box_to_crop, clip_boxes, crop_matrix, output_to_image, transform_points
+from src.geometry import (
+    box_to_crop,
+    clip_boxes,
+    crop_matrix,
+    output_to_image,
+    resize_canvas,
+    resize_short_side,
+    transform_points,
+)
 from src.skeleton import COCO17
 
 SIZE = (192, 256)
@@ -136,3 +144,74 @@ class TestPoints:
     def test_whole_numbers_are_not_rounded(self):
         result = output_to_image(np.array([[3, 3]]), np.array([[0.0, 0.0]]), np.array([[7.0, 7.0]]), (7, 7))
         np.testing.assert_allclose(result, [[-0.5, -0.5]])
+
+
+def ramp(width: int, height: int) -> np.ndarray:
+    """A picture whose first two channels are its pixels' x and y: float32, since OpenCV rounds uint8 coarsely."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x, y, np.zeros_like(x)], axis=2).astype(np.float32)
+
+
+def check_matrix(resized: np.ndarray, matrix: np.ndarray, margin: int, atol: float = 1e-3) -> None:
+    """The matrix leads from each inner pixel of a resized `ramp` to the place that the pixel shows."""
+    height, width = resized.shape[:2]
+    y, x = np.mgrid[margin : height - margin, margin : width - margin]
+    places = transform_points(np.stack([x, y], axis=2), matrix)
+    np.testing.assert_allclose(resized[margin : height - margin, margin : width - margin, :2], places, atol=atol)
+
+
+class TestResizeShortSide:
+    # As the MindSpore OpenPose's evaluation computes them.
+    @pytest.mark.parametrize(("size", "expected"), [
+        ((640, 480), (496, 368)), ((480, 640), (368, 496)), ((640, 427), (552, 368)), ((427, 640), (368, 552)),
+        ((500, 375), (496, 368)), ((500, 500), (368, 368)), ((368, 368), (368, 368)), ((640, 426), (560, 368)),
+        ((5000, 3000), (616, 368)), ((1, 1), (368, 368)),
+    ], ids=str)  # fmt: skip
+    def test_size(self, size, expected):
+        image, matrix = resize_short_side(np.zeros((size[1], size[0], 3), np.uint8))
+        assert image.shape == (expected[1], expected[0], 3)
+        assert matrix.shape == (2, 3)
+
+    def test_other_sizes_and_multiples(self):
+        image, _ = resize_short_side(np.zeros((100, 200, 3), np.uint8), 50, 32)
+        assert image.shape == (64, 128, 3)
+
+    @pytest.mark.parametrize("size", [(200, 150), (150, 200), (250, 101)])
+    def test_matrix_leads_back_to_the_same_place(self, size):
+        check_matrix(*resize_short_side(ramp(*size)), margin=4)
+
+    def test_reduction(self):
+        # One half or less averages all pixels instead of leaving some out.
+        check_matrix(*resize_short_side(ramp(250, 200), 40), margin=0, atol=0.05)
+        stripes = np.zeros((160, 160, 3), np.uint8)
+        stripes[:, ::4] = 255
+        image, _ = resize_short_side(stripes, 40)
+        assert (np.abs(image.astype(int) - 255 / 4) <= 1).all()
+
+
+class TestResizeCanvas:
+    def test_wide_picture_is_padded_below(self):
+        image, _ = resize_canvas(np.zeros((100, 200, 3), np.uint8), (400, 300))
+        assert image.shape == (300, 400, 3)
+        assert not image[:200].any()
+        assert (image[200:] == 128).all()
+
+    def test_high_picture_is_padded_on_the_right(self):
+        image, _ = resize_canvas(np.zeros((200, 100, 3), np.uint8), (400, 300))
+        assert not image[:, :150].any()
+        assert (image[:, 150:] == 128).all()
+
+    def test_matrix_leads_back_to_the_same_place(self):
+        image, matrix = resize_canvas(ramp(201, 99), (400, 320))
+        assert (image[197:] == 128).all()
+        check_matrix(image[:197], matrix, margin=4)
+
+    def test_aspect_ratio_stays(self):
+        _, matrix = resize_canvas(np.zeros((427, 640, 3), np.uint8), (656, 368))
+        assert matrix[0, 0] == pytest.approx(matrix[1, 1], rel=2e-3)
+        assert matrix[0, 1] == matrix[1, 0] == 0
+
+    def test_thin_picture_keeps_a_pixel(self):
+        image, _ = resize_canvas(np.zeros((1, 5000, 3), np.uint8), (400, 300))
+        assert not image[0].any()
+        assert (image[1:] == 128).all()

@@ -9,14 +9,15 @@ import numpy as np
 from mindspore import nn
 
 from src.checkpoints.io import assign, load, network_weights
-from src.checkpoints.names import resnet_from_zoo
+from src.checkpoints.names import resnet_from_zoo, vgg_from_zoo
+from src.models.vgg import VGG19
 
 # The layer that depends on the skeleton: a checkpoint for other keypoints can start everything but this.
 HEAD = "final_layer."
 
 
 def load_backbone(network: nn.Cell, path: str | Path) -> str:
-    """Load an ImageNet ResNet of the MindSpore model zoo (`resnet50.ckpt`) into `network.backbone`.
+    """Load an ImageNet ResNet or VGG19 of the MindSpore model zoo (`resnet50.ckpt`) into `network.backbone`.
 
     Returns:
         One line on what matched.
@@ -24,7 +25,8 @@ def load_backbone(network: nn.Cell, path: str | Path) -> str:
     Raises:
         PoseError: the file is not a checkpoint, or not of this backbone; the network is unchanged.
     """
-    values = {f"backbone.{name}": value for name, value in resnet_from_zoo(load(path)).items()}
+    translate = vgg_from_zoo if isinstance(network.backbone, VGG19) else resnet_from_zoo
+    values = {f"backbone.{name}": value for name, value in translate(load(path)).items()}
     rest = _current(network, lambda name: not name.startswith("backbone."))
     report = assign(network, {**values, **rest}, path)
     unused = ", ".join(name.removeprefix("backbone.") for name in report.unused) or "nothing"

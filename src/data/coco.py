@@ -17,6 +17,7 @@ import numpy as np
 from src.errors import PoseError
 from src.files import read_json
 from src.geometry import clip_boxes
+from src.images import ImageError, read_image
 from src.schema import DataConfig
 from src.skeleton import Skeleton
 
@@ -32,6 +33,19 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def read(self, row: int) -> np.ndarray:
+        """The picture of a row as (H, W, 3) uint8 BGR.
+
+        Raises:
+            ImageError: it cannot be read, or has another size than the annotation file says.
+        """
+        image = read_image(self.files[row])
+        width, height = self.widths[row], self.heights[row]
+        if image.shape[:2] != (height, width):
+            raise ImageError(f"image is {image.shape[1]}x{image.shape[0]}, annotated as {width}x{height}: "
+                             f"{self.files[row]}")
+        return image
 
 
 @dataclass(frozen=True)
@@ -66,12 +80,16 @@ class People:
 
 @dataclass(frozen=True)
 class Annotations:
-    """An annotation file: its pictures, all its people, the category id of people, and the file's path."""
+    """An annotation file: its pictures, all its people, the category id of people, and the file's path.
+
+    `segmentations` holds what the file has for each of the people (polygons, RLE or None), where it was asked for.
+    """
 
     images: Images
     people: People
     category_id: int
     path: Path
+    segmentations: Sequence[object] | None = None
 
 
 def annotation_file(data: DataConfig, split: str) -> Path:
@@ -87,11 +105,12 @@ def image_folder(data: DataConfig, split: str) -> Path:
     return Path(explicit) if explicit else Path(data.root) / getattr(data, f"{split}_set")
 
 
-def load_annotations(path: Path, folder: Path, skeleton: Skeleton) -> Annotations:
+def load_annotations(path: Path, folder: Path, skeleton: Skeleton, segmentations: bool = False) -> Annotations:
     """Read and check an annotation file in COCO's keypoint format.
 
     Args:
         folder: where its pictures are; only their presence is checked.
+        segmentations: keep them, unchecked; for all of COCO they take more memory than everything else.
 
     Raises:
         PoseError: missing or malformed file, keypoints of another skeleton, no pictures, or pictures missing on disk.
@@ -101,13 +120,14 @@ def load_annotations(path: Path, folder: Path, skeleton: Skeleton) -> Annotation
         raise PoseError(f"annotation file has no images and annotations (not COCO format?): {path}")
     category = _category(content.get("categories"), skeleton, path)
     images = _images(content["images"], folder, path)
-    people = _people(content["annotations"], images, category, skeleton, path)
-    return Annotations(images, people, category, path)
+    people, entries = _people(content["annotations"], images, category, skeleton, path)
+    kept = [entry.get("segmentation") for entry in entries] if segmentations else None
+    return Annotations(images, people, category, path, kept)
 
 
-def load_split(data: DataConfig, split: str, skeleton: Skeleton) -> Annotations:
+def load_split(data: DataConfig, split: str, skeleton: Skeleton, segmentations: bool = False) -> Annotations:
     """`load_annotations` of the configured "train" or "val" split."""
-    return load_annotations(annotation_file(data, split), image_folder(data, split), skeleton)
+    return load_annotations(annotation_file(data, split), image_folder(data, split), skeleton, segmentations)
 
 
 def labelled(annotations: Annotations) -> People:
@@ -200,7 +220,9 @@ def _images(entries: list[dict], folder: Path, path: Path) -> Images:
     return Images(numbers[:, 0], [folder / name for name in names], numbers[:, 1], numbers[:, 2])
 
 
-def _people(annotations: list[dict], images: Images, category: int, skeleton: Skeleton, path: Path) -> People:
+def _people(annotations: list[dict], images: Images, category: int, skeleton: Skeleton, path: Path
+            ) -> tuple[People, list[dict]]:
+    """The people of the category, and the file's entries they were made of, in the same order."""
     joints = skeleton.num_keypoints
     try:
         annotations = [a for a in annotations if a["category_id"] == category]
@@ -242,7 +264,7 @@ def _people(annotations: list[dict], images: Images, category: int, skeleton: Sk
     if not finite.all():
         bad = people.ids[np.argmin(finite)]
         raise PoseError(f"annotation {bad} has a bbox, keypoints or an area that are not finite: {path}")
-    return people
+    return people, annotations
 
 
 def _numbers(values: list, dtype: type) -> np.ndarray:

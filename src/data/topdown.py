@@ -14,7 +14,6 @@ import numpy as np
 from src.codecs.heatmap import HeatmapCodec
 from src.data.coco import Images, People
 from src.geometry import box_to_crop, crop_matrix, transform_points
-from src.images import ImageError, read_image
 from src.schema import DataConfig
 from src.skeleton import Skeleton
 
@@ -112,12 +111,7 @@ class TopDownDataset:
         self._read(index, Crop(self.centers[index], self.sizes[index]), out[0])
 
     def _read(self, index: int, crop: Crop, out: np.ndarray) -> np.ndarray:
-        row = self.people.image_index[index]
-        image = read_image(self.images.files[row])
-        width, height = self.images.widths[row], self.images.heights[row]
-        if image.shape[:2] != (height, width):
-            raise ImageError(f"image is {image.shape[1]}x{image.shape[0]}, annotated as {width}x{height}: "
-                             f"{self.images.files[row]}")
+        image = self.images.read(int(self.people.image_index[index]))
         matrix = crop_matrix(crop.center, crop.size, self._size, crop.rotation, crop.flip)
         self._normalize(cv2.warpAffine(image, matrix, self._size, flags=cv2.INTER_LINEAR), out)
         return matrix

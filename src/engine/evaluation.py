@@ -36,11 +36,11 @@ def evaluate_checkpoint(config: Config) -> Outcome:
     from src.models import build_model
 
     log.info(f"loading {config.runtime.ckpt}")
-    network = build_model(config.model, evaluator.skeleton.num_keypoints)
+    network = build_model(config.model, evaluator.skeleton)
     assign(network, network_weights(load(config.runtime.ckpt)), config.runtime.ckpt)
     log.info(f"evaluating {len(evaluator)} {evaluator.unit} of {len(evaluator.images)} images on {runtime.device}, "
              f"flip test: {config.eval.flip_test}")
-    outcome = evaluator.run(MindSporeBackend(runtime.adapt(network)))
+    outcome = evaluator.run(MindSporeBackend(runtime.adapt(network), evaluator.any_size))
     evaluator.save(outcome, folder)
     save_config(config, folder / "eval_config.yaml")
     if config.eval.draw:
@@ -49,5 +49,6 @@ def evaluate_checkpoint(config: Config) -> Outcome:
     log.info(describe_speed(outcome))
     log.info(f"results in {folder}")
     log.info(format_table(outcome.figures))
+    log.info(str(dict(outcome.figures)))
     log.info(f"AP: {outcome.figures['AP']}")
     return outcome

@@ -47,12 +47,14 @@ class Evaluator(ABC):
 
     Attributes:
         unit: what the network is run on, "people" or "images".
+        any_size: whether inputs differ in size.
 
     Raises:
         PoseError, UsageError: the set cannot be used (see `src.data.coco`).
     """
 
     unit: str
+    any_size = False
 
     def __init__(self, config: Config) -> None:
         self.config = config

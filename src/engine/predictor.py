@@ -15,8 +15,8 @@ from src.data.loader import eval_batches, worker_threads
 from src.data.topdown import TopDownDataset
 from src.schema import Config
 
-# Maps a batch of network inputs (B, 3, H, W) float32 to heat maps (B, J, h, w) float32.
-Forward = Callable[[np.ndarray], np.ndarray]
+# Maps a batch of network inputs (B, 3, H, W) float32 to heat maps (B, J, h, w) float32, or to several kinds of maps.
+Forward = Callable[[np.ndarray], np.ndarray | tuple[np.ndarray, ...]]
 DECODE_AHEAD = 4  # batches that may wait to be decoded
 
 

@@ -73,15 +73,18 @@ def prepare_environment(avx512: bool = False) -> None:
     os.environ.setdefault("GLOG_v", "3")
 
 
-def start(config: RuntimeConfig) -> Runtime:
+def start(config: RuntimeConfig, columns: bool = True) -> Runtime:
     """Import MindSpore, choose the device, seed everything.
+
+    Args:
+        columns: let convolutions be computed from columns where that is faster on the whole (see `src.models.layers`).
 
     Raises:
         PoseError: MindSpore is not installed.
         UsageError: the device asked for is not there.
     """
     # The choice is made before the import: the variable is read once. float16 has no fast path either way.
-    columns = (config.device in ("auto", "CPU") and config.amp == "O0" and "mindspore" not in sys.modules
+    columns = (columns and config.device in ("auto", "CPU") and config.amp == "O0" and "mindspore" not in sys.modules
                and "ONEDNN_MAX_CPU_ISA" not in os.environ and has_avx512())
     prepare_environment(avx512=columns)
     try:

@@ -10,14 +10,15 @@ from src.schema import TrainConfig
 def learning_rates(config: TrainConfig, steps_per_epoch: int) -> np.ndarray:
     """Learning rates (epochs · steps_per_epoch,) float32.
 
-    `multistep` multiplies by `gamma` after each of the `milestones` (in epochs); `cosine` falls from `lr` to 0 along
-    half a cosine. The first `warmup_steps` are additionally scaled from 1/warmup_steps up to 1.
+    `multistep` multiplies by `gamma` after each of the `milestones` (in epochs) or `milestone_steps`; `cosine` falls
+    from `lr` to 0 along half a cosine. The first `warmup_steps` are additionally scaled from 1/warmup_steps up to 1.
     """
     steps = np.arange(config.epochs * steps_per_epoch)
     if config.schedule == "cosine":
         rates = 0.5 * config.lr * (1 + np.cos(np.pi * steps / len(steps)))
     else:
-        drops = np.searchsorted(np.sort(config.milestones), steps // steps_per_epoch, side="right")
+        milestones = config.milestone_steps or [epoch * steps_per_epoch for epoch in config.milestones]
+        drops = np.searchsorted(np.sort(milestones), steps, side="right")
         rates = config.lr * config.gamma**drops
     if config.warmup_steps:
         rates = rates * np.minimum(1, (steps + 1) / config.warmup_steps)

@@ -46,7 +46,8 @@ class Snapshots:
     def __init__(self, folder: Path, step: TrainStep, config: Config) -> None:
         self._folder, self._train_step, self._config = folder, step, config
         # The learning rates follow from the configuration, so that a resumed run may change its schedule.
-        self._state = {p.name: p for p in (*step.get_parameters(), *step.scaler_state) if p.name != "learning_rate"}
+        self._state = {p.name: p for p in (*step.get_parameters(), *step.scaler_state)
+                       if not p.name.startswith("learning_rate")}
         self._saved_step = -1
         for path in folder.glob(".*"):  # what a killed run was writing
             if path.suffix in (".ckpt", ".tmp"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from src.engine import topdown
+from src.engine import bottomup, topdown
 from src.engine.evaluator import Evaluator
 from src.schema import Config
 
@@ -28,6 +28,14 @@ class TrainingSet(Protocol):
         """Fill the arrays of one sample: the network's input first, then what its loss takes."""
 
 
+def _simplepose_line(epoch: int, step: int, loss: float) -> str:
+    return f"epoch: {epoch} step: {step}, loss is {loss:.4g}"
+
+
+def _openpose_line(epoch: int, step: int, loss: float) -> str:
+    return f"epoch[{epoch - 1}], iter[{step - 1}], mean loss is {loss:.9f}"
+
+
 @dataclass(frozen=True)
 class Task:
     """How networks of a kind are trained and evaluated.
@@ -36,11 +44,17 @@ class Task:
         training_set: builds the training set of a configuration.
         evaluator: builds the evaluator of a configuration; the flag asks for annotated boxes, where boxes matter.
         loss: builds the loss; called after MindSpore was set up.
+        train_columns: whether training gains from convolutions computed from columns. With 7×7 kernels the columns
+            fill the memory and save no time.
+        loss_line: how a loss is logged, from epoch and step in it (both from 1 on): as the original systems did, for
+            whoever reads their logs by program.
     """
 
     training_set: Callable[[Config], TrainingSet]
     evaluator: Callable[[Config, bool], Evaluator]
     loss: Callable[[], nn.Cell]
+    train_columns: bool = True
+    loss_line: Callable[[int, int, float], str] = _simplepose_line
 
 
 def _joints_mse() -> nn.Cell:
@@ -49,5 +63,15 @@ def _joints_mse() -> nn.Cell:
     return JointsMSELoss()
 
 
+def _openpose() -> nn.Cell:
+    from src.models.losses import OpenPoseLoss
+
+    return OpenPoseLoss()
+
+
 # By `model.name`.
-TASKS = {"simplepose": Task(topdown.training_set, topdown.TopDownEvaluator, _joints_mse)}
+TASKS = {
+    "simplepose": Task(topdown.training_set, topdown.TopDownEvaluator, _joints_mse),
+    "openpose": Task(bottomup.training_set, bottomup.BottomUpEvaluator, _openpose, train_columns=False,
+                     loss_line=_openpose_line),
+}

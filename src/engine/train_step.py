@@ -16,6 +16,15 @@ def _average_one(decay: ms.Tensor, mean: ms.Tensor, value: ms.Tensor) -> ms.Tens
     return ops.assign(mean, mean * decay + value * (1 - decay))
 
 
+_clip = ops.MultitypeFuncGraph("clip")
+
+
+@_clip.register("Tensor", "Tensor")
+def _clip_one(limit: ms.Tensor, gradient: ms.Tensor) -> ms.Tensor:
+    norm = ops.sqrt(ops.square(gradient).sum())
+    return gradient * (limit / ops.maximum(norm, limit))
+
+
 class TrainStep(nn.Cell):
     """Takes a batch (image, *targets), updates the network and returns the loss.
 
@@ -43,7 +52,7 @@ class TrainStep(nn.Cell):
             self.scaler = amp.StaticLossScaler(fixed) if fixed else amp.DynamicLossScaler(2.0**14, 2, 1000)
             for parameter, name in zip(self.scaler_state, ("scaler.scale_value", "scaler.counter")):
                 parameter.name = name
-        self.decay = config.train.ema
+        self.clip_norm, self.decay = config.train.clip_norm, config.train.ema
         # Batch-norm statistics too: those of the latest weights would not fit averaged ones.
         self.values = ms.ParameterTuple(network.get_parameters())
         self.averaged = self.values.clone("ema") if config.train.ema else ()
@@ -75,6 +84,8 @@ class TrainStep(nn.Cell):
         return value
 
     def _update(self, gradients: tuple[ms.Tensor, ...]) -> bool:
+        if self.clip_norm:
+            gradients = self.hyper_map(ops.partial(_clip, ms.Tensor(self.clip_norm, ms.float32)), gradients)
         done = self.optimizer(gradients)
         if self.averaged:
             # The first steps count more, or the initial weights would stay in the average for 1 / (1 - decay) steps.
@@ -84,15 +95,30 @@ class TrainStep(nn.Cell):
         return done
 
 
-OPTIMIZERS = {"adam": nn.Adam}
-
-
 def build_optimizer(network: nn.Cell, rates: np.ndarray, config: Config) -> nn.Optimizer:
-    """The optimizer of `train.optimizer` with one learning rate a step; weight decay reaches convolutions only."""
-    params = network.trainable_params()
-    if config.train.weight_decay:
-        kernels = [p for p in params if p.ndim > 1]
-        others = [p for p in params if p.ndim <= 1]
-        params = [{"params": kernels, "weight_decay": config.train.weight_decay},
-                  {"params": others, "weight_decay": 0.0}, {"order_params": params}]
-    return OPTIMIZERS[config.train.optimizer](params, learning_rate=ms.Tensor(rates))
+    """The optimizer of `train.optimizer` with one learning rate a step.
+
+    Weight decay reaches convolution kernels only; parameters of `network.backbone` learn at `train.backbone_lr` times
+    the rate.
+    """
+    train, params = config.train, network.trainable_params()
+    groups: dict[tuple[bool, bool], list[ms.Parameter]] = {}
+    for p in params:
+        is_slow = train.backbone_lr != 1 and p.name.startswith("backbone.")
+        groups.setdefault((is_slow, train.weight_decay > 0 and p.ndim > 1), []).append(p)
+    if len(groups) > 1:
+        params = [{"params": members, "lr": ms.Tensor(rates * np.float32(train.backbone_lr if is_slow else 1)),
+                   "weight_decay": train.weight_decay if decays else 0.0}
+                  for (is_slow, decays), members in groups.items()] + [{"order_params": params}]
+    return OPTIMIZERS[train.optimizer](params, ms.Tensor(rates))
+
+
+def _adam(params: list, rates: ms.Tensor) -> nn.Optimizer:
+    return nn.Adam(params, learning_rate=rates)
+
+
+def _momentum(params: list, rates: ms.Tensor) -> nn.Optimizer:
+    return nn.Momentum(params, learning_rate=rates, momentum=0.9)
+
+
+OPTIMIZERS = {"adam": _adam, "momentum": _momentum}

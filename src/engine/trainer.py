@@ -80,7 +80,7 @@ class Trainer:
             PoseError: too many unreadable pictures, a loss that is no number, a checkpoint that does not fit.
         """
         config, dataset = self.config, self.dataset
-        runtime = start(config.runtime)
+        runtime = start(config.runtime, self.task.train_columns)
         self._build(runtime)
         position = self.position
         records = Records(self.folder, position.step, position.scale)
@@ -122,14 +122,14 @@ class Trainer:
                          runtime.rank, runtime.world)
         self.total_steps = train.epochs * self.plan.steps_per_epoch
         self.rates = learning_rates(train, self.plan.steps_per_epoch)
-        self.network = build_model(config.model, load_skeleton(config.data.skeleton).num_keypoints)
+        self.network = build_model(config.model, load_skeleton(config.data.skeleton))
         if config.model.pretrained and not self.resume_from:
             log.info(load_backbone(self.network, config.model.pretrained))
         if train.init_from and not self.resume_from:
             log.info(load_weights(self.network, train.init_from))
         adapted = runtime.adapt(self.network)
         self.step = TrainStep(adapted, self.task.loss(), self.rates, config)
-        self.forward = MindSporeBackend(adapted)
+        self.forward = MindSporeBackend(adapted, self.evaluator is not None and self.evaluator.any_size)
         self.snapshots = Snapshots(self.folder, self.step, config)
         self.position = Position(0, self.plan.steps_per_epoch)
         if self.resume_from:
@@ -172,8 +172,8 @@ class Trainer:
                 milliseconds = (time.perf_counter() - mark) / len(losses) * 1e3
                 left = format_seconds((self.total_steps - position.step) * milliseconds / 1e3)
                 rate = float(self.rates[position.step - 1])
-                progress.line(f"epoch: {epoch} step: {in_epoch}, loss is {loss:.4g}, {milliseconds:.1f} ms/step, "
-                              f"lr {rate:.3g}, {left} left")
+                line = self.task.loss_line(epoch, in_epoch, loss)
+                progress.line(f"{line}, {milliseconds:.1f} ms/step, lr {rate:.3g}, {left} left")
                 _check_finite(loss, epoch, in_epoch)
                 records.add(position.step, {"epoch": epoch, "loss": loss, "lr": rate, "ms_per_step": milliseconds})
                 losses, mark = [], time.perf_counter()

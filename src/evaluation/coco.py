@@ -54,7 +54,7 @@ def to_coco_results(
         category_id: COCO's number of the category "person".
     """
     keypoints = np.asarray(keypoints, np.float64)
-    triplets = np.round(keypoints.reshape(len(keypoints), -1), _DECIMALS).tolist()
+    triplets = np.round(keypoints.reshape(len(keypoints), 3 * keypoints.shape[1]), _DECIMALS).tolist()
     rounded = np.round(np.asarray(scores, np.float64), _SCORE_DECIMALS).tolist()
     return [
         {"image_id": image_id, "category_id": category_id, "keypoints": triplet, "score": score}

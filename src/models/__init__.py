@@ -8,18 +8,28 @@ if TYPE_CHECKING:
     from mindspore import nn
 
     from src.schema import ModelConfig
+    from src.skeleton import Skeleton
 
 
-def build_model(config: ModelConfig, num_keypoints: int) -> nn.Cell:
-    """Build the network that `model.name` names, with random weights."""
-    return MODELS[config.name](config, num_keypoints)
+def build_model(config: ModelConfig, skeleton: Skeleton) -> nn.Cell:
+    """Build the network that `model.name` names, with the outputs that a skeleton needs and random weights."""
+    return MODELS[config.name](config, skeleton)
 
 
-def _simplepose(config: ModelConfig, num_keypoints: int) -> nn.Cell:
+def _simplepose(config: ModelConfig, skeleton: Skeleton) -> nn.Cell:
     from src.models.simplepose import SimplePose
 
-    return SimplePose(config.depth, num_keypoints, config.deconv_filters, config.deconv_kernels, config.deconv_bias,
-                      config.final_kernel, config.base_width, config.maxpool)
+    return SimplePose(config.depth, skeleton.num_keypoints, config.deconv_filters, config.deconv_kernels,
+                      config.deconv_bias, config.final_kernel, config.base_width, config.maxpool)
 
 
-MODELS = {"simplepose": _simplepose}
+def _openpose(config: ModelConfig, skeleton: Skeleton) -> nn.Cell:
+    from src.models.openpose import OpenPose
+    from src.skeleton import paf_layout
+
+    layout = paf_layout(skeleton)
+    return OpenPose(layout.num_pafs, layout.num_heatmaps, config.stages, config.stage_width, config.base_width,
+                    config.norm, config.init_std)
+
+
+MODELS = {"simplepose": _simplepose, "openpose": _openpose}

@@ -13,3 +13,28 @@ class JointsMSELoss(nn.Cell):
         """Scalar from heatmaps and target (N, J, H, W) and weight (N, J)."""
         weight = weight.expand_dims(-1).expand_dims(-1)
         return 0.5 * ops.square((heatmaps.astype(ms.float32) - target) * weight).mean()
+
+
+class OpenPoseLoss(nn.Cell):
+    """Masked squared error of both branches of every stage (equation 5 of arXiv 1611.08050), as means.
+
+    Of each stage and branch, mask · (maps - target)² is averaged over all of batch, channels and cells, masked ones
+    included; the averages of fields and heat maps are added, over all stages. The paper sums over channels and cells:
+    that would multiply the fields' part by 38·46·46 and the heat maps' by 19·46·46. The MindSpore OpenPose takes means,
+    which its learning rates, loss scale and logged values presume: since the background map is 1 nearly everywhere, an
+    untrained network's loss is about 6 stages / 19 maps = 0.32.
+    """
+
+    def construct(self, outputs: tuple, heatmaps: ms.Tensor, pafs: ms.Tensor, mask: ms.Tensor) -> ms.Tensor:
+        """Scalar from what OpenPose returns in training and its targets.
+
+        Args:
+            outputs: a pair of fields (N, P, h, w) and heat maps (N, K, h, w) for each stage.
+            heatmaps, pafs: targets of these shapes.
+            mask: (N, 1, h, w), 1 where a cell counts and 0 where people are not annotated.
+        """
+        total = 0.0
+        for stage_pafs, stage_heatmaps in outputs:
+            total += (mask * ops.square(stage_pafs.astype(ms.float32) - pafs)).mean()
+            total += (mask * ops.square(stage_heatmaps.astype(ms.float32) - heatmaps)).mean()
+        return total

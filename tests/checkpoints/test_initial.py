@@ -11,6 +11,7 @@ import pytest
 from src.checkpoints.initial import load_backbone, load_weights
 from src.checkpoints.io import save
 from src.errors import PoseError
+from src.models.openpose import OpenPose
 from src.models.simplepose import SimplePose
 from tests.graph import ms
 
@@ -60,3 +61,15 @@ def test_other_skeleton_starts_from_everything_but_the_last_layer(tmp_path: Path
     assert "new for this skeleton: final_layer.weight, final_layer.bias" in line
     np.testing.assert_array_equal(target.final_layer.weight.asnumpy(), last)
     np.testing.assert_array_equal(target.backbone.conv1.weight.asnumpy(), source.backbone.conv1.weight.asnumpy())
+
+
+def test_published_vgg_fills_openpose(parity_dir: Path, tmp_path: Path) -> None:
+    keys = json.loads((parity_dir / "mindspore_zoo_vgg19.keys.json").read_text())
+    keys = {name: shape for name, shape in keys.items() if len(shape) in (1, 4)}
+    values = {f"network.backbone.{n}": np.full(shape, i, np.float32) for i, (n, shape) in enumerate(keys.items())}
+    path = tmp_path / "vgg19.ckpt"
+    save({name: ms.Tensor(value) for name, value in values.items()}, path)
+    network = OpenPose(stages=1, width=8)
+    assert "20 parameters matched" in load_backbone(network, path)
+    last = network.backbone.layers.conv4_2.weight.asnumpy()
+    assert last.min() == last.max() > 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from src.data.coco import Annotations, annotation_file, image_folder, labelled, load_annotations, load_detections
 from src.errors import PoseError
+from src.images import ImageError
 from src.schema import DataConfig
 from src.skeleton import COCO17, load_skeleton
 from tests.conftest import ROOT
@@ -375,3 +377,33 @@ class TestDetections:
         del entry[key]
         with pytest.raises(PoseError, match=f"every entry needs .*KeyError: '{key}'"):
             folder.detections([detection(30), entry])
+
+
+class TestSegmentations:
+    def test_in_the_order_of_the_people(self, folder):
+        first, second = folder.content["annotations"][:2]
+        first["segmentation"], second["segmentation"] = [[1, 2, 3, 4, 5, 6]], {"size": [80, 100], "counts": [8000]}
+        folder.load()
+        annotations = load_annotations(folder.path, folder.images, COCO17, segmentations=True)
+        assert annotations.people.ids.tolist() == [2, 1, 3]
+        assert annotations.segmentations == [second["segmentation"], first["segmentation"], None]
+
+    def test_not_kept_unless_asked_for(self, folder):
+        assert folder.load().segmentations is None
+
+
+class TestRead:
+    def test_picture(self, folder):
+        picture = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
+        cv2.imwrite(str(folder.images / "x.png"), picture)
+        folder.content["images"][1]["file_name"] = "x.png"
+        np.testing.assert_array_equal(folder.load().images.read(1), picture)
+
+    def test_another_size_than_annotated(self, folder):
+        cv2.imwrite(str(folder.images / "30.jpg"), np.zeros((100, 80, 3), np.uint8))
+        with pytest.raises(ImageError, match=r"image is 80x100, annotated as 100x80: .*30\.jpg"):
+            folder.load().images.read(0)
+
+    def test_no_picture(self, folder):
+        with pytest.raises(ImageError, match="truncated or not a picture"):
+            folder.load().images.read(0)

@@ -121,3 +121,29 @@ def test_weight_decay_reaches_kernels_only() -> None:
     decays = {p.name: float(d) for group, d in zip(optimizer.group_params, optimizer.weight_decay) for p in [group]}
     assert decays["conv.weight"] == pytest.approx(0.1)
     assert decays["conv.bias"] == decays["bn.gamma"] == 0
+
+
+def test_backbone_learns_at_its_own_rate() -> None:
+    settings = config()
+    settings.train.backbone_lr, settings.train.optimizer = 0.25, "momentum"
+    network = SimplePose(18, 3, [8, 8, 8], base_width=8)
+    before = {p.name: p.asnumpy().copy() for p in network.trainable_params()}
+    gradients = tuple(ms.ops.ones_like(p) for p in network.trainable_params())
+    build_optimizer(network, rates(0.1, 0.1), settings)(gradients)
+    for p in network.trainable_params():
+        rate = 0.025 if p.name.startswith("backbone.") else 0.1
+        np.testing.assert_allclose(p.asnumpy(), before[p.name] - rate, atol=1e-6, err_msg=p.name)
+
+
+def test_each_gradient_is_clipped() -> None:
+    settings = config()
+    settings.train.clip_norm, settings.train.optimizer = 0.01, "momentum"
+    network = Tiny()
+    step = TrainStep(network, JointsMSELoss(), rates(1.0), settings)
+    before = {p.name: p.asnumpy().copy() for p in network.trainable_params()}
+    step(*batch())
+    for p in network.trainable_params():
+        change = np.linalg.norm(p.asnumpy() - before[p.name])
+        assert change <= 0.01 * 1.001
+        if p.name == "bn.beta":
+            assert change == pytest.approx(0.01, rel=1e-3)

@@ -1,0 +1,177 @@
+"""The bottom-up task: whole pictures in, part affinity fields and heat maps out, all people of a picture at once."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from src.codecs.paf import PafCodec
+from src.data.bottomup import BottomUpAugmentation, BottomUpDataset
+from src.data.coco import load_split
+from src.data.loader import worker_threads
+from src.data.topdown import Normalizer
+from src.engine.evaluator import Evaluator
+from src.engine.predictor import Forward, Stopwatch
+from src.evaluation.coco import to_coco_results
+from src.geometry import resize_canvas, resize_short_side, transform_points
+from src.schema import Config
+from src.skeleton import load_skeleton, paf_layout
+
+log = logging.getLogger("pose")
+
+
+def build_codec(config: Config) -> PafCodec:
+    """The codec of a configuration."""
+    layout = paf_layout(load_skeleton(config.data.skeleton))
+    return PafCodec(layout, sigma=config.codec.sigma, paf_width=config.codec.paf_width)
+
+
+def training_set(config: Config) -> BottomUpDataset:
+    """The configured training set.
+
+    Raises:
+        PoseError, UsageError: it cannot be used, or nobody in it can be learnt from.
+    """
+    data, skeleton = config.data, load_skeleton(config.data.skeleton)
+    augmentation = BottomUpAugmentation(
+        min_scale=data.scale_range[0], max_scale=data.scale_range[1], min_box=data.person_range[0],
+        max_box=data.person_range[1], rotation=data.rotation_factor, shift=data.crop_shift, flip=data.flip,
+        color=0.5 if data.color_jitter else 0.0,
+    )  # fmt: skip
+    annotations = load_split(data, "train", skeleton, segmentations=not data.mask_dir)
+    dataset = BottomUpDataset(data, augmentation, annotations, skeleton, build_codec(config), config.runtime.seed,
+                              data.mask_dir)
+    log.info(f"loaded {len(dataset.people)} people in {len(dataset)} images from {annotations.path}")
+    return dataset
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture as the network sees it.
+
+    Attributes:
+        inputs: (1, 3, H, W) float32, one for each of `eval.scales`; the maps of the others are resized to the first's.
+        to_image: (2, 3) matrix from pixels of the base size to pixels of the picture.
+        size: (width, height) of the base size.
+    """
+
+    inputs: list[np.ndarray]
+    to_image: np.ndarray
+    size: tuple[int, int]
+
+
+class Viewer:
+    """Makes views: resizes whole pictures as `eval.resize` and `eval.scales` say, and normalises them."""
+
+    def __init__(self, config: Config) -> None:
+        self._config, self._normalize = config, Normalizer(config.data)
+
+    def __call__(self, image: np.ndarray) -> View:
+        """View of a picture (H, W, 3) uint8 BGR."""
+        size, resize = self._config.data.input_size, self._config.eval.resize
+        base, to_image = (resize_canvas(image, (size[0], size[1])) if resize == "canvas"
+                          else resize_short_side(image, min(size)))
+        height, width = base.shape[:2]
+        inputs = []
+        for scale in self._config.eval.scales:
+            scaled = tuple(max(8, round(side * scale / 8) * 8) for side in (width, height))
+            pixels = base if scaled == (width, height) else cv2.resize(base, scaled, interpolation=cv2.INTER_LINEAR)
+            inputs.append(self._normalize(pixels)[None])
+        return View(inputs, to_image, (width, height))
+
+
+class BottomUpEvaluator(Evaluator):
+    """Evaluates on whole pictures; boxes play no part."""
+
+    unit = "images"
+    any_size = True
+
+    def __init__(self, config: Config, use_gt_bbox: bool) -> None:
+        super().__init__(config)
+        self.codec, self.viewer = build_codec(config), Viewer(config)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def predict(self, forward: Forward, progress: Callable[[int], None]) -> tuple[list[dict], dict[str, float]]:
+        """All people of all pictures; reading, network and grouping overlap."""
+        watch, threads = Stopwatch(), worker_threads(self.config.data.workers)
+
+        def read(row: int) -> View:
+            with watch("data"):
+                return self.viewer(self.images.read(row))
+
+        def decode(row: int, view: View, maps: list[tuple[np.ndarray, np.ndarray]]) -> list[dict]:
+            with watch("decode"):
+                return self._results(row, view, *merge_maps(maps, view.size))
+
+        begin = time.perf_counter()
+        results: list[dict] = []
+        with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(1) as decoder:
+            pending: deque[Future] = deque()
+            for row, view in _read_ahead(readers, read, len(self.images), threads + self.config.data.prefetch):
+                with watch("network"):
+                    maps = self.run_network(forward, view)
+                pending.append(decoder.submit(decode, row, view, maps))
+                if len(pending) > 4:
+                    results += pending.popleft().result()
+                progress(1)
+            for future in pending:
+                results += future.result()
+        seconds = dict.fromkeys(("data", "network", "decode"), 0.0) | watch.seconds
+        seconds["data"] /= threads
+        seconds["wall"] = time.perf_counter() - begin
+        return results, seconds
+
+    def run_network(self, forward: Forward, view: View) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Heat maps (K + 1, h, w) and PAFs (2 L, h, w) of each input, and with `eval.flip_test` of its mirror image."""
+        maps = []
+        for inputs in view.inputs:
+            pafs, heatmaps = forward(inputs)
+            maps.append((heatmaps[0], pafs[0]))
+            if self.config.eval.flip_test:
+                pafs, heatmaps = forward(np.ascontiguousarray(inputs[..., ::-1]))
+                maps.append(self.codec.flip_back(heatmaps[0], pafs[0]))
+        return maps
+
+    def _results(self, row: int, view: View, heatmaps: np.ndarray, pafs: np.ndarray) -> list[dict]:
+        keypoints, scores = self.codec.decode(heatmaps, pafs)
+        found = keypoints[..., 2:] > 0
+        keypoints[..., :2] = np.where(found, transform_points(keypoints[..., :2], view.to_image), 0)
+        image_ids = np.full(len(scores), self.images.ids[row])
+        return to_coco_results(keypoints, scores, image_ids, self.annotations.category_id)
+
+
+def merge_maps(maps: list[tuple[np.ndarray, np.ndarray]], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of heat maps and of PAFs, each (C, h, w), resized to the stride-8 maps of an input of `size`."""
+    if len(maps) == 1:
+        return maps[0]
+    cells = (size[0] // 8, size[1] // 8)
+    means = [sum(_resize_maps(kind, cells) for kind in kinds) / len(kinds) for kinds in zip(*maps)]
+    return means[0], means[1]
+
+
+def _resize_maps(maps: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
+    if maps.shape[1:] == cells[::-1]:
+        return maps
+    channels_last = np.ascontiguousarray(maps.transpose(1, 2, 0))
+    return cv2.resize(channels_last, cells, interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
+
+
+def _read_ahead(pool: ThreadPoolExecutor, read: Callable[[int], View], count: int, ahead: int
+                ) -> Iterator[tuple[int, View]]:
+    waiting: deque[tuple[int, Future]] = deque()
+    for row in range(count):
+        waiting.append((row, pool.submit(read, row)))
+        if len(waiting) > ahead:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for row, future in waiting:
+        yield row, future.result()
