@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained and evaluated pose network, in minutes on a CPU:
-#   bash scripts/quickstart.sh [simplepose]
+#   bash scripts/quickstart.sh [simplepose|openpose]
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -11,6 +11,10 @@ if [ $# -gt 1 ] || [ ! -f "$config" ]; then
     echo "usage: bash scripts/quickstart.sh [NETWORK]   networks: $networks" >&2
     exit 2
 fi
+case $network in
+    openpose) recipe=openpose_vgg19_368 start="model.pretrained=vgg19-0-97_5004.ckpt" boxes="" ;;
+    *) recipe=simplepose_r50_256x192 start="model.pretrained=resnet50.ckpt model.maxpool=same" boxes=" eval.use_gt_bbox=true" ;;
+esac
 source scripts/env.sh
 make_environment "$root"
 
@@ -31,6 +35,6 @@ done in $((SECONDS - begin)) s
   pictures  $output/eval/pictures/ (prediction left, annotation right)
 next, with COCO itself:
   python -m src.data.download data/coco
-  python train.py --config configs/simplepose_r50_256x192.yaml model.pretrained=resnet50.ckpt model.maxpool=same
-  python eval.py --config configs/simplepose_r50_256x192.yaml --ckpt outputs/simplepose_r50_256x192/best.ckpt eval.use_gt_bbox=true
+  python train.py --config configs/$recipe.yaml $start
+  python eval.py --config configs/$recipe.yaml --ckpt outputs/$recipe/best.ckpt$boxes
 END

@@ -50,7 +50,7 @@ class Plan:
     def __post_init__(self) -> None:
         if self.steps_per_epoch < 1:
             raise UsageError(f"train.batch_size {self.batch_size} x {self.world} devices is more than the {self.count} "
-                             "people of the training set; choose a smaller one")
+                             "samples of the training set; choose a smaller one")
 
     @property
     def steps_per_epoch(self) -> int:

@@ -227,10 +227,11 @@ class Trainer:
             figures = outcome.figures
             say(f"epoch: {epoch}, AP: {figures['AP']:.4f}, AP .5: {figures['Ap .5']:.4f}, AR: {figures['AR']:.4f} "
                 f"({outcome.instances} {outcome.unit}, {outcome.seconds['wall']:.1f} s)")
-            records.add(self.position.step, {"epoch": epoch, "AP": figures["AP"], "AR": figures["AR"]})
             if figures["AP"] > self.position.best_ap:
                 self.position.best_ap = figures["AP"]
                 self.snapshots.save_best({p.name: p for p in self.network.get_parameters()})
+            # Last: a run that is killed before this line evaluates again when it is resumed.
+            records.add(self.position.step, {"epoch": epoch, "AP": figures["AP"], "AR": figures["AR"]})
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
