@@ -12,8 +12,16 @@ if [ $# -gt 1 ] || [ ! -f "$config" ]; then
     exit 2
 fi
 case $network in
-    openpose) recipe=openpose_vgg19_368 start="model.pretrained=vgg19-0-97_5004.ckpt" boxes="" ;;
-    *) recipe=simplepose_r50_256x192 start="model.pretrained=resnet50.ckpt model.maxpool=same" boxes=" eval.use_gt_bbox=true" ;;
+    openpose)
+        recipe=openpose_vgg19_368
+        start="model.pretrained=vgg19-0-97_5004.ckpt"
+        boxes=""
+        ;;
+    simplepose)
+        recipe=simplepose_r50_256x192
+        start="model.pretrained=resnet50.ckpt model.maxpool=same"
+        boxes=" eval.use_gt_bbox=true"
+        ;;
 esac
 source scripts/env.sh
 make_environment "$root"

@@ -55,13 +55,13 @@ class DataConfig:
     mean: list[float] = key([0.485, 0.456, 0.406], "then this is subtracted, channel by channel")
     std: list[float] = key([0.229, 0.224, 0.225], "then they are divided by this")
     flip: float = key(0.5, "probability of a horizontal flip in training")
-    scale_factor: float = key(0.3, "standard deviation and bound of the random scale")
-    rotation_factor: float = key(40.0, "standard deviation of the random rotation in degrees; its bound is twice this")
-    rotation_prob: float = key(0.6, "probability of a rotation")
+    scale_factor: float = key(0.3, "standard deviation and bound of the random scale (top-down)")
+    rotation_factor: float = key(40.0, "spread of the random rotation in degrees, at most twice this (openpose: bound)")
+    rotation_prob: float = key(0.6, "probability of a rotation (top-down)")
     scale_range: list[float] = key([0.5, 2.0], "bounds of the random scale (openpose)")
-    person_range: list[int] = key([64, 512], "bounds of the main person's box after scaling, in pixels (openpose)")
+    person_range: list[int] = key([64, 512], "smallest and largest size of people after scaling, in pixels (openpose)")
     crop_shift: int = key(40, "bound of the random shift of the crop in pixels (openpose)")
-    color_jitter: bool = key(True, "random brightness, contrast and saturation (openpose)")
+    color_jitter: bool = key(True, "random hue, saturation and brightness (openpose)")
     mask_dir: str = key("", "folder of written ignore masks for training; empty: made as needed (openpose)")
     half_body_prob: float = key(0.0, "probability of cropping to the upper or lower body; 0: never")
     half_body_joints: int = key(8, "half-body crops need more labelled keypoints than this")
@@ -110,7 +110,7 @@ class TrainConfig:
 class EvalConfig:
     """Evaluation."""
 
-    batch_size: int = key(32, "instances a step")
+    batch_size: int = key(32, "people a step (top-down)")
     flip_test: bool = key(True, "average with the maps of the mirrored input")
     shift_heatmap: bool = key(True, "shift the mirrored maps by one cell before averaging")
     use_gt_bbox: bool = key(False, "annotated boxes instead of bbox_file")
@@ -195,7 +195,8 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         (("train.ema",), lambda v: 0 <= v < 1, "must be 0 or a decay below 1"),
         (("data.input_size",), lambda v: len(v) == 2 and min(v) >= 32 and all(n % multiple == 0 for n in v),
          f"must be [width, height], multiples of {multiple}"),
-        (("data.scale_range", "data.person_range"), lambda v: len(v) == 2 and 0 < v[0] <= v[1], "must be [low, high]"),
+        (("data.scale_range",), lambda v: len(v) == 2 and 0 < v[0] <= 1 <= v[1], "must be [low, high] around 1"),
+        (("data.person_range",), lambda v: len(v) == 2 and 0 < v[0] <= v[1], "must be [low, high]"),
         (("eval.scales",), lambda v: len(v) > 0 and min(v) > 0, "must be positive numbers"),
         (("codec.heatmap_size",), lambda v: len(v) == 2 and min(v) > 0, "must be [width, height]"),
         (("data.mean",), lambda v: len(v) == 3, "must be three numbers"),

@@ -214,6 +214,8 @@ def paf_layout(skeleton: Skeleton) -> PafLayout:
     """Channels of a bottom-up network for a skeleton: OpenPose's for COCO, else its own keypoints and limbs."""
     if skeleton is COCO17:
         return OPENPOSE18
+    if not skeleton.limbs:
+        raise UsageError(f"skeleton {skeleton.name}: a bottom-up network needs limbs that connect the keypoints")
     sources = tuple((i,) for i in range(skeleton.num_keypoints))
     return PafLayout(skeleton.keypoints, sources, skeleton.limbs, skeleton)
 

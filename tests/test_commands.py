@@ -139,6 +139,14 @@ def test_used_output_folder_is_not_overwritten(trained: tuple[Path, subprocess.C
     assert_fails(result, 2, "holds a run already", "train.resume=auto")
 
 
+def test_another_run_is_not_continued_into_a_used_folder(trained: tuple[Path, subprocess.CompletedProcess],
+                                                         sample_dir: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.ckpt"
+    other.write_bytes((trained[0] / "last.ckpt").read_bytes())
+    result = run("train.py", f"data.root={sample_dir}", f"output={trained[0]}", f"train.resume={other}")
+    assert_fails(result, 2, "holds a run already")
+
+
 def test_finished_run_says_so(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
                               ) -> None:
     last = trained[0] / "last.ckpt"

@@ -10,6 +10,7 @@ from mindspore import nn
 
 from src.checkpoints.io import assign, load, network_weights
 from src.checkpoints.names import resnet_from_zoo, vgg_from_zoo
+from src.errors import PoseError
 from src.models.vgg import VGG19
 
 # The layer that depends on the skeleton: a checkpoint for other keypoints can start everything but this.
@@ -27,6 +28,8 @@ def load_backbone(network: nn.Cell, path: str | Path) -> str:
     """
     translate = vgg_from_zoo if isinstance(network.backbone, VGG19) else resnet_from_zoo
     values = {f"backbone.{name}": value for name, value in translate(load(path)).items()}
+    if any("layers.bn" in name for name in values) and not any("layers.bn" in p.name for p in network.get_parameters()):
+        raise PoseError(f"{path} is a VGG19 with batch norm: set model.norm=backbone")
     rest = _current(network, lambda name: not name.startswith("backbone."))
     report = assign(network, {**values, **rest}, path)
     unused = ", ".join(name.removeprefix("backbone.") for name in report.unused) or "nothing"
@@ -34,7 +37,7 @@ def load_backbone(network: nn.Cell, path: str | Path) -> str:
 
 
 def load_weights(network: nn.Cell, path: str | Path) -> str:
-    """Load the weights of a checkpoint; the last layer may be for another skeleton and then stays as it is.
+    """Load the weights of a checkpoint; SimplePose's last layer may be for another skeleton and then stays as it is.
 
     Returns:
         One line on what matched.

@@ -57,7 +57,7 @@ class View:
     """A picture as the network sees it.
 
     Attributes:
-        inputs: (1, 3, H, W) float32, one for each of `eval.scales`; the maps of the others are resized to the first's.
+        inputs: (1, 3, H, W) float32, one for each of `eval.scales`.
         to_image: (2, 3) matrix from pixels of the base size to pixels of the picture.
         size: (width, height) of the base size.
     """
@@ -91,11 +91,13 @@ class BottomUpEvaluator(Evaluator):
     """Evaluates on whole pictures; boxes play no part."""
 
     unit = "images"
-    any_size = True
 
     def __init__(self, config: Config, use_gt_bbox: bool) -> None:
         super().__init__(config)
         self.codec, self.viewer = build_codec(config), Viewer(config)
+        self.any_size = config.eval.resize == "short_side" or len(config.eval.scales) > 1
+        if config.eval.flip_test:
+            _ = self.codec.layout.paf_flip  # a limb without a mirror image is an error now, not after an epoch
 
     def __len__(self) -> int:
         return len(self.images)
@@ -151,8 +153,6 @@ class BottomUpEvaluator(Evaluator):
 
 def merge_maps(maps: list[tuple[np.ndarray, np.ndarray]], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Mean of heat maps and of PAFs, each (C, h, w), resized to the stride-8 maps of an input of `size`."""
-    if len(maps) == 1:
-        return maps[0]
     cells = (size[0] // 8, size[1] // 8)
     means = [sum(_resize_maps(kind, cells) for kind in kinds) / len(kinds) for kinds in zip(*maps)]
     return means[0], means[1]

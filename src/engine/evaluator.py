@@ -54,7 +54,7 @@ class Evaluator(ABC):
     """
 
     unit: str
-    any_size = False
+    any_size: bool = False
 
     def __init__(self, config: Config) -> None:
         self.config = config

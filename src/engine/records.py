@@ -65,14 +65,14 @@ class Records:
         """Draw loss and AP over steps into curves.png, at most once in `DRAW_INTERVAL` unless it must be `now`."""
         if self._records and (now or time.monotonic() - self._drawn > DRAW_INTERVAL):
             self._drawn = time.monotonic()
-            plot_curves(self._records, self._picture)
+            try:
+                plot_curves(self._records, self._picture)
+            except PoseError as error:  # a picture that cannot be written ends no run
+                log.warning(f"warning: {error}")
 
     def close(self) -> None:
-        """Draw a last time and close TensorBoard's file; a picture that cannot be written ends no run."""
-        try:
-            self.draw(now=True)
-        except PoseError as error:
-            log.warning(f"warning: {error}")
+        """Draw a last time and close TensorBoard's file."""
+        self.draw(now=True)
         if self._board is not None:
             self._board.close()
 

@@ -49,14 +49,18 @@ class Snapshots:
         self._state = {p.name: p for p in (*step.get_parameters(), *step.scaler_state)
                        if not p.name.startswith("learning_rate")}
         self._saved_step = -1
-        for path in folder.glob(".*"):  # what a killed run was writing
-            if path.suffix in (".ckpt", ".tmp"):
+        for pattern in (".last.*", ".best.*", f".{config.model.name}-*"):  # what a killed run was writing
+            for path in folder.glob(pattern):
                 path.unlink()
 
     def save(self, position: Position) -> None:
         """Write the numbered checkpoint and last.ckpt, and remove the oldest beyond `train.keep`."""
         if position.step == self._saved_step:
             return
+        bad = [name for name, p in self._state.items() if p.dtype == ms.float32 and not np.isfinite(p.asnumpy()).all()]
+        if bad:  # such weights must not replace good ones
+            raise PoseError(f"{bad[0]} is no longer finite after step {position.step}, nothing was saved: lower "
+                            "train.lr, raise train.warmup_steps, or look at the annotations")
         epoch, step = divmod(position.step - 1, position.steps_per_epoch)
         path = self._folder / f"{self._config.model.name}-{epoch + 1}_{step + 1}.ckpt"
         counters = {"state.step": position.step, "state.steps_per_epoch": position.steps_per_epoch}
@@ -99,7 +103,7 @@ class Snapshots:
             step = epoch * steps_per_epoch
             log.warning(f"note: {before} steps an epoch before, {steps_per_epoch} now: continuing at epoch {epoch + 1}")
             self._state["global_step"].set_data(ms.Tensor([step], self._state["global_step"].dtype))
-        elif path.resolve().parent == self._folder.resolve():
+        elif (self._folder / "last.ckpt").is_file() and path.samefile(self._folder / "last.ckpt"):
             self._saved_step = step
         best_ap = float(values["state.best_ap"]) if (self._folder / "best.ckpt").is_file() else -1.0
         return Position(step, steps_per_epoch, best_ap, scale=steps_per_epoch / before)

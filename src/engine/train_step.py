@@ -28,8 +28,8 @@ def _clip_one(limit: ms.Tensor, gradient: ms.Tensor) -> ms.Tensor:
 class TrainStep(nn.Cell):
     """Takes a batch (image, *targets), updates the network and returns the loss.
 
-    With mixed precision the loss is scaled, and a step whose gradients overflow changes nothing but the scale; such a
-    step does not advance the schedule either.
+    With mixed precision the loss is scaled. A step whose gradients overflow lowers the scale and changes no weight, nor
+    does it advance the schedule; batch-norm statistics see its batch all the same.
 
     Args:
         network: already in the precision of `runtime.amp` (see `Runtime.adapt`).

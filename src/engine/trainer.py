@@ -52,11 +52,12 @@ class Trainer:
             raise UsageError("training does not read runtime.ckpt (--ckpt): train.init_from=FILE starts from its "
                              "weights, train.resume=FILE continues its run")
         self.folder = check_writable(config.runtime.output)
-        for key, path in (("model.pretrained", config.model.pretrained), ("train.init_from", config.train.init_from)):
-            if path and not Path(path).is_file():
-                raise PoseError(f"{key}: file not found: {path}")
         self.resume_from = self._resume_path()
-        if not config.train.resume and (self.folder / "last.ckpt").exists():
+        for key, path in (("model.pretrained", config.model.pretrained), ("train.init_from", config.train.init_from)):
+            if path and not self.resume_from and not Path(path).is_file():
+                raise PoseError(f"{key}: file not found: {path}")
+        continues = self.resume_from and self.resume_from.resolve().parent == self.folder.resolve()
+        if (self.folder / "last.ckpt").exists() and not continues:
             raise UsageError(f"{self.folder} holds a run already: train.resume=auto continues it, output=DIR starts "
                              "another one")
         self.task = TASKS[config.model.name]
@@ -97,9 +98,9 @@ class Trainer:
                                 self.total_steps, config.data.workers, config.data.prefetch, bad_images)
         with _stop_signals() as stop, self._progress() as progress:
             try:
-                self._catch_up(records)
                 if position.step:  # a run that continues in another folder has a checkpoint there from the start
                     self.snapshots.save(position)
+                self._catch_up(records)
                 self._train(batches, records, progress, stop)
             finally:
                 batches.close()
@@ -174,15 +175,15 @@ class Trainer:
                 rate = float(self.rates[position.step - 1])
                 line = self.task.loss_line(epoch, in_epoch, loss)
                 progress.line(f"{line}, {milliseconds:.1f} ms/step, lr {rate:.3g}, {left} left")
-                _check_finite(loss, epoch, in_epoch)
+                if not math.isfinite(loss):
+                    raise PoseError(f"the loss is {loss} at epoch {epoch} step {in_epoch}: lower train.lr, raise "
+                                    "train.warmup_steps, or look at the annotations")
                 records.add(position.step, {"epoch": epoch, "loss": loss, "lr": rate, "ms_per_step": milliseconds})
                 losses, mark = [], time.perf_counter()
             if ended and per_epoch >= train.log_steps:
                 total = (time.perf_counter() - epoch_mark) * 1e3
                 progress.line(f"epoch time: {total:.3f} ms, per step time: {total / epoch_steps:.3f} ms")
             paused = time.perf_counter()
-            if losses and (stop or self._save_due(ended, epoch)):
-                _check_finite(float(losses[-1].asnumpy()), epoch, in_epoch)  # bad weights must not replace good ones
             if not stop:
                 self._after_step(epoch, ended, records, progress)
             pause = time.perf_counter() - paused  # saving and evaluating are not part of a step's time
@@ -252,12 +253,6 @@ class Trainer:
         self.snapshots.save(self.position)
         raise Stopped(number, f"stopped by {signal.Signals(number).name} after epoch {epoch} step {in_epoch}; saved in "
                               f"{self.folder / 'last.ckpt'}, train.resume=auto continues")
-
-
-def _check_finite(loss: float, epoch: int, in_epoch: int) -> None:
-    if not math.isfinite(loss):
-        raise PoseError(f"the loss is {loss} at epoch {epoch} step {in_epoch}: lower train.lr, raise "
-                        "train.warmup_steps, or look at the annotations")
 
 
 @contextmanager

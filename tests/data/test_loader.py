@@ -94,7 +94,7 @@ class TestPlan:
     def test_batch_larger_than_the_data(self, count, batch, world):
         with pytest.raises(UsageError) as caught:
             Plan(count, batch, world=world)
-        assert f"train.batch_size {batch} x {world} devices is more than the {count} people" in str(caught.value)
+        assert f"train.batch_size {batch} x {world} devices is more than the {count} samples" in str(caught.value)
 
 
 class TestTraining:

@@ -42,7 +42,8 @@ class Oracle:
     {"eval.resize": "canvas", "data.input_size": [488, 368]},
     {"eval.flip_test": True},
     {"eval.scales": [0.5, 1.0, 1.5]},
-], ids=["short_side", "canvas", "flip", "scales"])  # fmt: skip
+    {"eval.scales": [1.5]},
+], ids=["short_side", "canvas", "flip", "scales", "one scale"])  # fmt: skip
 def test_annotated_people_are_found_again(sample_dir: Path, options: dict) -> None:
     config = load_config(CONFIG, {"data.root": str(sample_dir), **options})
     evaluator = BottomUpEvaluator(config, use_gt_bbox=False)
