@@ -11,6 +11,7 @@ from typing import Any
 
 
 def key(default: Any, help: str, choices: tuple = ()) -> Any:
+    """A dataclass field with a default, one line of help and, where given, the only values it may have."""
     metadata = {"help": help, "choices": choices}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
