@@ -123,6 +123,7 @@ class EvalConfig:
     oks_threshold: float = key(0.9, "people more alike than this are duplicates")
     resize: str = key("short_side", "whole images: short side to input_size, or into a canvas of input_size (openpose)",
                       ("short_side", "canvas"))
+    short_side: int = key(0, "short side of whole images with short_side; 0: that of input_size (openpose)")
     scales: list[float] = key([1.0], "sizes at which whole images are seen and averaged (openpose)")
     draw: int = key(0, "pictures to draw: prediction beside annotation")
 
@@ -182,7 +183,8 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
                 "eval.batch_size", "data.prefetch", "codec.paf_width", "model.stages", "model.stage_width")
     not_negative = ("data.workers", "train.weight_decay", "train.warmup_steps", "train.save_steps", "train.eval_epochs",
                     "train.clip_norm", "data.crop_shift", "model.init_std",
-                    "eval.draw", "runtime.device_id", "runtime.seed", "runtime.loss_scale", "data.rotation_factor",
+                    "eval.draw", "eval.short_side",
+                    "runtime.device_id", "runtime.seed", "runtime.loss_scale", "data.rotation_factor",
                     "data.half_body_joints")
     bottom_up = config.model.name == "openpose"
     multiple = 8 if bottom_up else 32

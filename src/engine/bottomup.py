@@ -77,7 +77,7 @@ class Viewer:
         """View of a picture (H, W, 3) uint8 BGR."""
         size, resize = self._config.data.input_size, self._config.eval.resize
         base, to_image = (resize_canvas(image, (size[0], size[1])) if resize == "canvas"
-                          else resize_short_side(image, min(size)))
+                          else resize_short_side(image, self._config.eval.short_side or min(size)))
         height, width = base.shape[:2]
         inputs = []
         for scale in self._config.eval.scales:

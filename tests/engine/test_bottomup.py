@@ -43,7 +43,8 @@ class Oracle:
     {"eval.flip_test": True},
     {"eval.scales": [0.5, 1.0, 1.5]},
     {"eval.scales": [1.5]},
-], ids=["short_side", "canvas", "flip", "scales", "one scale"])  # fmt: skip
+    {"eval.short_side": 480},
+], ids=["short_side", "canvas", "flip", "scales", "one scale", "larger"])  # fmt: skip
 def test_annotated_people_are_found_again(sample_dir: Path, options: dict) -> None:
     config = load_config(CONFIG, {"data.root": str(sample_dir), **options})
     evaluator = BottomUpEvaluator(config, use_gt_bbox=False)
