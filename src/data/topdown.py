@@ -13,6 +13,7 @@ import numpy as np
 
 from src.codecs.heatmap import HeatmapCodec
 from src.data.coco import Images, People
+from src.data.proposals import propose
 from src.geometry import box_to_crop, crop_matrix, transform_points
 from src.schema import DataConfig
 from src.skeleton import Skeleton
@@ -54,13 +55,19 @@ class Normalizer:
 
 
 class TopDownDataset:
-    """Crops of annotated or detected people, with heat-map targets for training."""
+    """Crops of annotated or detected people, with heat-map targets for training.
+
+    Args:
+        seed: of every random draw in training.
+        proposals_epoch: epochs after which training crops come from random proposals around the boxes; 0: never.
+    """
 
     def __init__(self, data: DataConfig, images: Images, people: People, skeleton: Skeleton, codec: HeatmapCodec,
-                 seed: int = 0) -> None:
+                 seed: int = 0, proposals_epoch: int = 0) -> None:
         self.images, self.people, self.skeleton = images, people, skeleton
-        self.centers, self.sizes = box_to_crop(people.boxes, data.input_size[0] / data.input_size[1])
-        self._data, self._codec, self._seed = data, codec, seed
+        self._aspect = data.input_size[0] / data.input_size[1]
+        self.centers, self.sizes = box_to_crop(people.boxes, self._aspect)
+        self._data, self._codec, self._seed, self._proposals_epoch = data, codec, seed, proposals_epoch
         self._size = (data.input_size[0], data.input_size[1])
         self._normalize = Normalizer(data)
         upper = np.zeros(skeleton.num_keypoints, bool)
@@ -95,7 +102,10 @@ class TopDownDataset:
         rng = np.random.default_rng((self._seed, epoch, index))
         keypoints = self.people.keypoints[index]
         visible = keypoints[:, 2] > 0
-        crop = random_crop(rng, self.centers[index], self.sizes[index], keypoints, self._upper, self._data)
+        center, size = self.centers[index], self.sizes[index]
+        if 0 < self._proposals_epoch <= epoch:
+            center, size = self._proposal(rng, index)
+        crop = random_crop(rng, center, size, keypoints, self._upper, self._data)
         matrix = self._read(index, crop, out[0])
         points = transform_points(keypoints[:, :2], matrix)
         if crop.flip:
@@ -109,6 +119,12 @@ class TopDownDataset:
             ImageError: the picture cannot be read.
         """
         self._read(index, Crop(self.centers[index], self.sizes[index]), out[0])
+
+    def _proposal(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray]:
+        row = self.people.image_index[index]
+        box = propose(rng, self.people.boxes[index], self.images.widths[row], self.images.heights[row])
+        centers, sizes = box_to_crop(box, self._aspect)
+        return centers[0], sizes[0]
 
     def _read(self, index: int, crop: Crop, out: np.ndarray) -> np.ndarray:
         image = self.images.read(int(self.people.image_index[index]))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 # Pairs of people compared at a time: their temporaries (a few float64 arrays of pairs x 2J) stay in the cache.
-_PAIR_BLOCK = 1024
+PAIR_BLOCK = 1024
 # SimpleBaselines' soft variant keeps at most this many people an image, which is what COCO's metric looks at.
 SOFT_NMS_MAX_PEOPLE = 20
 
@@ -106,13 +106,13 @@ def oks_nms(
         their scores (K,).
     """
     scores = np.asarray(scores)
-    images = _number_images(image_ids)
+    images = number_images(image_ids)
     similarity = _PairOks(keypoints, areas, sigmas)
     order = np.lexsort((-scores, images))
     kept = np.zeros(len(order), bool)
     rest = order
     while len(rest):
-        leaders, followers, led_by = _split_leaders(rest, images)
+        leaders, followers, led_by = split_leaders(rest, images)
         kept[leaders] = True
         rest = followers[similarity(led_by, followers) <= threshold]
     indices = order[kept[order]]
@@ -133,13 +133,13 @@ def soft_oks_nms(
     best of each image stay.
     """
     scores = np.array(scores, np.float64)
-    images = _number_images(image_ids)
+    images = number_images(image_ids)
     similarity = _PairOks(keypoints, areas, sigmas)
     kept = [np.zeros(0, np.intp)]
     rest = np.arange(len(scores))
     for _ in range(SOFT_NMS_MAX_PEOPLE):
         rest = rest[np.lexsort((-scores[rest], images[rest]))]
-        leaders, rest, led_by = _split_leaders(rest, images)
+        leaders, rest, led_by = split_leaders(rest, images)
         kept.append(leaders)
         scores[rest] *= np.exp(-(similarity(led_by, rest) ** 2) / threshold)
     indices = np.concatenate(kept)
@@ -156,14 +156,16 @@ def keep_all(
     threshold: float = 0.9,
 ) -> tuple[np.ndarray, np.ndarray]:
     """No suppression, with the arguments and the order of `oks_nms`."""
-    indices = np.lexsort((-np.asarray(scores), _number_images(image_ids)))
+    indices = np.lexsort((-np.asarray(scores), number_images(image_ids)))
     return indices, np.asarray(scores)[indices]
 
 
-# The values of `eval.nms`.
+# The values of `eval.nms`. Parametric pose NMS merges poses before they are scored
+# (`src.evaluation.pose_nms.parametric_pose_nms`); what it returns holds no duplicates and is only put in order.
 NMS: dict[str, Callable[..., tuple[np.ndarray, np.ndarray]]] = {
     "oks": oks_nms,
     "soft_oks": soft_oks_nms,
+    "parametric": keep_all,
     "none": keep_all,
 }
 
@@ -182,8 +184,8 @@ class _PairOks:
         """OKS (P,) of the people `first` (P,) with the people `second` (P,), both indices."""
         joints = len(self.sigmas)
         result = np.empty(len(first))
-        for start in range(0, len(first), _PAIR_BLOCK):
-            block = slice(start, start + _PAIR_BLOCK)
+        for start in range(0, len(first), PAIR_BLOCK):
+            block = slice(start, start + PAIR_BLOCK)
             a, b = first[block], second[block]
             squared = self.rows[a]
             squared -= self.rows[b]
@@ -194,13 +196,13 @@ class _PairOks:
         return result
 
 
-def _number_images(image_ids: np.ndarray) -> np.ndarray:
+def number_images(image_ids: np.ndarray) -> np.ndarray:
     """Number images 0, 1, … by first appearance: (N,) ids to (N,) numbers."""
     _, firsts, numbers = np.unique(np.asarray(image_ids), return_index=True, return_inverse=True)
     return np.argsort(np.argsort(firsts))[numbers]
 
 
-def _split_leaders(rest: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_leaders(rest: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split people sorted by image into the first of each image, the others, and for each other its image's first."""
     image = images[rest]
     first = np.ones(len(rest), bool)

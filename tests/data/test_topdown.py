@@ -11,6 +11,7 @@ import pytest
 
 from src.codecs.heatmap import HeatmapCodec
 from src.data.coco import Images, People, labelled, load_annotations
+from src.data.proposals import propose
 from src.data.topdown import Normalizer, TopDownDataset, half_body, random_crop
 from src.geometry import crop_matrix, transform_points
 from src.images import ImageError
@@ -40,7 +41,7 @@ def level_of(joint: np.ndarray) -> np.ndarray:
 
 
 def make(tmp_path: Path, data: DataConfig, skeleton: Skeleton = COCO17, seed: int = 0,
-         labels: np.ndarray | None = None) -> TopDownDataset:  # fmt: skip
+         labels: np.ndarray | None = None, proposals_epoch: int = 0) -> TopDownDataset:  # fmt: skip
     """Three people, who are copies of each other, in one picture."""
     image, points = blobs(skeleton.num_keypoints)
     cv2.imwrite(str(tmp_path / "x.png"), image)
@@ -50,7 +51,7 @@ def make(tmp_path: Path, data: DataConfig, skeleton: Skeleton = COCO17, seed: in
     people = People(ids=np.arange(3), image_index=np.zeros(3, int), boxes=np.array([[100.0, 70, 190, 250]] * 3),
                     scores=np.ones(3, np.float32), keypoints=np.stack([points] * 3), areas=np.full(3, 100.0),
                     is_crowd=np.zeros(3, bool))  # fmt: skip
-    return TopDownDataset(data, images, people, skeleton, CODEC, seed)
+    return TopDownDataset(data, images, people, skeleton, CODEC, seed, proposals_epoch)
 
 
 def train_sample(dataset: TopDownDataset, index: int = 0, epoch: int = 0) -> tuple[np.ndarray, ...]:
@@ -178,6 +179,38 @@ class TestRandomness:
             train_sample(dataset)
         with pytest.raises(ImageError, match="image not found"):
             eval_sample(dataset)
+
+
+class TestProposals:
+    """Nothing else is random here: crops differ by the proposal alone."""
+
+    @pytest.mark.parametrize(("epoch", "moves"), [(0, False), (1, False), (2, True), (7, True)])
+    def test_begin_after_so_many_epochs(self, tmp_path, epoch, moves):
+        plain, proposed = make(tmp_path, LEVELS), make(tmp_path, LEVELS, proposals_epoch=2)
+        difference = np.abs(train_sample(plain, 0, epoch)[0] - train_sample(proposed, 0, epoch)[0]).max()
+        assert (difference > 1) == moves
+
+    def test_crop_is_that_of_the_proposed_box(self, tmp_path):
+        dataset = make(tmp_path, LEVELS, seed=3, proposals_epoch=1)
+        box = propose(np.random.default_rng((3, 4, 1)), dataset.people.boxes[1], 400, 400)
+        people = replace(dataset.people, boxes=np.stack([box] * 3))
+        expected = TopDownDataset(LEVELS, dataset.images, people, COCO17, CODEC)
+        for found, wanted in zip(train_sample(dataset, 1, 4), train_sample(expected, 1)):
+            np.testing.assert_array_equal(found, wanted)
+
+    @pytest.mark.parametrize("epoch", range(1, 5))
+    def test_each_target_is_on_its_joint(self, tmp_path, epoch):
+        data = replace(LEVELS, flip=0.5, rotation_prob=1.0)
+        image, target, weight = train_sample(make(tmp_path, data, proposals_epoch=1), epoch=epoch)
+        inside = (target.max(axis=(1, 2)) == 1) & (weight == 1)
+        assert inside.sum() >= 10
+        x, y = peaks(target)[inside].T
+        levels = {tuple(level_of(joints)[inside]) for joints in (np.arange(17), COCO17.flip_index)}
+        assert any(np.abs(image[0, y, x] - level).max() <= 1 for level in levels)
+
+    def test_evaluation_never_moves_boxes(self, tmp_path):
+        np.testing.assert_array_equal(eval_sample(make(tmp_path, LEVELS, proposals_epoch=1)),
+                                      eval_sample(make(tmp_path, LEVELS)))
 
 
 class TestRandomCrop:

@@ -38,6 +38,24 @@ def test_two_drops_at_once():
     np.testing.assert_allclose(rates(1, epochs=2, lr=1.0, milestones=[1, 1], gamma=0.1), [1, 0.01], rtol=1e-6)
 
 
+def test_restart_begins_anew_and_counts_later_milestones_alone():
+    """AlphaPose's schedule: drops after 90 and 120, lr again after 140, drops after 160 and 190."""
+    result = rates(10, epochs=200, lr=1e-3, milestones=[90, 120, 160, 190], restart_epoch=140)
+    ends = [0, 899, 900, 1199, 1200, 1399, 1400, 1599, 1600, 1899, 1900, 1999]
+    np.testing.assert_allclose(result[ends], np.repeat([1e-3, 1e-4, 1e-5] * 2, 2), rtol=1e-6)
+    assert np.count_nonzero(np.diff(result)) == 5
+
+
+def test_restart_takes_back_a_drop_at_the_same_moment():
+    np.testing.assert_allclose(rates(1, epochs=4, lr=1.0, milestones=[1, 2], gamma=0.5, restart_epoch=2),
+                               [1, 0.5, 1, 1])
+
+
+def test_restart_with_milestones_in_steps():
+    np.testing.assert_allclose(rates(2, epochs=3, lr=1.0, milestone_steps=[1, 5], gamma=0.5, restart_epoch=2),
+                               [1, 0.5, 0.5, 0.5, 1, 0.5])
+
+
 def test_cosine_falls_along_half_a_wave():
     result = rates(10, epochs=10, lr=2.0, schedule="cosine")
     np.testing.assert_allclose(result[[0, 25, 50, 75]], [2, 1 + np.sqrt(0.5), 1, 1 - np.sqrt(0.5)], rtol=1e-6)
