@@ -1,0 +1,99 @@
+"""Finding people in pictures: what a top-down network looks at.
+
+A detector is called with a picture and returns `Boxes`. `build_detector` makes the one that `demo.detector` names.
+Nothing here imports MindSpore before a detector that needs it is built.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from src.detection.boxes import Boxes, clipped
+from src.errors import UsageError
+from src.schema import Config
+
+if TYPE_CHECKING:
+    from src.engine.runtime import Runtime
+
+__all__ = ["Boxes", "Detector", "build_detector", "detector_kind"]
+
+# Detectors by the kind of their file.
+SUFFIXES = {".ckpt": "yolov3", ".weights": "yolov3", ".onnx": "onnx"}
+
+
+class Detector(Protocol):
+    """Finds people in pictures."""
+
+    def __call__(self, image: np.ndarray, name: str = "") -> Boxes:
+        """People in a picture (H, W, 3) uint8 BGR.
+
+        Args:
+            name: file name of the picture, or number of the frame; the detector `boxes` alone reads it, to look it up.
+        """
+
+
+def detector_kind(config: Config) -> str:
+    """The detector that `demo.detector` stands for: whole, hog, yolov3, onnx or boxes.
+
+    Raises:
+        UsageError: it needs a file that is not given, or does not read that kind of file.
+    """
+    demo, kind = config.demo, config.demo.detector
+    suffix = Path(demo.detector_file).suffix.lower()
+    if kind == "auto":
+        if demo.boxes:
+            return "boxes"
+        if not demo.detector_file:
+            return "hog"
+        if suffix not in SUFFIXES:
+            raise UsageError(f"demo.detector_file must end in {', '.join(SUFFIXES)}, not {demo.detector_file!r}")
+        return SUFFIXES[suffix]
+    if kind == "boxes" and not demo.boxes:
+        raise UsageError("demo.detector=boxes needs the COCO JSON of person boxes: demo.boxes=FILE")
+    if kind in ("yolov3", "onnx"):
+        endings = [ending for ending, reader in SUFFIXES.items() if reader == kind]
+        if suffix not in endings:
+            given = repr(demo.detector_file) if demo.detector_file else "nothing"
+            raise UsageError(f"demo.detector={kind} needs a file that ends in {' or '.join(endings)}: "
+                             f"demo.detector_file=FILE, not {given}")
+    return kind
+
+
+def build_detector(config: Config, runtime: Runtime | None = None) -> Detector:
+    """The detector of the section `demo`.
+
+    Args:
+        runtime: what `src.engine.runtime.start` returned, if MindSpore was started before; YOLOv3 alone runs on it, and
+            starts it where there is none.
+
+    Raises:
+        UsageError: `demo` names a file that does not go with the detector, or none where it needs one.
+        PoseError: the file cannot be used, or a package is missing.
+    """
+    demo, kind = config.demo, detector_kind(config)
+    if kind == "whole":
+        return whole_picture
+    if kind == "hog":
+        from src.detection.hog import HogDetector
+
+        return HogDetector(demo.detector_threshold, demo.detector_nms)
+    if kind == "boxes":
+        from src.detection.listed import ListedBoxes
+
+        return ListedBoxes(demo.boxes, demo.detector_threshold)
+    if kind == "onnx":
+        from src.detection.onnx import OnnxDetector
+
+        return OnnxDetector(demo.detector_file, tuple(demo.detector_size), demo.detector_threshold, demo.detector_nms)
+    from src.detection.yolov3 import load_yolov3
+
+    return load_yolov3(config, runtime)
+
+
+def whole_picture(image: np.ndarray, name: str = "") -> Boxes:
+    """One person who fills the picture, score 1."""
+    height, width = image.shape[:2]
+    return clipped(np.array([[0, 0, width, height]]), np.ones(1), (width, height))
