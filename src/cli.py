@@ -17,11 +17,16 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from src.backends.card import ENDINGS, card_path, read_card
+from src.checkpoints.resolve import conventions_of
 from src.config import ConfigBuilder, describe_keys, parse_value, read_yaml
 from src.errors import PoseError, UsageError
 from src.schema import CONVENTIONS, FLAGS, SCHEMA, Config
 
 log = logging.getLogger("pose")
+
+# ModelArts adds these to the command line of a job; its environment variables say the same.
+PLATFORM_FLAGS = ("init_method", "num_gpus", "rank", "world_size")
 
 
 def run(description: str, command: Callable[[Config], object], argv: Sequence[str] | None = None) -> int:
@@ -31,7 +36,7 @@ def run(description: str, command: Callable[[Config], object], argv: Sequence[st
         0 when all went well, 1 for a failed run, 2 for wrong usage, 128 + n when signal n ended it.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    _set_up_logging()
+    set_up_logging()
     # ModelArts and some shells pass a bare carriage return at line ends.
     argv = [argument.rstrip("\r") for argument in argv]
     debug = "--debug" in argv
@@ -39,7 +44,7 @@ def run(description: str, command: Callable[[Config], object], argv: Sequence[st
         if "-h" in argv or "--help" in argv:
             print(help_text(description), flush=True)
             return 0
-        command(parse([a for a in argv if a != "--debug"]))
+        _execute(command, [a for a in argv if a != "--debug"])
     except PoseError as error:
         return _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
@@ -56,6 +61,18 @@ def run(description: str, command: Callable[[Config], object], argv: Sequence[st
     return 0
 
 
+def _execute(command: Callable[[Config], object], argv: list[str]) -> None:
+    config = parse(argv)
+    if not config.modelarts.enable:
+        command(config)
+        return
+    from src.modelarts import job
+
+    with job(config) as moved:
+        # Once more: the conventions of a checkpoint that has just been fetched count too.
+        command(parse([*argv, *moved]))
+
+
 def parse(argv: Sequence[str]) -> Config:
     """Build the configuration from command-line arguments.
 
@@ -63,12 +80,18 @@ def parse(argv: Sequence[str]) -> Config:
         UsageError: unknown flag or key, missing file, wrong value.
     """
     config_file, overrides = split_arguments(argv)
-    if not config_file:
+    model = str(overrides.get("runtime.ckpt", ""))
+    card = read_card(model) if model and not config_file else None
+    if not config_file and card is None:
         files = Path("configs").glob("**/*.yaml")
         recipes = sorted(str(path) for path in files if path.parent.name not in ("base", "skeletons"))
         raise UsageError(f"--config FILE is missing; recipes here: {', '.join(recipes) or 'none'}")
     builder = ConfigBuilder()
-    builder.add_file(config_file)
+    if card is None:
+        builder.add_file(config_file)
+    else:  # an exported model brings its configuration
+        builder.add_values(card.values(model), str(card_path(model)))
+        config_file = model
     ckpt = _checkpoint(builder, overrides, config_file)
     if ckpt:
         add_conventions(builder, Path(ckpt))
@@ -91,17 +114,23 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
         name, equals, value = argument.partition("=")
         if name.startswith("--"):
             flag = name[2:].replace("-", "_")
-            if flag != "config" and flag not in FLAGS:
+            if flag in PLATFORM_FLAGS:
+                log.warning(f"note: {name} is ModelArts' own and not used")
+            elif flag != "config" and flag not in FLAGS and flag not in SCHEMA:
                 raise UsageError(f"unknown option {name}; options are --config, --debug, --help, "
                                  f"{', '.join('--' + f for f in FLAGS)}, then section.key=value")
-            if not equals:
+            if not equals and flag in FLAGS and SCHEMA[FLAGS[flag]].type == "bool":
+                # A switch: its value may be left out.
+                value = arguments.pop(0) if arguments and arguments[0].lower() in ("true", "false") else "true"
+            elif not equals:
                 if not arguments or arguments[0].startswith("--"):
                     raise UsageError(f"option {name} needs a value")
                 value = arguments.pop(0)
             if flag == "config":
                 config_file = value
-            else:
-                overrides[FLAGS[flag]] = _scalar(FLAGS[flag], value)
+            elif flag not in PLATFORM_FLAGS:
+                key = FLAGS.get(flag, flag)
+                overrides[key] = _scalar(key, value)
         elif equals:
             key = FLAGS.get(name, name)
             overrides[key] = _scalar(key, value)
@@ -111,19 +140,24 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
 
 
 def add_conventions(builder: ConfigBuilder, ckpt: Path) -> None:
-    """Apply the input conventions stored beside a checkpoint (X.yaml for X.ckpt), saying what they change."""
-    path = ckpt.parent / f"{ckpt.stem}.yaml"
-    if not path.is_file() or path == ckpt:
-        return
-    source = f"{path} (checkpoint)"
-    content = read_yaml(path)
-    for key in CONVENTIONS:
+    """Apply the input conventions of a checkpoint, saying what they change.
+
+    They are in X.yaml for X.ckpt, and in the model card X.onnx.json for X.onnx; without such a file, those of other
+    people's weights follow from the names in them.
+    """
+    card = read_card(ckpt)
+    path = card_path(ckpt) if card else ckpt.parent / f"{ckpt.stem}.yaml"
+    content = card.values(ckpt) if card else read_yaml(path) if path.is_file() and path != ckpt else {}
+    stored = {}
+    for key in card.conventions if card else CONVENTIONS:
         section, name = key.split(".")
-        stored = content.get(section)
-        if not isinstance(stored, dict) or name not in stored:
-            continue
+        if isinstance(content.get(section), dict) and name in content[section]:
+            stored[key] = content[section][name]
+    if not stored and ckpt.is_file() and ckpt.suffix.lower() not in ENDINGS:
+        path, stored = ckpt, conventions_of(ckpt)
+    for key, value in stored.items():
         before, given = builder.get(key), key in builder.sources
-        builder.set(key, stored[name], source)
+        builder.set(key, value, f"{path} (checkpoint)")
         if given and builder.get(key) != before:
             log.warning(f"note: {key}={builder.get(key)} from {path} overrides {before} of the configuration")
 
@@ -131,7 +165,9 @@ def add_conventions(builder: ConfigBuilder, ckpt: Path) -> None:
 def help_text(description: str) -> str:
     """Text of `--help`: usage, flags, every key."""
     flags = "\n".join(f"  --{flag:16} {key}" for flag, key in FLAGS.items())
-    usage = f"python {Path(sys.argv[0]).name} --config FILE [--debug] [section.key=value ...]"
+    module = getattr(sys.modules["__main__"], "__spec__", None)  # there when started with -m
+    program = f"-m {module.name}" if module and module.name.startswith("src.") else Path(sys.argv[0]).name
+    usage = f"python {program} --config FILE [--debug] [section.key=value ...]"
     return (f"{description}\n\nusage: {usage}\n\n"
             f"  --config FILE      recipe, such as configs/simplepose_r50_256x192.yaml\n"
             f"  --debug            show the traceback of an error\n"
@@ -168,10 +204,11 @@ def _fail(message: str, code: int, debug: bool) -> int:
     return code
 
 
-def _set_up_logging() -> None:
+def set_up_logging() -> None:
     """Plain lines on standard output, whatever MindSpore does to the root logger."""
     logging.raiseExceptions = False  # a reader that went away (| head) is no reason to print tracebacks
-    log.setLevel(logging.INFO)
+    # Of several processes only the first one tells what they do together.
+    log.setLevel(logging.INFO if os.environ.get("RANK_ID", "0") == "0" else logging.WARNING)
     log.propagate = False
     log.handlers = [logging.StreamHandler(sys.stdout)]
     log.handlers[0].setFormatter(logging.Formatter("%(message)s"))

@@ -9,6 +9,7 @@ wrong type is a `UsageError` that names the key, where it was given and the near
 from __future__ import annotations
 
 import difflib
+import sys
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -145,12 +146,18 @@ def save_config(config: Config, path: str | Path) -> None:
     write_text(path, to_yaml(config))
 
 
-def save_conventions(config: Config, path: str | Path) -> None:
-    """Write the input conventions of a checkpoint (see `CONVENTIONS`) as nested YAML."""
+def save_conventions(config: Config, path: str | Path, source: dict[str, Any] | None = None) -> None:
+    """Write the input conventions of a checkpoint (see `CONVENTIONS`) as nested YAML.
+
+    Args:
+        source: where converted weights came from, for whoever asks later: written, and not read as configuration.
+    """
     content: dict[str, dict[str, Any]] = {}
     for key in CONVENTIONS:
         section, name = key.split(".")
         content.setdefault(section, {})[name] = getattr(getattr(config, section), name)
+    if source:
+        content["source"] = source
     write_text(path, yaml.safe_dump(content, sort_keys=False))
 
 
@@ -192,13 +199,22 @@ def _nearest(key: str, known: list[str]) -> str:
 
 def _type_name(f: Any) -> str:
     names = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
-             "list[int]": "a list of whole numbers", "list[float]": "a list of numbers"}
-    return names[f.type]
+             "list[int]": "a list of whole numbers", "list[float]": "a list of numbers", "list[str]": "a list of texts"}
+    optional = f.type.endswith(" | None")
+    return names[f.type.removesuffix(" | None")] + (" or null" if optional else "")
 
 
 def _plain(value: Any) -> str:
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
         return f"[{','.join(map(_plain, value))}]"
     return str(value)
+
+
+if __name__ == "__main__":
+    from src.legacy import main
+
+    sys.exit(main())

@@ -15,7 +15,8 @@ from src.errors import PoseError, UsageError
 from src.schema import FLAGS, SCHEMA, Config
 from tests.conftest import ROOT
 
-SAMPLE_VALUES = {"runtime.device": ("CPU", "CPU"), "runtime.device_id": ("3", 3)}
+SAMPLE_VALUES = {"runtime.device": ("CPU", "CPU"), "runtime.device_id": ("3", 3), "modelarts.enable": ("true", True),
+                 "demo.serve": ("true", True)}
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +73,12 @@ class TestFlags:
     @pytest.mark.parametrize("arguments", [["--config", "a.yaml"], ["--config=a.yaml"]])
     def test_config(self, arguments):
         assert split_arguments(arguments) == ("a.yaml", {})
+
+    @pytest.mark.parametrize(("arguments", "value"), [(["--serve"], True), (["--serve", "train.lr=1"], True),
+                                                      (["--serve", "False"], False), (["--serve=false"], False),
+                                                      (["--serve", "--input", "a"], True)])
+    def test_switch_needs_no_value(self, arguments, value):
+        assert split_arguments(arguments)[1]["demo.serve"] is value
 
     def test_the_last_one_counts(self):
         assert split_arguments(["train.lr=1", "train.lr=2"]) == ("", {"train.lr": 2})
@@ -226,7 +233,7 @@ class TestErrors:
 class TestScripts:
     """The entry scripts as processes: none of this may import MindSpore, which takes seconds."""
 
-    @pytest.mark.parametrize("name", ["train.py", "eval.py"])
+    @pytest.mark.parametrize("name", ["train.py", "eval.py", "demo.py"])
     def test_help_lists_every_key(self, name):
         result = script(name, "--help")
         assert result.returncode == 0

@@ -181,6 +181,7 @@ class TestUnknownAndWrong:
         ("train.ema", 1), ("data.flip", 1.5), ("data.scale_factor", 1), ("data.std", [1, 0, 1]), ("data.mean", [1, 2]),
         ("data.input_size", [192]), ("data.input_size", [190, 256]), ("codec.heatmap_size", [64, 48]),
         ("model.deconv_kernels", [4, 4, 5]), ("model.deconv_filters", [256]), ("runtime.seed", -1),
+        ("model.upsampling_width", 100),
     ])  # fmt: skip
     def test_impossible_value_names_the_key(self, tmp_path, key, value):
         section, name = key.split(".")
@@ -268,3 +269,20 @@ class TestShipped:
         assert config.codec.sigma == (2 if height == 256 else 3)
         assert (config.train.lr, config.train.batch_size, config.train.epochs) == (1e-3, 64, 140)
         assert config.train.milestones == [90, 120]
+
+    @pytest.mark.parametrize("depth", [50, 101, 152])
+    def test_fastpose_is_there_in_every_published_form(self, depth):
+        config = load_config(CONFIGS / f"fastpose_r{depth}_256x192.yaml")
+        assert (config.model.depth, config.model.se, config.model.upsampling) == (depth, "none", "shuffle")
+        assert (config.train.lr, config.train.batch_size, config.train.epochs) == (1e-3, 64, 270)
+        assert config.train.milestones == [170, 200]
+
+    @pytest.mark.parametrize(("name", "depth", "upsampling"), [("fastpose_r50_256x192_alphapose", 50, "shuffle"),
+                                                               ("fastpose_duc_r152_256x192", 152, "duc")])  # fmt: skip
+    def test_alphapose_feeds_its_networks_its_own_way(self, name, depth, upsampling):
+        config = load_config(CONFIGS / f"{name}.yaml")
+        assert (config.model.depth, config.model.se, config.model.upsampling) == (depth, "first_block", upsampling)
+        assert (config.data.color, config.data.mean, config.data.std) == ("rgb", [0.406, 0.457, 0.480], [1, 1, 1])
+        assert (config.train.lr, config.train.batch_size, config.train.epochs) == (1e-3, 32, 200)
+        assert config.train.milestones[:2] == [90, 120]
+        assert (config.eval.rescore, config.runtime.amp) == ("alphapose", "O2")

@@ -6,14 +6,13 @@ import os
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from src.legacy import Row, key_tables
 from src.schema import FLAGS, SCHEMA, Config
 from tests.conftest import ROOT
 
-DROPPED = "—"
 # Document number → the system's name in the table and the fewest keys that its document must be found to hold.
 SYSTEMS = {
     "000": ("AlphaPose", 40),
@@ -24,29 +23,9 @@ SYSTEMS = {
 }
 
 
-class Row(NamedTuple):
-    """One row of the table; `here` holds no key where the original's was dropped."""
-
-    system: str
-    there: str
-    here: tuple[str, ...]
-    note: str
-
-
-def parse_row(line: str) -> Row:
-    cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
-    assert len(cells) == 4, f"not four cells: {line}"
-    system, there, here, note = cells
-    keys = () if here == DROPPED else tuple(re.findall(r"`([^`]+)`", here))
-    assert here == DROPPED or here == ", ".join(f"`{key}`" for key in keys), f"key here: keys in backticks or —: {line}"
-    return Row(system, there.strip("`").removeprefix("--"), keys, note)
-
-
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    text = (ROOT / "docs" / "keys.md").read_text(encoding="utf-8")
-    table = [line for line in text.splitlines() if line.startswith("|")]
-    return [parse_row(line) for line in table[2:]]
+    return [row for table in key_tables() for row in table]
 
 
 def test_every_key_here_exists(rows: list[Row]) -> None:
@@ -80,11 +59,11 @@ def test_what_is_called_missing_is_missing(rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize("number", SYSTEMS)
-def test_every_documented_key_is_listed(number: str, rows: list[Row]) -> None:
+def test_every_documented_key_is_listed(number: str) -> None:
     name, fewest = SYSTEMS[number]
     documented = documented_keys(seed_document(number))
     assert len(documented) >= fewest
-    listed = {row.there for row in rows if row.system == name}
+    listed = {row.there for row in key_tables()[0] if row.system == name}
     assert sorted(documented - listed) == []
     assert sorted(listed - documented) == [], "listed, but the document has no such key"
 

@@ -1,0 +1,74 @@
+"""Entry point for MindSpore Hub: `create_network(name)` builds a network of this repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.cli import add_conventions
+from src.config import ConfigBuilder
+from src.engine.runtime import prepare_environment
+from src.errors import PoseError, UsageError
+from src.schema import SCHEMA
+from src.skeleton import load_skeleton
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+# Names of networks, also as the original system calls its own, and the recipes that describe them.
+NETWORKS = {
+    "simplepose": "simplepose_r50_256x192",
+    "fastpose": "fastpose_r50_256x192",
+    "openpose": "openpose_vgg19_368",
+    "openposenet": "openpose_vgg19_368",
+}
+
+
+def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", **options: Any) -> nn.Cell:
+    """Build a network and, where files are named, load its weights.
+
+    Args:
+        name: simplepose, fastpose, openpose (or openposenet, as the OpenPose of MindSpore's model zoo is called), or a
+            recipe in configs/ without its ending, such as "simplepose_r101_384x288".
+        ckpt: weights of the whole network, in any form that `--ckpt` takes; what is known about their origin sets the
+            variant of the network.
+        vggpath: ImageNet backbone to start from (vgg19.ckpt, resnet50.ckpt), by the name that openposenet gives it.
+        options: keys of the section `model` with their values (`depth=101`), and `skeleton`.
+
+    Returns:
+        The network in training mode, as every new one; `set_train(False)` before it predicts.
+
+    Raises:
+        UsageError: unknown name or option.
+        PoseError: a file that is missing or holds another network.
+    """
+    recipe = CONFIGS / f"{NETWORKS.get(name, name)}.yaml"
+    if not recipe.is_file() or recipe.parent != CONFIGS:
+        raise UsageError(f"no network called {name!r}: there are {', '.join(NETWORKS)}, and the recipes in configs/")
+    for path in (ckpt, vggpath):
+        if path and not Path(path).is_file():
+            raise PoseError(f"weights not found: {path}")
+    builder = ConfigBuilder()
+    builder.add_file(recipe)
+    if ckpt:
+        builder.set("runtime.ckpt", str(ckpt), "create_network")
+        add_conventions(builder, Path(ckpt))
+    for option, value in options.items():
+        key = "data.skeleton" if option == "skeleton" else f"model.{option}"
+        if key not in SCHEMA:
+            known = ", ".join(key.partition(".")[2] for key in SCHEMA if key.startswith("model."))
+            raise UsageError(f"create_network: no option {option!r}: there are skeleton, {known}")
+        builder.set(key, value, "create_network")
+    config = builder.build()
+
+    prepare_environment()
+    from src.checkpoints.initial import load_backbone, load_checkpoint
+    from src.models import build_model
+
+    network = build_model(config.model, load_skeleton(config.data.skeleton))
+    if vggpath or config.model.pretrained:
+        load_backbone(network, vggpath or config.model.pretrained)
+    if ckpt:
+        load_checkpoint(network, config)
+    return network
