@@ -23,16 +23,19 @@ class Records:
         folder: where metrics.jsonl, curves.png and the TensorBoard events go.
         start_step: records of later steps, left by an interrupted run, are dropped.
         scale: the steps of earlier records are multiplied by this (a run resumed with other batches).
+        writes: whether files are written; false for all but one of the processes of a run.
     """
 
-    def __init__(self, folder: Path, start_step: int, scale: float = 1.0) -> None:
+    def __init__(self, folder: Path, start_step: int, scale: float = 1.0, writes: bool = True) -> None:
         self._path, self._picture = folder / "metrics.jsonl", folder / "curves.png"
         lines = self._path.read_text(encoding="utf-8").splitlines() if start_step and self._path.is_file() else []
         records = [{**r, "step": round(r["step"] * scale)} for r in map(_parse, lines) if r]
         self._records = [r for r in records if r["step"] <= start_step]
         self._drawn = time.monotonic()
+        self._board, self._writes = None, writes
+        if not writes:
+            return
         write_text(self._path, "".join(json.dumps(r) + "\n" for r in self._records))
-        self._board = None
         try:
             from tensorboardX import SummaryWriter
 
@@ -52,6 +55,8 @@ class Records:
         """Append a record."""
         record = {"step": step, **values}
         self._records.append(record)
+        if not self._writes:
+            return
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
@@ -63,7 +68,7 @@ class Records:
 
     def draw(self, now: bool = False) -> None:
         """Draw loss and AP over steps into curves.png, at most once in `DRAW_INTERVAL` unless it must be `now`."""
-        if self._records and (now or time.monotonic() - self._drawn > DRAW_INTERVAL):
+        if self._writes and self._records and (now or time.monotonic() - self._drawn > DRAW_INTERVAL):
             self._drawn = time.monotonic()
             try:
                 plot_curves(self._records, self._picture)

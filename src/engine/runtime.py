@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from src.engine.distributed import Ranks, launched, local_device, meet
 from src.errors import PoseError, UsageError
 from src.schema import RuntimeConfig
 
@@ -25,15 +26,14 @@ class Runtime:
 
     Attributes:
         device: "CPU", "GPU" or "Ascend".
-        rank, world: number of this process and of all.
+        ranks: the processes of this run.
         amp: mixed precision, O0 to O3.
         columns: convolutions are computed from columns (see `src.models.layers`); nothing else may run in this process,
             since AVX-512 is left on.
     """
 
     device: str
-    rank: int = 0
-    world: int = 1
+    ranks: Ranks = field(default_factory=Ranks)
     amp: str = "O0"
     columns: bool = False
 
@@ -74,7 +74,7 @@ def prepare_environment(avx512: bool = False) -> None:
 
 
 def start(config: RuntimeConfig, columns: bool = True) -> Runtime:
-    """Import MindSpore, choose the device, seed everything.
+    """Import MindSpore, choose the device, seed everything, meet the other processes of a distributed run.
 
     Args:
         columns: let convolutions be computed from columns where that is faster on the whole (see `src.models.layers`).
@@ -83,10 +83,12 @@ def start(config: RuntimeConfig, columns: bool = True) -> Runtime:
         PoseError: MindSpore is not installed.
         UsageError: the device asked for is not there.
     """
+    ranks = launched()
     # The choice is made before the import: the variable is read once. float16 has no fast path either way.
-    columns = (columns and config.device in ("auto", "CPU") and config.amp == "O0" and "mindspore" not in sys.modules
+    columns = (columns and config.device in ("auto", "CPU") and config.amp == "O0"
                and "ONEDNN_MAX_CPU_ISA" not in os.environ and has_avx512())
-    prepare_environment(avx512=columns)
+    # Once MindSpore is imported the variable has been read, and must go on saying what it said then.
+    prepare_environment(avx512=columns or "mindspore" in sys.modules)
     try:
         import mindspore as ms
     except ImportError as error:
@@ -99,12 +101,16 @@ def start(config: RuntimeConfig, columns: bool = True) -> Runtime:
         raise UsageError(f"runtime.device={config.device} is not available to MindSpore here; there is "
                          f"{', '.join(present)}")
     device = present[0] if config.device == "auto" else config.device
-    if device != "CPU" and config.device_id >= counts[device]:
-        raise UsageError(f"runtime.device_id={config.device_id}: there are {counts[device]} {device} devices")
+    device_id = config.device_id if ranks.world == 1 else local_device()
+    if device != "CPU" and device_id >= counts[device]:
+        key = "runtime.device_id" if ranks.world == 1 else "DEVICE_ID"
+        raise UsageError(f"{key}={device_id}: there are {counts[device]} {device} devices")
     ms.set_context(mode=ms.GRAPH_MODE)
-    ms.set_device(device, config.device_id if device != "CPU" else 0)
+    ms.set_device(device, device_id if device != "CPU" else 0)
+    if ranks.world > 1:
+        meet(ranks)
     ms.set_seed(config.seed)
-    return Runtime(device, amp=config.amp, columns=columns and device == "CPU")
+    return Runtime(device, ranks, config.amp, columns and device == "CPU")
 
 
 def _device_count(context: ModuleType) -> int:

@@ -41,14 +41,19 @@ class Snapshots:
     """Writes NAME-EPOCH_STEP.ckpt, last.ckpt and best.ckpt into a folder, each with its input conventions as YAML.
 
     Numbered checkpoints and last.ckpt hold everything a run needs to continue; best.ckpt holds weights only.
+
+    Args:
+        writes: whether files are written; false for all but one of the processes of a run.
     """
 
-    def __init__(self, folder: Path, step: TrainStep, config: Config) -> None:
-        self._folder, self._train_step, self._config = folder, step, config
+    def __init__(self, folder: Path, step: TrainStep, config: Config, writes: bool = True) -> None:
+        self._folder, self._train_step, self._config, self._writes = folder, step, config, writes
         # The learning rates follow from the configuration, so that a resumed run may change its schedule.
         self._state = {p.name: p for p in (*step.get_parameters(), *step.scaler_state)
                        if not p.name.startswith("learning_rate")}
         self._saved_step = -1
+        if not writes:
+            return
         for pattern in (".last.*", ".best.*", f".{config.model.name}-*"):  # what a killed run was writing
             for path in folder.glob(pattern):
                 path.unlink()
@@ -61,6 +66,8 @@ class Snapshots:
         if bad:  # such weights must not replace good ones
             raise PoseError(f"{bad[0]} is no longer finite after step {position.step}, nothing was saved: lower "
                             "train.lr, raise train.warmup_steps, or look at the annotations")
+        if not self._writes:
+            return
         epoch, step = divmod(position.step - 1, position.steps_per_epoch)
         path = self._folder / f"{self._config.model.name}-{epoch + 1}_{step + 1}.ckpt"
         counters = {"state.step": position.step, "state.steps_per_epoch": position.steps_per_epoch}
@@ -75,6 +82,8 @@ class Snapshots:
 
     def save_best(self, weights: dict[str, ms.Tensor]) -> None:
         """Write best.ckpt with the weights that were evaluated."""
+        if not self._writes:
+            return
         save(weights, self._folder / "best.ckpt")
         save_conventions(self._config, self._folder / "best.yaml")
 

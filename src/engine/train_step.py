@@ -34,13 +34,15 @@ class TrainStep(nn.Cell):
     Args:
         network: already in the precision of `runtime.amp` (see `Runtime.adapt`).
         rates: learning rate of each step.
+        world: ranks whose gradients are averaged.
 
     Attributes:
         values: all parameters of the network.
         averaged: their moving averages, named `ema.…`; empty where `train.ema` is 0.
     """
 
-    def __init__(self, network: nn.Cell, loss: nn.Cell, rates: np.ndarray, config: Config) -> None:
+    def __init__(self, network: nn.Cell, loss: nn.Cell, rates: np.ndarray, config: Config, world: int = 1
+                 ) -> None:
         super().__init__(auto_prefix=False)
         self.network = network
         self.loss = loss
@@ -57,6 +59,7 @@ class TrainStep(nn.Cell):
         self.values = ms.ParameterTuple(network.get_parameters())
         self.averaged = self.values.clone("ema") if config.train.ema else ()
         self.gradients = ops.value_and_grad(self._forward, None, self.params)
+        self.reduce = nn.DistributedGradReducer(self.params, mean=True, degree=world) if world > 1 else None
         self.hyper_map = ops.HyperMap()
         self.set_train()
 
@@ -75,6 +78,9 @@ class TrainStep(nn.Cell):
         value, gradients = self.gradients(image, *targets)
         if self.scaler is not None:
             value, gradients = self.scaler.unscale(value), self.scaler.unscale(gradients)
+        if self.reduce is not None:  # an overflow on one rank becomes one on all
+            gradients = self.reduce(gradients)
+        if self.scaler is not None:
             finite = amp.all_finite(gradients)
             self.scaler.adjust(finite)
             if finite:

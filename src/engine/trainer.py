@@ -15,7 +15,9 @@ import numpy as np
 
 from src.config import save_config
 from src.data.loader import BadImages, Plan, train_batches
-from src.engine.evaluator import Evaluator, Outcome
+from src.engine.distributed import broadcast, launched
+from src.engine.evaluator import Evaluator
+from src.engine.performance import measure
 from src.engine.progress import Progress, format_seconds
 from src.engine.records import Records
 from src.engine.runtime import Runtime, start
@@ -56,14 +58,19 @@ class Trainer:
         for key, path in (("model.pretrained", config.model.pretrained), ("train.init_from", config.train.init_from)):
             if path and not self.resume_from and not Path(path).is_file():
                 raise PoseError(f"{key}: file not found: {path}")
+        self.measures = config.train.performance_steps > 0
+        if self.measures and config.train.resume:
+            raise UsageError("train.performance_steps measures a run from its start: leave out train.resume")
         continues = self.resume_from and self.resume_from.resolve().parent == self.folder.resolve()
-        if (self.folder / "last.ckpt").exists() and not continues:
+        if (self.folder / "last.ckpt").exists() and not continues and not self.measures:
             raise UsageError(f"{self.folder} holds a run already: train.resume=auto continues it, output=DIR starts "
                              "another one")
         self.task = TASKS[config.model.name]
         self.dataset = self.task.training_set(config)
-        Plan(len(self.dataset), config.train.batch_size)  # refuses a batch that is larger than the data
-        self.evaluator = self._build_evaluator() if config.train.eval_epochs else None
+        self.ranks = launched()
+        # Refuses a batch that is larger than the data.
+        Plan(len(self.dataset), config.train.batch_size, world=self.ranks.world)
+        self.evaluator = self._build_evaluator() if config.train.eval_epochs and not self.measures else None
 
     def _build_evaluator(self) -> Evaluator:
         try:
@@ -74,28 +81,33 @@ class Trainer:
             raise
 
     def run(self) -> None:
-        """Train to the last epoch.
+        """Train to the last epoch, or measure the speed of `train.performance_steps` steps.
 
         Raises:
             Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
             PoseError: too many unreadable pictures, a loss that is no number, a checkpoint that does not fit.
         """
-        config, dataset = self.config, self.dataset
-        runtime = start(config.runtime, self.task.train_columns)
+        runtime = start(self.config.runtime, self.task.train_columns)
         self._build(runtime)
-        position = self.position
-        records = Records(self.folder, position.step, position.scale)
+        if self.measures:
+            self._measure(runtime)
+        else:
+            self._run(runtime)
+
+    def _run(self, runtime: Runtime) -> None:
+        config, position = self.config, self.position
+        records = Records(self.folder, position.step, position.scale, self.ranks.is_first)
         if (self.folder / "best.ckpt").is_file():  # an evaluation may have come after the checkpoint
             position.best_ap = max(position.best_ap, records.best_ap())
         if position.step >= self.total_steps:
             log.warning(f"note: {position.step} of {self.total_steps} steps are done already; a larger train.epochs "
                         "trains on")
-        save_config(config, self.folder / "config.yaml")
-        log.info(f"{config.model.name} on {runtime.device}, {self.plan.steps_per_epoch} steps an epoch, "
-                 f"{config.train.epochs} epochs, amp {config.runtime.amp}, output in {self.folder}")
-        bad_images = BadImages(dataset.image_count)
-        batches = train_batches(dataset.train_sample, dataset.train_shapes, self.plan, self.position.step,
-                                self.total_steps, config.data.workers, config.data.prefetch, bad_images)
+        if self.ranks.is_first:
+            save_config(config, self.folder / "config.yaml")
+        log.info(f"{config.model.name} on {self.ranks.world} x {runtime.device}, {self.plan.steps_per_epoch} steps an "
+                 f"epoch, {config.train.epochs} epochs, amp {config.runtime.amp}, output in {self.folder}")
+        bad_images = BadImages(self.dataset.image_count)
+        batches = self._batches(position.step, bad_images)
         with _stop_signals() as stop, self._progress() as progress:
             try:
                 if position.step:  # a run that continues in another folder has a checkpoint there from the start
@@ -117,25 +129,44 @@ class Trainer:
         from src.engine.snapshots import Position, Snapshots
         from src.engine.train_step import TrainStep
         from src.models import build_model
+        from src.models.layers import synchronize_batch_norm
 
-        config, train = self.config, self.config.train
-        self.plan = Plan(len(self.dataset), train.batch_size, config.runtime.seed, train.shuffle,
-                         runtime.rank, runtime.world)
-        self.total_steps = train.epochs * self.plan.steps_per_epoch
-        self.rates = learning_rates(train, self.plan.steps_per_epoch)
+        config, train, ranks = self.config, self.config.train, runtime.ranks
+        self.plan = Plan(len(self.dataset), train.batch_size, config.runtime.seed, train.shuffle, ranks.rank,
+                         ranks.world)
+        self.total_steps = train.performance_steps or train.epochs * self.plan.steps_per_epoch
+        # Only a measurement may be shorter or longer than the schedule.
+        self.rates = np.resize(learning_rates(train, self.plan.steps_per_epoch), self.total_steps)
+        if train.scale_lr:
+            self.rates *= ranks.world
         self.network = build_model(config.model, load_skeleton(config.data.skeleton))
         if config.model.pretrained and not self.resume_from:
             log.info(load_backbone(self.network, config.model.pretrained))
         if train.init_from and not self.resume_from:
             log.info(load_weights(self.network, train.init_from))
         adapted = runtime.adapt(self.network)
-        self.step = TrainStep(adapted, self.task.loss(), self.rates, config)
+        if train.sync_batch_norm and ranks.world > 1:
+            synchronize_batch_norm(self.network, ranks.world)
+        self.step = TrainStep(adapted, self.task.loss(), self.rates, config, ranks.world)
         self.forward = MindSporeBackend(adapted, self.evaluator is not None and self.evaluator.any_size)
-        self.snapshots = Snapshots(self.folder, self.step, config)
+        self.snapshots = Snapshots(self.folder, self.step, config, ranks.is_first)
         self.position = Position(0, self.plan.steps_per_epoch)
         if self.resume_from:
             self.position = self.snapshots.resume(self.resume_from, self.plan.steps_per_epoch)
             log.info(f"resumed from {self.resume_from} after step {self.position.step} of {self.total_steps}")
+        broadcast(self.step.values, ranks)
+
+    def _batches(self, start_step: int, bad_images: BadImages) -> Iterator[tuple[np.ndarray, ...]]:
+        data = self.config.data
+        return train_batches(self.dataset.train_sample, self.dataset.train_shapes, self.plan, start_step,
+                             self.total_steps, data.workers, data.prefetch, bad_images)
+
+    def _measure(self, runtime: Runtime) -> None:
+        batches = self._batches(0, BadImages(self.dataset.image_count))
+        try:
+            measure(batches, self.step, self.total_steps, self.config, runtime, self.folder)
+        finally:
+            batches.close()
 
     def _resume_path(self) -> Path | None:
         resume = self.config.train.resume
@@ -167,9 +198,14 @@ class Trainer:
             epoch, in_epoch = (position.step - 1) // per_epoch + 1, (position.step - 1) % per_epoch + 1
             ended = in_epoch == per_epoch
             progress.advance(1)
+            asked = stop[0] if stop else 0
+            stopping = asked if self.ranks.world == 1 else 0
             if position.step % train.log_steps == 0 or position.step == self.total_steps:
-                # Only here does Python wait for the device; in between it runs ahead.
+                # Only here does Python wait for the device; in between it runs ahead. And only here do several ranks
+                # agree to stop: one that left alone would keep the others waiting.
                 loss = float(np.mean([float(value.asnumpy()) for value in losses]))
+                told = np.concatenate(self.ranks.gather(np.array([[loss, asked]])))
+                loss, stopping = float(told[:, 0].mean()), int(told[:, 1].max())
                 milliseconds = (time.perf_counter() - mark) / len(losses) * 1e3
                 left = format_seconds((self.total_steps - position.step) * milliseconds / 1e3)
                 rate = float(self.rates[position.step - 1])
@@ -184,14 +220,14 @@ class Trainer:
                 total = (time.perf_counter() - epoch_mark) * 1e3
                 progress.line(f"epoch time: {total:.3f} ms, per step time: {total / epoch_steps:.3f} ms")
             paused = time.perf_counter()
-            if not stop:
+            if not stopping:
                 self._after_step(epoch, ended, records, progress)
             pause = time.perf_counter() - paused  # saving and evaluating are not part of a step's time
             mark, epoch_mark = mark + pause, epoch_mark + pause
             if ended:
                 epoch_mark, epoch_steps = time.perf_counter(), 0
-            if stop:
-                self._stop(stop[0], epoch, in_epoch)
+            if stopping:
+                self._stop(stopping, epoch, in_epoch)
 
     def _after_step(self, epoch: int, ended: bool, records: Records, progress: Progress) -> None:
         train, position = self.config.train, self.position
@@ -224,7 +260,10 @@ class Trainer:
     def _evaluate(self, epoch: int, records: Records, say: Callable[[str], None]) -> None:
         assert self.evaluator
         with self._averaged_weights():
-            outcome: Outcome = self.evaluator.run(self.forward)
+            broadcast(self.step.values, self.ranks)  # batch-norm statistics differ
+            outcome = self.evaluator.run(self.forward, self.ranks)
+            if outcome is None:
+                return
             figures = outcome.figures
             say(f"epoch: {epoch}, AP: {figures['AP']:.4f}, AP .5: {figures['Ap .5']:.4f}, AR: {figures['AR']:.4f} "
                 f"({outcome.instances} {outcome.unit}, {outcome.seconds['wall']:.1f} s)")

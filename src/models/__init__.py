@@ -23,6 +23,13 @@ def _simplepose(config: ModelConfig, skeleton: Skeleton) -> nn.Cell:
                       config.deconv_bias, config.final_kernel, config.base_width, config.maxpool)
 
 
+def _fastpose(config: ModelConfig, skeleton: Skeleton) -> nn.Cell:
+    from src.models.fastpose import FastPose
+
+    return FastPose(config.depth, skeleton.num_keypoints, config.upsampling, config.upsampling_width, config.se,
+                    config.shuffle, config.base_width, config.maxpool)
+
+
 def _openpose(config: ModelConfig, skeleton: Skeleton) -> nn.Cell:
     from src.models.openpose import OpenPose
     from src.skeleton import paf_layout
@@ -32,4 +39,4 @@ def _openpose(config: ModelConfig, skeleton: Skeleton) -> nn.Cell:
                     config.norm, config.init_std)
 
 
-MODELS = {"simplepose": _simplepose, "openpose": _openpose}
+MODELS = {"simplepose": _simplepose, "fastpose": _fastpose, "openpose": _openpose}

@@ -1,10 +1,13 @@
-"""Convolutions that all networks are built from: MindSpore's own, with a second way to compute them on some CPUs.
+"""Layers that all networks are built from: MindSpore's own, with a second way to compute them in some places.
 
 On CPUs with AVX-512, oneDNN runs the convolutions that MindSpore gives it (plain layouts, kernel or stride above 1)
 with its reference kernel, 40 to 80 times slower than it could; 1×1 convolutions run at full speed. There
 `use_columns` lets every layer compute itself as a 1×1 convolution of its input's columns (im2col), which takes three
 quarters of the time that oneDNN needs when AVX-512 is forbidden to it. Parameters and results are the same; everywhere
 else, and in exported graphs, the layers are plain.
+
+Batch norm can take its statistics from the batches of all ranks (`synchronize_batch_norm`). MindSpore's
+`nn.SyncBatchNorm` does not run on CPU; this does wherever all-reduce does.
 """
 
 from __future__ import annotations
@@ -68,6 +71,41 @@ class Deconv2d(nn.Conv2dTranspose):
         size = ms.Tensor([2 * height, 2 * width], ms.int32)
         y = ops.fold(columns.reshape(batch, taps, height * width), size, kernel, padding=self.before, stride=2)
         return self.bias_add(y, self.bias) if self.has_bias else y
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` with PyTorch's epsilon and averaging."""
+
+    def __init__(self, channels: int) -> None:
+        kept = 0.9  # share of the running averages that stays in a step
+        super().__init__(channels, eps=1e-5, momentum=kept)
+        self.kept = kept
+        self.world = 1
+        self.all_reduce: ops.AllReduce | None = None
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        """(N, C, H, W) → the same shape."""
+        if self.world == 1 or not self.training:
+            return super().construct(x)
+        # Equations of arXiv 1502.03167, algorithm 1, over the samples of all ranks; every rank has as many.
+        values = x.astype(ms.float32)
+        sums = ops.stack((values.mean((0, 2, 3)), ops.square(values).mean((0, 2, 3))))
+        mean, square = self.all_reduce(sums) / self.world
+        variance = ops.maximum(square - ops.square(mean), 0.0)
+        count = x.shape[0] * x.shape[2] * x.shape[3] * self.world
+        ops.assign(self.moving_mean, self.kept * self.moving_mean + (1 - self.kept) * ops.stop_gradient(mean))
+        ops.assign(self.moving_variance, self.kept * self.moving_variance
+                   + (1 - self.kept) * (count / max(count - 1, 1)) * ops.stop_gradient(variance))
+        scale = self.gamma * ops.rsqrt(variance + self.eps)
+        y = values * scale.reshape(1, -1, 1, 1) + (self.beta - mean * scale).reshape(1, -1, 1, 1)
+        return y.astype(x.dtype)
+
+
+def synchronize_batch_norm(network: nn.Cell, world: int) -> None:
+    """Let batch norm see the batches of all `world` ranks while training."""
+    for _, cell in network.cells_and_names():
+        if isinstance(cell, BatchNorm2d):
+            cell.world, cell.all_reduce = world, ops.AllReduce()
 
 
 def use_columns(network: nn.Cell) -> nn.Cell:

@@ -9,8 +9,7 @@ import mindspore as ms
 from mindspore import nn, ops
 from mindspore.common.initializer import HeNormal, Initializer, Normal
 
-from src.models.layers import Conv2d
-from src.models.resnet import batch_norm
+from src.models.layers import BatchNorm2d, Conv2d
 from src.models.vgg import VGG19
 
 
@@ -22,7 +21,7 @@ def _convolutions(in_channels: int, layers: Sequence[tuple[str, int, int]], weig
         cells[name] = Conv2d(in_channels, channels, kernel, has_bias=True, weight_init=weight_init)
         if not (is_output and i + 1 == len(layers)):
             if use_batch_norm:
-                cells[f"{name}_bn"] = batch_norm(channels)
+                cells[f"{name}_bn"] = BatchNorm2d(channels)
             cells[f"{name}_relu"] = nn.ReLU()
         in_channels = channels
     return nn.SequentialCell(cells)

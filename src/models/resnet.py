@@ -8,7 +8,7 @@ from __future__ import annotations
 import mindspore as ms
 from mindspore import nn
 
-from src.models.layers import Conv2d
+from src.models.layers import BatchNorm2d, Conv2d
 
 # Blocks of each stage, and whether they are bottlenecks.
 STAGES = {
@@ -18,11 +18,6 @@ STAGES = {
     101: ((3, 4, 23, 3), True),
     152: ((3, 8, 36, 3), True),
 }
-
-
-def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch normalisation with PyTorch's epsilon and averaging."""
-    return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.9)
 
 
 class MaxPool(nn.Cell):
@@ -43,55 +38,79 @@ class MaxPool(nn.Cell):
         return self.pool(self.pad(x))
 
 
+class SqueezeExcitation(nn.Cell):
+    """Scales each channel by a number in (0, 1) that follows from all channels' means (arXiv 1709.01507).
+
+    As in AlphaPose, the hidden layer is as wide as the input.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc = nn.SequentialCell(nn.Dense(channels, channels), nn.ReLU(), nn.Dense(channels, channels), nn.Sigmoid())
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        """(N, C, H, W) → the same shape."""
+        _, channels, height, width = x.shape
+        # One row a channel: on CPUs, means and products over two axes of four take several times longer.
+        rows = x.reshape(-1, height * width)
+        scale = self.fc(rows.mean(1).reshape(-1, channels))
+        return (rows * scale.reshape(-1, 1)).reshape(-1, channels, height, width)
+
+
 class BasicBlock(nn.Cell):
-    """Two 3×3 convolutions with a shortcut."""
+    """Two 3×3 convolutions with a shortcut; with `use_se`, squeeze and excitation before the sum."""
 
     expansion = 1
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, use_se: bool = False) -> None:
         super().__init__()
         self.conv1 = Conv2d(in_channels, channels, 3, stride)
-        self.bn1 = batch_norm(channels)
+        self.bn1 = BatchNorm2d(channels)
         self.conv2 = Conv2d(channels, channels, 3)
-        self.bn2 = batch_norm(channels)
+        self.bn2 = BatchNorm2d(channels)
         self.relu = nn.ReLU()
+        self.se = SqueezeExcitation(channels) if use_se else nn.Identity()
         self.downsample = _shortcut(in_channels, channels, stride)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(N, C, H, W) → (N, C', H/stride, W/stride)."""
         y = self.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
+        y = self.se(self.bn2(self.conv2(y)))
         return self.relu(y + self.downsample(x))
 
 
 class Bottleneck(nn.Cell):
-    """1×1, 3×3, 1×1 convolutions with a shortcut; the stride is in the 3×3 one (ResNet v1.5, as torchvision)."""
+    """1×1, 3×3, 1×1 convolutions with a shortcut; the stride is in the 3×3 one (ResNet v1.5, as torchvision).
+
+    With `use_se`, squeeze and excitation before the sum.
+    """
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int, use_se: bool = False) -> None:
         super().__init__()
         self.conv1 = Conv2d(in_channels, channels, 1)
-        self.bn1 = batch_norm(channels)
+        self.bn1 = BatchNorm2d(channels)
         self.conv2 = Conv2d(channels, channels, 3, stride)
-        self.bn2 = batch_norm(channels)
+        self.bn2 = BatchNorm2d(channels)
         self.conv3 = Conv2d(channels, channels * self.expansion, 1)
-        self.bn3 = batch_norm(channels * self.expansion)
+        self.bn3 = BatchNorm2d(channels * self.expansion)
         self.relu = nn.ReLU()
+        self.se = SqueezeExcitation(channels * self.expansion) if use_se else nn.Identity()
         self.downsample = _shortcut(in_channels, channels * self.expansion, stride)
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(N, C, H, W) → (N, 4·C', H/stride, W/stride)."""
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
+        y = self.se(self.bn3(self.conv3(y)))
         return self.relu(y + self.downsample(x))
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Cell:
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return nn.SequentialCell(Conv2d(in_channels, out_channels, 1, stride), batch_norm(out_channels))
+    return nn.SequentialCell(Conv2d(in_channels, out_channels, 1, stride), BatchNorm2d(out_channels))
 
 
 class ResNet(nn.Cell):
@@ -101,17 +120,18 @@ class ResNet(nn.Cell):
         depth: 18, 34, 50, 101 or 152.
         base_width: channels of the first stage before expansion; 64 in the paper.
         maxpool: padding of the stem's pooling, "torch" or "same".
+        se: squeeze and excitation nowhere ("none") or in the "first_block" of each stage.
 
     Attributes:
         out_channels: channels of the returned features.
     """
 
-    def __init__(self, depth: int, base_width: int = 64, maxpool: str = "torch") -> None:
+    def __init__(self, depth: int, base_width: int = 64, maxpool: str = "torch", se: str = "none") -> None:
         super().__init__()
         blocks, bottleneck = STAGES[depth]
         block = Bottleneck if bottleneck else BasicBlock
         self.conv1 = Conv2d(3, base_width, 7, 2)
-        self.bn1 = batch_norm(base_width)
+        self.bn1 = BatchNorm2d(base_width)
         self.relu = nn.ReLU()
         self.maxpool = MaxPool(maxpool)
         channels = base_width
@@ -120,7 +140,8 @@ class ResNet(nn.Cell):
             width = base_width * 2**i
             cells = []
             for j in range(count):
-                cells.append(block(channels, width, 2 if i > 0 and j == 0 else 1))
+                use_se = se == "first_block" and j == 0
+                cells.append(block(channels, width, 2 if i > 0 and j == 0 else 1, use_se))
                 channels = width * block.expansion
             stages.append(nn.SequentialCell(*cells))
         self.layer1, self.layer2, self.layer3, self.layer4 = stages

@@ -8,8 +8,8 @@ import mindspore as ms
 from mindspore import nn
 from mindspore.common.initializer import Normal
 
-from src.models.layers import Conv2d, Deconv2d
-from src.models.resnet import ResNet, batch_norm
+from src.models.layers import BatchNorm2d, Conv2d, Deconv2d
+from src.models.resnet import ResNet
 
 
 class SimplePose(nn.Cell):
@@ -32,7 +32,7 @@ class SimplePose(nn.Cell):
         narrow = Normal(0.001)
         channels, layers = self.backbone.out_channels, []
         for filters, kernel in zip(deconv_filters, deconv_kernels):
-            layers += [Deconv2d(channels, filters, kernel, deconv_bias, narrow), batch_norm(filters), nn.ReLU()]
+            layers += [Deconv2d(channels, filters, kernel, deconv_bias, narrow), BatchNorm2d(filters), nn.ReLU()]
             channels = filters
         self.deconv_layers = nn.SequentialCell(*layers)
         self.final_layer = Conv2d(channels, num_keypoints, final_kernel, has_bias=True, weight_init=narrow)

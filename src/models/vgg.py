@@ -10,8 +10,7 @@ from collections import OrderedDict
 import mindspore as ms
 from mindspore import nn
 
-from src.models.layers import Conv2d
-from src.models.resnet import batch_norm
+from src.models.layers import BatchNorm2d, Conv2d
 
 # Convolutions of each block; between two blocks, pooling halves the size. VGG19 itself goes on to conv5_4.
 BLOCKS = (2, 2, 4, 2)
@@ -39,7 +38,7 @@ class VGG19(nn.Cell):
                 layer = f"{i + 1}_{j + 1}"
                 layers[f"conv{layer}"] = Conv2d(channels, width, 3, has_bias=True)
                 if use_batch_norm:
-                    layers[f"bn{layer}"] = batch_norm(width)
+                    layers[f"bn{layer}"] = BatchNorm2d(width)
                 layers[f"relu{layer}"] = nn.ReLU()
                 channels = width
         self.layers = nn.SequentialCell(layers)
