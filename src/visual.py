@@ -34,8 +34,9 @@ def draw_poses(
     keypoints: np.ndarray,
     skeleton: Skeleton,
     threshold: float = 0.2,
-    scores: Sequence[float] | None = None,
+    labels: Sequence[str] | None = None,
     boxes: np.ndarray | None = None,
+    line_width: int = 0,
 ) -> np.ndarray:
     """Draw people as coloured skeletons with a dark outline.
 
@@ -43,8 +44,9 @@ def draw_poses(
         image: (H, W, 3) BGR or grey, uint8.
         keypoints: (N, J, 3) x, y in pixels and either a score or COCO's visibility (0 not labelled, 1 hidden, 2 seen).
             Joints whose third value is 0 or under `threshold`, or that are not finite, are left out with their limbs.
-        scores: N figures to write above the people, or None.
+        labels: N texts to write above the people, or None.
         boxes: (N, 4) x, y, width, height in pixels to draw thinly, or None.
+        line_width: of limbs in pixels; 0: a sixtieth of the person.
 
     Returns:
         A new (H, W, 3) image.
@@ -57,14 +59,14 @@ def draw_poses(
     extents = _extents(points, shown)
     # Small people last: a large one would paint over them.
     for person in np.argsort(-extents, kind="stable"):
-        thickness = _thickness(extents[person], canvas.shape)
+        thickness = line_width or _thickness(extents[person], canvas.shape)
         if boxes is not None:
             _draw_box(canvas, np.asarray(boxes, np.float64)[person])
         _draw_person(canvas, points[person], shown[person], skeleton, colors, thickness)
-        if scores is not None:
+        if labels is not None:
             anchor = _label_anchor(points[person][shown[person]], None if boxes is None else boxes[person])
             if anchor is not None:
-                _label(canvas, f"{float(scores[person]):.2f}", anchor)
+                draw_label(canvas, labels[person], anchor)
     return canvas
 
 
@@ -137,8 +139,8 @@ def _label_anchor(points: np.ndarray, box: np.ndarray | None) -> np.ndarray | No
     return points[points[:, 1].argmin()] if len(points) else None
 
 
-def _label(canvas: np.ndarray, text: str, anchor: np.ndarray) -> None:
-    """Write `text` with its lower left corner at `anchor`, moved so that it lies within the picture."""
+def draw_label(canvas: np.ndarray, text: str, anchor: np.ndarray) -> None:
+    """Write `text` into the picture, its lower left corner at `anchor` (x, y), moved so that it lies within."""
     scale = max(0.4, max(canvas.shape) / 1600)
     (width, height), base = cv2.getTextSize(text, FONT, scale, 1)
     x = int(np.clip(anchor[0], 2, max(2, canvas.shape[1] - width - 2)))
@@ -164,25 +166,83 @@ def side_by_side(
     return np.hstack([panels[0], gap, panels[1]])
 
 
-def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, opacity: float = 0.7) -> np.ndarray:
-    """Lay the maximum of (J, h, w) heat maps over the image they were computed from.
+def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, matrices: np.ndarray | None = None, peak: float = 0.0,
+                  opacity: float = 0.7) -> np.ndarray:
+    """Lay the maximum of (M, h, w) heat maps over an image; values of zero and less leave it as it is.
 
-    Map cell i lies at pixel i × stride, HeatmapCodec's convention. Colours are relative to the highest value; values
-    of zero and less leave the picture as it is.
+    Args:
+        matrices: (M, 2, 3) from cells (x, y) of each map to pixels of the image. By default all maps cover the image,
+            and cell i lies at pixel i × stride, HeatmapCodec's convention.
+        peak: value of the strongest colour; 0: the highest value of the maps.
     """
     canvas = _as_bgr(image)
     height, width = canvas.shape[:2]
-    strongest = np.maximum(np.nan_to_num(np.asarray(heatmaps, np.float32), nan=0, posinf=0, neginf=0).max(axis=0), 0)
-    peak = float(strongest.max())
+    heatmaps = np.nan_to_num(np.asarray(heatmaps, np.float32), nan=0, posinf=0, neginf=0)
+    if matrices is None:
+        heatmaps = heatmaps.max(axis=0, keepdims=True)
+        matrices = np.array([[[width / heatmaps.shape[2], 0, 0], [0, height / heatmaps.shape[1], 0]]])
+    peak = peak or float(heatmaps.max(initial=0))
     if peak <= 0:
         return canvas
-    stride = np.array([width / strongest.shape[1], height / strongest.shape[0]])
-    matrix = np.array([[stride[0], 0, 0], [0, stride[1], 0]])
-    value = cv2.warpAffine(strongest / peak, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    colors = cv2.applyColorMap(np.rint(value * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    levels = np.rint(np.clip(heatmaps / peak, 0, 1) * 255).astype(np.uint8)
+    strongest = np.zeros((height, width), np.uint8)
+    for cells, matrix in zip(levels, np.asarray(matrices, np.float64)):
+        _paste_cells(strongest, cells, matrix)
     # The square root keeps faint second peaks visible; empty regions stay clear.
-    weight = (opacity * np.sqrt(value))[..., None]
-    return np.rint(canvas * (1 - weight) + colors * weight).astype(np.uint8)
+    weights = (opacity * np.sqrt(np.arange(256, dtype=np.float32) / 255))[:, None]
+    rows = max(1, 2**20 // width)  # the float arrays of a whole large picture would take gigabytes
+    for start in range(0, height, rows):
+        part, level = canvas[start : start + rows], strongest[start : start + rows]
+        weight, colors = weights[level], cv2.applyColorMap(level, cv2.COLORMAP_TURBO)
+        part[...] = np.rint(part * (1 - weight) + colors * weight)
+    return canvas
+
+
+def _paste_cells(strongest: np.ndarray, cells: np.ndarray, matrix: np.ndarray) -> None:
+    """Raise `strongest` (H, W) uint8 to the values of a map (h, w) uint8 where `matrix` (2, 3) puts it."""
+    height, width = strongest.shape
+    edges = matrix[:, :2] @ np.array([[-0.5, cells.shape[1]], [-0.5, cells.shape[0]]]) + matrix[:, 2:]
+    left, top = np.clip(np.floor(edges[:, 0]), 0, [width, height]).astype(int)
+    right, bottom = np.clip(np.ceil(edges[:, 1]), 0, [width, height]).astype(int)
+    if left >= right or top >= bottom:
+        return
+    local = matrix - np.array([[0, 0, left], [0, 0, top]])
+    part = strongest[top:bottom, left:right]
+    warped = cv2.warpAffine(cells, local, (right - left, bottom - top), borderMode=cv2.BORDER_REPLICATE)
+    np.maximum(part, warped, out=part)
+
+
+def strongest_vectors(pafs: np.ndarray) -> np.ndarray:
+    """The longest of the L vectors of each cell, (2, h, w) float32, of part affinity fields (2 L, h, w)."""
+    fields = np.nan_to_num(np.asarray(pafs, np.float32), nan=0, posinf=0, neginf=0).reshape(-1, 2, *pafs.shape[1:])
+    longest = (fields**2).sum(axis=1).argmax(axis=0)
+    return np.take_along_axis(fields, longest[None, None], axis=0)[0]
+
+
+def draw_pafs(image: np.ndarray, pafs: np.ndarray, matrix: np.ndarray, opacity: float = 0.85) -> np.ndarray:
+    """Lay part affinity fields over an image: the hue is the direction of the longest vector, the opacity its length.
+
+    Red points to the right, and from there clockwise: yellow-green down, cyan left, violet up. Vectors of length 1 and
+    more are drawn with the full opacity.
+
+    Args:
+        pafs: (2 L, h, w), channels 2 i and 2 i + 1 the x and y components of limb i.
+        matrix: (2, 3) from cells (x, y) to pixels of the image.
+    """
+    canvas = _as_bgr(image)
+    height, width = canvas.shape[:2]
+    field = np.ascontiguousarray(strongest_vectors(pafs).transpose(1, 2, 0))
+    rows = max(1, 2**20 // width)  # as in draw_heatmaps
+    for start in range(0, height, rows):
+        part = canvas[start : start + rows]
+        local = matrix - np.array([[0, 0, 0], [0, 0, start]])
+        vectors = cv2.warpAffine(field, local, (width, len(part)), borderMode=cv2.BORDER_REPLICATE)
+        length, angle = cv2.cartToPolar(vectors[..., 0], vectors[..., 1], angleInDegrees=True)
+        hsv = np.full(part.shape, 255, np.uint8)
+        hsv[..., 0] = np.rint(angle / 2) % 180
+        weight = (opacity * np.minimum(length, 1))[..., None]
+        part[...] = np.rint(part * (1 - weight) + cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR) * weight)
+    return canvas
 
 
 def contact_sheet(

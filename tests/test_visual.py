@@ -13,7 +13,16 @@ import pytest
 
 from src.errors import PoseError
 from src.skeleton import COCO17, LEFT, MIDDLE, RIGHT
-from src.visual import contact_sheet, draw_heatmaps, draw_poses, plot_curves, side_by_side, write_image
+from src.visual import (
+    contact_sheet,
+    draw_heatmaps,
+    draw_pafs,
+    draw_poses,
+    plot_curves,
+    side_by_side,
+    strongest_vectors,
+    write_image,
+)
 
 L_SHOULDER, R_SHOULDER, L_ELBOW, R_ELBOW = 5, 6, 7, 8
 GREY = np.full((200, 300, 3), 128, np.uint8)
@@ -71,7 +80,7 @@ def test_unlabelled_joint_is_left_out_at_threshold_zero() -> None:
 
 @pytest.mark.parametrize("keypoints", [np.zeros((0, 17, 3)), np.zeros((2, 17, 3)), []], ids=["none", "hidden", "list"])
 def test_nobody_to_draw(keypoints: np.ndarray) -> None:
-    result = draw_poses(GREY, keypoints, COCO17, scores=[0.5] * len(keypoints))
+    result = draw_poses(GREY, keypoints, COCO17, labels=["0.50"] * len(keypoints))
     assert (result == GREY).all()
     assert result is not GREY
 
@@ -87,7 +96,7 @@ def test_joint_that_is_not_finite_is_left_out(value: float) -> None:
 def test_joint_far_outside_is_tolerated() -> None:
     far = ARMS.copy()
     far[0, L_ELBOW, :2] = 1e12
-    assert draw_poses(GREY, far, COCO17, scores=[1], boxes=[[-1e12, 0, np.inf, 5]]).shape == GREY.shape
+    assert draw_poses(GREY, far, COCO17, labels=["1.00"], boxes=[[-1e12, 0, np.inf, 5]]).shape == GREY.shape
 
 
 def test_thickness_grows_with_the_person() -> None:
@@ -97,6 +106,14 @@ def test_thickness_grows_with_the_person() -> None:
         arm = person(left_shoulder=(500, 100, 1), left_elbow=(500, 100 + length, 1))
         widths.append(int((draw_poses(canvas, arm, COCO17)[100 + length // 2] != 128).any(axis=1).sum()))
     assert widths[0] < widths[1] < 25
+
+
+def test_thickness_can_be_given() -> None:
+    canvas = np.full((200, 200, 3), 128, np.uint8)
+    arm = person(left_shoulder=(100, 20, 1), left_elbow=(100, 180, 1))
+    widths = [int((draw_poses(canvas, arm, COCO17, line_width=width)[100] != 128).any(axis=1).sum())
+              for width in (4, 14)]
+    assert 8 <= widths[1] - widths[0] <= 16
 
 
 def test_positions_are_finer_than_a_pixel() -> None:
@@ -124,7 +141,7 @@ def test_float_picture_is_refused() -> None:
 
 def test_box_and_score() -> None:
     plain = draw_poses(GREY, ARMS, COCO17)
-    drawn = draw_poses(GREY, ARMS, COCO17, scores=[0.75], boxes=np.array([[80, 30, 150, 140]]))
+    drawn = draw_poses(GREY, ARMS, COCO17, labels=["0.75"], boxes=np.array([[80, 30, 150, 140]]))
     changed = (drawn != plain).any(axis=2)
     assert changed[170, 80:231].all(), "lower edge of the box"
     assert changed[:28].any(), "score above the box"
@@ -150,6 +167,53 @@ def test_heat_lies_at_cell_times_stride() -> None:
     rows, columns = np.nonzero(changed)
     assert (rows.min() + rows.max(), columns.min() + columns.max()) == (2 * 80, 2 * 120)
     assert changed[80, 120] > 100
+
+
+RIGHT, DOWN = (0, 0, 255), (0, 255, 127)
+
+
+@pytest.mark.parametrize(("vector", "color"), [((1, 0), RIGHT), ((0, 1), DOWN)])
+def test_direction_of_a_limb_is_its_hue(vector: tuple[float, float], color: tuple[int, int, int]) -> None:
+    pafs = np.zeros((38, 20, 30), np.float32)
+    pafs[4:6, 5:9, 10:14] = np.array(vector)[:, None, None]
+    drawn = draw_pafs(GREY, pafs, np.array([[8.0, 0, 3.5], [0, 8, 3.5]]), opacity=1)
+    np.testing.assert_allclose(drawn[8 * 6 + 4, 8 * 11 + 4], color, atol=3)
+    rows, columns = np.nonzero((drawn != GREY).any(axis=2))
+    # Cells 5 to 8 have their centres at pixels 43.5 to 67.5, and fade over one cell.
+    assert 36 <= rows.min() <= 40 <= 71 <= rows.max() <= 75
+    assert 76 <= columns.min() <= 80 <= 111 <= columns.max() <= 115
+
+
+def test_length_of_a_limb_is_its_opacity() -> None:
+    pafs = np.zeros((2, 20, 30), np.float32)
+    pafs[0] = 0.5
+    pafs[:, 0, 0] = np.nan
+    drawn = draw_pafs(GREY, pafs, np.array([[8.0, 0, 3.5], [0, 8, 3.5]]), opacity=1)
+    np.testing.assert_allclose(drawn[100, 100], (64, 64, 192), atol=1)
+
+
+def test_longest_vector_counts() -> None:
+    pafs = np.array([0.1, 0.2, -0.6, 0, 0.3, 0.3], np.float32).reshape(6, 1, 1)
+    np.testing.assert_allclose(strongest_vectors(pafs)[:, 0, 0], (-0.6, 0))
+
+
+def test_heat_lies_where_its_matrix_says() -> None:
+    maps = np.zeros((2, 16, 12), np.float32)
+    maps[0, 5, 6] = maps[1, 2, 3] = 1
+    matrices = np.array([[[2, 0, 40], [0, 2, 30]], [[4, 0, 100], [0, 4, 90]]])
+    changed = (draw_heatmaps(GREY, maps, matrices, peak=1) != 128).any(axis=2)
+    expected = np.zeros_like(changed)
+    expected[30 + 10 - 2 : 30 + 10 + 3, 40 + 12 - 2 : 40 + 12 + 3] = True
+    expected[90 + 8 - 4 : 90 + 8 + 5, 100 + 12 - 4 : 100 + 12 + 5] = True
+    assert changed[40, 52]
+    assert changed[98, 112]
+    assert not (changed & ~expected).any()
+
+
+@pytest.mark.parametrize("corner", [(-500, -500), (290, 190), (-10, -10), (5000, 0)])
+def test_heat_beyond_the_picture_is_cut(corner: tuple[int, int]) -> None:
+    matrix = np.array([[[2.0, 0, corner[0]], [0, 2.0, corner[1]]]])
+    assert draw_heatmaps(GREY, np.ones((1, 16, 12)), matrix, peak=1).shape == GREY.shape
 
 
 def test_cold_or_broken_maps_leave_the_picture() -> None:

@@ -1,10 +1,35 @@
-"""Networks behind one interface: a backend maps a batch of inputs to the network's maps, as NumPy arrays."""
+"""Networks behind one interface: a backend maps a batch of inputs to the network's maps, as NumPy arrays.
+
+Importing this module does not import MindSpore; opening a backend that needs it does.
+"""
 
 from __future__ import annotations
 
-import mindspore as ms
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
-from mindspore import nn
+
+from src.engine.runtime import start
+from src.errors import PoseError, UsageError
+from src.schema import Config
+from src.skeleton import load_skeleton, paf_layout
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+    from src.backends.exported import ExportedBackend
+
+log = logging.getLogger("pose")
+
+# MindSpore runs one graph at a time: a network and a MindSpore detector may be called from different threads.
+RUNNING = threading.Lock()
+
+# Maps a batch of inputs (B, 3, H, W) float32 to maps (B, C, h, w) float32, one array or several.
+Backend = Callable[[np.ndarray], "np.ndarray | tuple[np.ndarray, ...]"]
 
 
 class MindSporeBackend:
@@ -15,18 +40,104 @@ class MindSporeBackend:
     """
 
     def __init__(self, network: nn.Cell, any_size: bool = False) -> None:
+        import mindspore as ms
+
         self._network = network
         if any_size:
             network.set_inputs(ms.Tensor(shape=[None, 3, None, None], dtype=ms.float32))
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
         """(B, 3, H, W) float32 → maps (B, C, h, w) float32; a tuple where the network has several outputs."""
-        training = self._network.training
-        self._network.set_train(False)
-        try:
-            maps = self._network(ms.Tensor.from_numpy(inputs))
-        finally:
-            self._network.set_train(training)
-        if isinstance(maps, tuple):
-            return tuple(m.astype(ms.float32).asnumpy() for m in maps)
-        return maps.astype(ms.float32).asnumpy()
+        import mindspore as ms
+
+        with RUNNING:
+            training = self._network.training
+            self._network.set_train(False)
+            try:
+                maps = self._network(ms.Tensor.from_numpy(inputs))
+            finally:
+                self._network.set_train(training)
+            if isinstance(maps, tuple):
+                return tuple(m.astype(ms.float32).asnumpy() for m in maps)
+            return maps.astype(ms.float32).asnumpy()
+
+
+def check_checkpoint(config: Config, purpose: str) -> None:
+    """Refuse a missing `runtime.ckpt` before any work is done; `purpose` ("to evaluate") is named in the error.
+
+    Raises:
+        UsageError: none is given.
+        PoseError: there is no such file.
+    """
+    if not config.runtime.ckpt:
+        raise UsageError(f"no checkpoint {purpose}: give --ckpt FILE")
+    if not Path(config.runtime.ckpt).is_file():
+        raise PoseError(f"checkpoint not found: {config.runtime.ckpt}")
+
+
+# Backends by the ending of the file they run; every other file is a checkpoint for MindSpore.
+_ENDINGS = {".mindir": "mindir", ".onnx": "onnx", ".ms": "lite"}
+_RUNS = {"mindir": (".mindir",), "onnx": (".onnx",), "lite": (".mindir", ".ms")}
+
+
+def backend_name(config: Config) -> str:
+    """Which backend runs `runtime.ckpt`: as `runtime.backend` says, or by the file's ending.
+
+    Raises:
+        UsageError: the named backend does not run such files.
+    """
+    ending, name = Path(config.runtime.ckpt).suffix.lower(), config.runtime.backend
+    if name == "auto":
+        return _ENDINGS.get(ending, "mindspore")
+    if ending not in _RUNS[name] if name in _RUNS else ending in _ENDINGS:
+        runs = " or ".join(_RUNS.get(name, ("checkpoints",)))
+        raise UsageError(f"runtime.backend={name} runs {runs}, not {config.runtime.ckpt}; export.py makes other files")
+    return name
+
+
+def open_backend(config: Config, any_size: bool = False) -> Backend:
+    """What runs `runtime.ckpt`: the network of a configuration with a checkpoint's weights, or an exported model.
+
+    Args:
+        any_size: inputs differ in size.
+
+    Raises:
+        PoseError, UsageError: the file is unreadable or of another network, or the device or a package is not there.
+    """
+    name = backend_name(config)
+    log.info(f"loading {config.runtime.ckpt}" + (f" into {name}" if name != "mindspore" else ""))
+    if name != "mindspore":
+        backend = _open_exported(name, config)
+        backend.channels = _channels(config)
+        return backend
+    runtime = start(config.runtime)
+    # These import MindSpore.
+    from src.checkpoints.initial import load_checkpoint
+    from src.export.fold import fold_batch_norm
+    from src.models import build_model
+
+    network = build_model(config.model, load_skeleton(config.data.skeleton))
+    load_checkpoint(network, config)
+    return MindSporeBackend(runtime.adapt(fold_batch_norm(network)), any_size)
+
+
+def _open_exported(name: str, config: Config) -> ExportedBackend:
+    if name == "onnx":
+        from src.backends.onnx_runtime import open_onnx
+
+        return open_onnx(config.runtime.ckpt)
+    if name == "mindir":
+        from src.backends.mindir import open_mindir
+
+        return open_mindir(config.runtime.ckpt, config.runtime)
+    from src.backends.lite import open_lite
+
+    return open_lite(config.runtime.ckpt, config.runtime)
+
+
+def _channels(config: Config) -> tuple[int, ...]:
+    skeleton = load_skeleton(config.data.skeleton)
+    if config.model.name != "openpose":
+        return (skeleton.num_keypoints,)
+    layout = paf_layout(skeleton)
+    return layout.num_pafs, layout.num_heatmaps

@@ -12,25 +12,35 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from src.codecs.grouping import Grouping
 from src.codecs.paf import PafCodec
 from src.data.bottomup import BottomUpAugmentation, BottomUpDataset
 from src.data.coco import load_split
 from src.data.loader import worker_threads
 from src.data.topdown import Normalizer
+from src.engine.distributed import Ranks
 from src.engine.evaluator import Evaluator
 from src.engine.predictor import Forward, Stopwatch
 from src.evaluation.coco import to_coco_results
 from src.geometry import resize_canvas, resize_short_side, transform_points
 from src.schema import Config
 from src.skeleton import load_skeleton, paf_layout
+from src.visual import draw_heatmaps, draw_pafs, side_by_side, strongest_vectors
 
 log = logging.getLogger("pose")
 
 
 def build_codec(config: Config) -> PafCodec:
-    """The codec of a configuration."""
+    """The codec of a configuration.
+
+    Raises:
+        UsageError: a value of `codec` is out of range.
+    """
     layout = paf_layout(load_skeleton(config.data.skeleton))
-    return PafCodec(layout, sigma=config.codec.sigma, paf_width=config.codec.paf_width)
+    codec = config.codec
+    grouping = Grouping(codec.peak_threshold, codec.limb_threshold, codec.limb_support, codec.min_joints,
+                        codec.min_score, codec.upsample)
+    return PafCodec(layout, sigma=codec.sigma, paf_width=codec.paf_width, grouping=grouping)
 
 
 def training_set(config: Config) -> BottomUpDataset:
@@ -66,6 +76,11 @@ class View:
     to_image: np.ndarray
     size: tuple[int, int]
 
+    def cells_to_image(self, stride: int) -> np.ndarray:
+        """Matrix (2, 3) from map cells, whose centres are pixels stride · i + (stride - 1) / 2, to the picture."""
+        corner = transform_points(np.full(2, (stride - 1) / 2), self.to_image)
+        return np.column_stack([self.to_image[:, :2] * stride, corner])
+
 
 class Viewer:
     """Makes views: resizes whole pictures as `eval.resize` and `eval.scales` say, and normalises them."""
@@ -95,14 +110,17 @@ class BottomUpEvaluator(Evaluator):
     def __init__(self, config: Config, use_gt_bbox: bool) -> None:
         super().__init__(config)
         self.codec, self.viewer = build_codec(config), Viewer(config)
-        self.any_size = config.eval.resize == "short_side" or len(config.eval.scales) > 1
+        # Of pictures to be drawn: strongest heat (1, h, w), longest vectors (2, h, w), matrix from cells to pixels.
+        self._seen: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        self.any_size = sizes_differ(config)
         if config.eval.flip_test:
             _ = self.codec.layout.paf_flip  # a limb without a mirror image is an error now, not after an epoch
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def predict(self, forward: Forward, progress: Callable[[int], None]) -> tuple[list[dict], dict[str, float]]:
+    def predict(self, forward: Forward, ranks: Ranks, progress: Callable[[int], None]
+                ) -> tuple[list[dict], dict[str, float]]:
         """All people of all pictures; reading, network and grouping overlap."""
         watch, threads = Stopwatch(), worker_threads(self.config.data.workers)
 
@@ -110,45 +128,70 @@ class BottomUpEvaluator(Evaluator):
             with watch("data"):
                 return self.viewer(self.images.read(row))
 
-        def decode(row: int, view: View, maps: list[tuple[np.ndarray, np.ndarray]]) -> list[dict]:
+        def decode(row: int, view: View, maps: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, list[dict]]:
             with watch("decode"):
-                return self._results(row, view, *merge_maps(maps, view.size))
+                return row, self._results(row, view, *merge_maps(maps, view.size))
 
+        self._seen = dict.fromkeys(self.drawn_rows(self.config.eval.draw))
         begin = time.perf_counter()
-        results: list[dict] = []
+        results: list[tuple[int, list[dict]]] = []
+        rows = ranks.share(len(self)).tolist()
         with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(1) as decoder:
             pending: deque[Future] = deque()
-            for row, view in _read_ahead(readers, read, len(self.images), threads + self.config.data.prefetch):
+            for row, view in _read_ahead(readers, read, rows, threads + self.config.data.prefetch):
                 with watch("network"):
-                    maps = self.run_network(forward, view)
+                    maps = network_maps(forward, view, self.codec, self.config.eval.flip_test)
                 pending.append(decoder.submit(decode, row, view, maps))
                 if len(pending) > 4:
-                    results += pending.popleft().result()
+                    results.append(pending.popleft().result())
                 progress(1)
-            for future in pending:
-                results += future.result()
+            results += [future.result() for future in pending]
         seconds = dict.fromkeys(("data", "network", "decode"), 0.0) | watch.seconds
         seconds["data"] /= threads
         seconds["wall"] = time.perf_counter() - begin
-        return results, seconds
+        pictures = sorted((picture for part in ranks.gather_json(results) for picture in part), key=lambda p: p[0])
+        return [result for _, found in pictures for result in found], seconds
 
-    def run_network(self, forward: Forward, view: View) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Heat maps (K + 1, h, w) and PAFs (2 L, h, w) of each input, and with `eval.flip_test` of its mirror image."""
-        maps = []
-        for inputs in view.inputs:
-            pafs, heatmaps = forward(inputs)
-            maps.append((heatmaps[0], pafs[0]))
-            if self.config.eval.flip_test:
-                pafs, heatmaps = forward(np.ascontiguousarray(inputs[..., ::-1]))
-                maps.append(self.codec.flip_back(heatmaps[0], pafs[0]))
-        return maps
+    def draw_maps(self, row: int, image: np.ndarray) -> np.ndarray | None:
+        """Heat maps and PAFs over a picture, side by side; None if it was not among those to draw."""
+        if self._seen.get(row) is None:
+            return None
+        heat, vectors, matrix = self._seen[row]
+        return side_by_side(draw_heatmaps(image, heat, matrix[None], peak=1.0), draw_pafs(image, vectors, matrix),
+                            ("heat maps", "part affinity fields"))
 
     def _results(self, row: int, view: View, heatmaps: np.ndarray, pafs: np.ndarray) -> list[dict]:
-        keypoints, scores = self.codec.decode(heatmaps, pafs)
-        found = keypoints[..., 2:] > 0
-        keypoints[..., :2] = np.where(found, transform_points(keypoints[..., :2], view.to_image), 0)
+        if row in self._seen:
+            self._seen[row] = (heatmaps[:-1].max(axis=0, keepdims=True), strongest_vectors(pafs),
+                               view.cells_to_image(self.codec.stride))
+        keypoints, scores = decode_people(self.codec, view, heatmaps, pafs)
         image_ids = np.full(len(scores), self.images.ids[row])
         return to_coco_results(keypoints, scores, image_ids, self.annotations.category_id)
+
+
+def sizes_differ(config: Config) -> bool:
+    """Whether the network is given inputs of different sizes."""
+    return config.eval.resize == "short_side" or len(config.eval.scales) > 1
+
+
+def network_maps(forward: Forward, view: View, codec: PafCodec, flip_test: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Heat maps (K + 1, h, w) and PAFs (2 L, h, w) of each input, and with `flip_test` of its mirror image."""
+    maps = []
+    for inputs in view.inputs:
+        pafs, heatmaps = forward(inputs)
+        maps.append((heatmaps[0], pafs[0]))
+        if flip_test:
+            pafs, heatmaps = forward(np.ascontiguousarray(inputs[..., ::-1]))
+            maps.append(codec.flip_back(heatmaps[0], pafs[0]))
+    return maps
+
+
+def decode_people(codec: PafCodec, view: View, heatmaps: np.ndarray, pafs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (P, J, 3) in pixels of the picture, all 0 where not found, and scores (P,) from merged maps."""
+    keypoints, scores = codec.decode(heatmaps, pafs)
+    found = keypoints[..., 2:] > 0
+    keypoints[..., :2] = np.where(found, transform_points(keypoints[..., :2], view.to_image), 0)
+    return keypoints, scores
 
 
 def merge_maps(maps: list[tuple[np.ndarray, np.ndarray]], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -165,10 +208,10 @@ def _resize_maps(maps: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
     return cv2.resize(channels_last, cells, interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
 
 
-def _read_ahead(pool: ThreadPoolExecutor, read: Callable[[int], View], count: int, ahead: int
+def _read_ahead(pool: ThreadPoolExecutor, read: Callable[[int], View], rows: list[int], ahead: int
                 ) -> Iterator[tuple[int, View]]:
     waiting: deque[tuple[int, Future]] = deque()
-    for row in range(count):
+    for row in rows:
         waiting.append((row, pool.submit(read, row)))
         if len(waiting) > ahead:
             first, future = waiting.popleft()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from src.config import save_config
+from src.engine.backends import check_checkpoint, open_backend
+from src.engine.distributed import launched
 from src.engine.evaluator import Outcome, describe_speed
-from src.engine.runtime import start
 from src.engine.tasks import TASKS
-from src.errors import PoseError, UsageError
 from src.evaluation.coco import format_table
 from src.files import check_writable
 from src.schema import Config
@@ -17,30 +16,23 @@ from src.schema import Config
 log = logging.getLogger("pose")
 
 
-def evaluate_checkpoint(config: Config) -> Outcome:
+def evaluate_checkpoint(config: Config) -> Outcome | None:
     """What eval.py does: load the checkpoint, evaluate, write and print everything into `runtime.output`.
+
+    Several ranks share the work; the first one merges, writes and prints, and the others return None.
 
     Raises:
         PoseError, UsageError: no checkpoint, one of another network, unusable data, unwritable output.
     """
-    if not config.runtime.ckpt:
-        raise UsageError("no checkpoint to evaluate: give --ckpt FILE")
-    if not Path(config.runtime.ckpt).is_file():
-        raise PoseError(f"checkpoint not found: {config.runtime.ckpt}")
+    check_checkpoint(config, "to evaluate")
     folder = check_writable(config.runtime.output)
     evaluator = TASKS[config.model.name].evaluator(config, config.eval.use_gt_bbox)
-    runtime = start(config.runtime)
-    # These import MindSpore, which must come after every check that needs none.
-    from src.checkpoints.io import assign, load, network_weights
-    from src.engine.backends import MindSporeBackend
-    from src.models import build_model
-
-    log.info(f"loading {config.runtime.ckpt}")
-    network = build_model(config.model, evaluator.skeleton)
-    assign(network, network_weights(load(config.runtime.ckpt)), config.runtime.ckpt)
-    log.info(f"evaluating {len(evaluator)} {evaluator.unit} of {len(evaluator.images)} images on {runtime.device}, "
-             f"flip test: {config.eval.flip_test}")
-    outcome = evaluator.run(MindSporeBackend(runtime.adapt(network), evaluator.any_size))
+    backend = open_backend(config, evaluator.any_size)
+    log.info(f"evaluating {len(evaluator)} {evaluator.unit} of {len(evaluator.images)} images, flip test: "
+             f"{config.eval.flip_test}")
+    outcome = evaluator.run(backend, launched())
+    if outcome is None:
+        return None
     evaluator.save(outcome, folder)
     save_config(config, folder / "eval_config.yaml")
     if config.eval.draw:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from src.data.coco import labelled, load_split
+from src.engine.distributed import ALONE, Ranks
 from src.engine.predictor import Forward
 from src.engine.progress import Progress
 from src.errors import PoseError
@@ -71,13 +72,19 @@ class Evaluator(ABC):
         """How many people or images the network is run on."""
 
     @abstractmethod
-    def predict(self, forward: Forward, progress: Callable[[int], None]) -> tuple[list[dict], dict[str, float]]:
-        """COCO results of the whole set, and the seconds spent (see `Outcome`)."""
+    def predict(self, forward: Forward, ranks: Ranks, progress: Callable[[int], None]
+                ) -> tuple[list[dict], dict[str, float]]:
+        """COCO results of the whole set, and the seconds spent (see `Outcome`).
 
-    def run(self, forward: Forward) -> Outcome:
-        """Find people and compute AP."""
-        with Progress(len(self), "evaluating", self.unit) as progress:
-            results, seconds = self.predict(forward, progress.advance)
+        Each rank runs the network on its share; the results stand on the first rank.
+        """
+
+    def run(self, forward: Forward, ranks: Ranks = ALONE) -> Outcome | None:
+        """Find people and compute AP; None on ranks other than the first."""
+        with Progress(len(ranks.share(len(self))), "evaluating", self.unit, lines=ranks.is_first) as progress:
+            results, seconds = self.predict(forward, ranks, progress.advance)
+        if not ranks.is_first:
+            return None
         figures = evaluate_keypoints(self._truth, results, self.skeleton.sigmas)
         return Outcome(figures, results, seconds, len(self), self.unit)
 
@@ -93,13 +100,21 @@ class Evaluator(ABC):
         }
         write_json(folder / "metrics.json", metrics, indent=2)
 
+    def drawn_rows(self, count: int) -> list[int]:
+        """The first `count` pictures with annotated people."""
+        return list(dict.fromkeys(self.annotated.image_index.tolist()))[:count]
+
     def draw(self, outcome: Outcome, folder: Path, count: int) -> list[Path]:
         """Draw the first `count` pictures with annotated people: prediction and annotation side by side."""
-        rows = list(dict.fromkeys(self.annotated.image_index.tolist()))[:count]
+        rows = self.drawn_rows(count)
         by_image: dict[int, list[dict]] = {}
         for result in outcome.results:
             by_image.setdefault(result["image_id"], []).append(result)
         return [self._draw_one(row, by_image.get(int(self.images.ids[row]), []), folder) for row in rows]
+
+    def draw_maps(self, row: int, image: np.ndarray) -> np.ndarray | None:
+        """What the network saw in a picture, drawn over it twice, side by side; None where that is not kept."""
+        return None
 
     def _draw_one(self, row: int, results: list[dict], folder: Path) -> Path:
         joints, threshold = self.skeleton.num_keypoints, self.config.eval.visible_threshold
@@ -108,6 +123,9 @@ class Evaluator(ABC):
         annotated = self.annotated.keypoints[self.annotated.image_index == row]
         picture = side_by_side(draw_poses(image, predicted, self.skeleton, threshold),
                                draw_poses(image, annotated, self.skeleton, 0.5))
+        maps = self.draw_maps(row, image)
+        if maps is not None:
+            picture = np.vstack([picture, maps])
         path = folder / f"{self.images.files[row].stem}.jpg"
         write_image(path, picture)
         return path

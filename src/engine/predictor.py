@@ -37,31 +37,32 @@ class Stopwatch:
                 self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def predict(forward: Forward, dataset: TopDownDataset, codec: HeatmapCodec, config: Config,
+def predict(forward: Forward, dataset: TopDownDataset, codec: HeatmapCodec, config: Config, rows: np.ndarray,
             progress: Callable[[int], None] = lambda count: None) -> tuple[np.ndarray, dict[str, float]]:
-    """Keypoints of every person of a data set.
+    """Keypoints of some people of a data set.
 
     Args:
         forward: the network, from any backend.
+        rows: (N,) numbers of the people.
         progress: called with the number of people finished since the last call.
 
     Returns:
         keypoints (N, J, 3): x, y in image pixels and score; and seconds spent: `data` (reading threads, divided by
         their number), `network`, `decode` and `wall`.
     """
-    watch, batch_size, count = Stopwatch(), config.eval.batch_size, len(dataset)
+    watch, batch_size, count = Stopwatch(), config.eval.batch_size, len(rows)
     flip_index = dataset.skeleton.flip_index
 
     def sample(index: int, epoch: int, out: tuple[np.ndarray, ...]) -> None:
         with watch("data"):
-            dataset.eval_sample(index, epoch, out)
+            dataset.eval_sample(int(rows[index]), epoch, out)
 
     def decode(start: int, heatmaps: np.ndarray, mirrored: np.ndarray | None) -> np.ndarray:
         with watch("decode"):
             if mirrored is not None:
                 heatmaps = merge_flipped(heatmaps, mirrored, flip_index, config.eval.shift_heatmap)
-            rows = slice(start, min(start + batch_size, count))
-            return codec.decode(heatmaps[: rows.stop - start], dataset.centers[rows], dataset.sizes[rows])
+            batch = rows[start : start + batch_size]
+            return codec.decode(heatmaps[: len(batch)], dataset.centers[batch], dataset.sizes[batch])
 
     batches = eval_batches(sample, dataset.eval_shapes, count, batch_size, config.data.workers, config.data.prefetch)
     decoded: list[Future] = []

@@ -16,11 +16,12 @@ class Progress:
     """Counts finished items of `total` and shows the rate and the time left; a context manager.
 
     Args:
+        total: None where nobody knows.
         initial: items that were finished before.
         lines: print lines of its own where there is no terminal; callers with their own log lines do not want them.
     """
 
-    def __init__(self, total: int, label: str, unit: str, initial: int = 0, lines: bool = True) -> None:
+    def __init__(self, total: int | None, label: str, unit: str, initial: int = 0, lines: bool = True) -> None:
         self._lines = lines
         self._total, self._label, self._unit = total, label, unit
         self._done, self._initial = initial, initial
@@ -51,6 +52,9 @@ class Progress:
         if self._lines and self._done > self._initial and now - self._shown >= LINE_INTERVAL:
             self._shown = now
             rate = (self._done - self._initial) / (now - self._begin)
+            if self._total is None:
+                log.info(f"{self._label}: {self._done} {self._unit}, {rate:.1f}/s")
+                return
             left = format_seconds((self._total - self._done) / rate)
             log.info(f"{self._label}: {self._done}/{self._total} {self._unit}, {rate:.1f}/s, {left} left")
 

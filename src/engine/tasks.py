@@ -10,6 +10,7 @@ import numpy as np
 
 from src.engine import bottomup, topdown
 from src.engine.evaluator import Evaluator
+from src.engine.stages import BottomUpStages, Stages, TopDownStages
 from src.schema import Config
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ def _simplepose_line(epoch: int, step: int, loss: float) -> str:
     return f"epoch: {epoch} step: {step}, loss is {loss:.4g}"
 
 
+def _fastpose_line(epoch: int, step: int, loss: float) -> str:
+    return f"epoch:{epoch} step:{step}, loss is {loss:.4g}"
+
+
 def _openpose_line(epoch: int, step: int, loss: float) -> str:
     return f"epoch[{epoch - 1}], iter[{step - 1}], mean loss is {loss:.9f}"
 
@@ -42,6 +47,7 @@ class Task:
 
     Attributes:
         training_set: builds the training set of a configuration.
+        stages: builds what finds people in single pictures.
         evaluator: builds the evaluator of a configuration; the flag asks for annotated boxes, where boxes matter.
         loss: builds the loss; called after MindSpore was set up.
         train_columns: whether training gains from convolutions computed from columns. With 7×7 kernels the columns
@@ -51,6 +57,7 @@ class Task:
     """
 
     training_set: Callable[[Config], TrainingSet]
+    stages: Callable[[Config], Stages]
     evaluator: Callable[[Config, bool], Evaluator]
     loss: Callable[[], nn.Cell]
     train_columns: bool = True
@@ -71,7 +78,9 @@ def _openpose() -> nn.Cell:
 
 # By `model.name`.
 TASKS = {
-    "simplepose": Task(topdown.training_set, topdown.TopDownEvaluator, _joints_mse),
-    "openpose": Task(bottomup.training_set, bottomup.BottomUpEvaluator, _openpose, train_columns=False,
+    "simplepose": Task(topdown.training_set, TopDownStages, topdown.TopDownEvaluator, _joints_mse),
+    "fastpose": Task(topdown.training_set, TopDownStages, topdown.TopDownEvaluator, _joints_mse,
+                     loss_line=_fastpose_line),
+    "openpose": Task(bottomup.training_set, BottomUpStages, bottomup.BottomUpEvaluator, _openpose, train_columns=False,
                      loss_line=_openpose_line),
 }

@@ -10,13 +10,15 @@ import numpy as np
 from src.codecs.heatmap import HeatmapCodec
 from src.data.coco import People, labelled, load_detections, load_split
 from src.data.topdown import TopDownDataset
+from src.engine.distributed import Ranks
 from src.engine.evaluator import Evaluator
 from src.engine.predictor import Forward, predict
 from src.errors import PoseError, UsageError
 from src.evaluation.coco import to_coco_results
 from src.evaluation.oks import NMS, RESCORE
+from src.evaluation.pose_nms import parametric_pose_nms
 from src.schema import Config
-from src.skeleton import load_skeleton
+from src.skeleton import Skeleton, load_skeleton
 
 log = logging.getLogger("pose")
 
@@ -40,7 +42,34 @@ def training_set(config: Config) -> TopDownDataset:
     if not len(people):
         raise PoseError(f"nobody with keypoints is annotated in the training set: {annotations.path}")
     log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}")
-    return TopDownDataset(config.data, annotations.images, people, skeleton, build_codec(config), config.runtime.seed)
+    return TopDownDataset(config.data, annotations.images, people, skeleton, build_codec(config), config.runtime.seed,
+                          config.train.proposals_epoch)
+
+
+def choose_people(keypoints: np.ndarray, boxes: np.ndarray, box_scores: np.ndarray, sizes: np.ndarray,
+                  image_ids: np.ndarray, config: Config, skeleton: Skeleton
+                  ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Score people as `eval.rescore` says and leave out duplicates as `eval.nms` says.
+
+    Args:
+        keypoints: (N, J, 3) x, y in image pixels and score.
+        boxes: (N, 4) x, y, width, height in image pixels.
+        box_scores: (N,).
+        sizes: (N, 2) of the crops in image pixels.
+        image_ids: (N,).
+
+    Returns:
+        rows (K,) of the people that stay, their keypoints (K, J, 3) and scores (K,).
+    """
+    options = config.eval
+    # The reference takes the area of the padded crop as the person's scale when it compares people.
+    areas, rows = np.prod(sizes, axis=1), np.arange(len(keypoints))
+    if options.nms == "parametric":  # before scoring: a merged pose is scored by its own joints
+        rows, keypoints = parametric_pose_nms(keypoints, boxes, image_ids)
+    scores = RESCORE[options.rescore](keypoints[..., 2], box_scores[rows], options.visible_threshold)
+    kept, scores = NMS[options.nms](keypoints, scores, areas[rows], image_ids[rows], np.array(skeleton.sigmas),
+                                    options.oks_threshold)
+    return rows[kept], keypoints[kept], scores
 
 
 class TopDownEvaluator(Evaluator):
@@ -64,21 +93,21 @@ class TopDownEvaluator(Evaluator):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def predict(self, forward: Forward, progress: Callable[[int], None]) -> tuple[list[dict], dict[str, float]]:
+    def predict(self, forward: Forward, ranks: Ranks, progress: Callable[[int], None]
+                ) -> tuple[list[dict], dict[str, float]]:
         """Keypoints of every box, rescored, without duplicates."""
-        keypoints, seconds = predict(forward, self.dataset, self.codec, self.config, progress)
-        return self.to_results(keypoints), seconds
+        part, seconds = predict(forward, self.dataset, self.codec, self.config, ranks.share(len(self)), progress)
+        # Duplicates are looked for once all people of a picture are together.
+        keypoints = ranks.interleave(ranks.gather(part))
+        return self.to_results(keypoints) if ranks.is_first else [], seconds
 
     def to_results(self, keypoints: np.ndarray) -> list[dict]:
         """COCO results of predicted keypoints (N, J, 3), one row a person of the data set."""
-        eval_config, people = self.config.eval, self.dataset.people
-        scores = RESCORE[eval_config.rescore](keypoints[..., 2], people.scores, eval_config.visible_threshold)
-        # The reference takes the area of the padded crop as the person's scale when it compares people.
-        areas = np.prod(self.dataset.sizes, axis=1)
+        people = self.dataset.people
         image_ids = self.images.ids[people.image_index]
-        kept, scores = NMS[eval_config.nms](keypoints, scores, areas, image_ids, np.array(self.skeleton.sigmas),
-                                            eval_config.oks_threshold)
-        return to_coco_results(keypoints[kept], scores, image_ids[kept], self.annotations.category_id)
+        rows, keypoints, scores = choose_people(keypoints, people.boxes, people.scores, self.dataset.sizes, image_ids,
+                                                self.config, self.skeleton)
+        return to_coco_results(keypoints, scores, image_ids[rows], self.annotations.category_id)
 
     def _detections(self) -> People:
         eval_config = self.config.eval

@@ -1,0 +1,27 @@
+"""Poses of the people in a picture: python examples/five_lines.py CONFIG CKPT PICTURE [DRAWN.jpg].
+
+Run it from the checkout's folder, where `src` is.
+"""
+
+import sys
+from pathlib import Path
+
+import cv2
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from src import PoseEstimator
+
+
+def main(config: str, ckpt: str, picture: str, drawn: str = "drawn.jpg") -> None:
+    """Print the people in a picture and draw them."""
+    estimator = PoseEstimator(config, ckpt)
+    people = estimator(picture)
+    for keypoints, score, box in zip(people.keypoints, people.scores, people.boxes):
+        print(f"score {score:.2f}, box {box.round().tolist()}, nose at {keypoints[0].round(1).tolist()}")
+    print(f"{len(people)} people, drawn in {drawn}")
+    cv2.imwrite(drawn, estimator.draw(cv2.imread(picture), people))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,211 @@
+"""What demo.py does: from a picture, folder, video or camera to drawn people and their keypoints as JSON."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from src.config import save_config
+from src.demo.outputs import VideoWriter, check_targets, coco_entries, openpose_layout, openpose_people, video_file
+from src.demo.pipeline import overlapped
+from src.demo.signals import terminated_as_interrupted
+from src.demo.sources import Frame, Pictures, Video, open_source
+from src.demo.window import Window
+from src.engine.backends import check_checkpoint
+from src.engine.predictor import Stopwatch
+from src.engine.progress import Progress
+from src.errors import PoseError
+from src.estimator import PoseEstimator, Prepared
+from src.files import check_writable, write_json
+from src.images import ImageError
+from src.poses import Poses
+from src.schema import Config
+from src.visual import draw_label, write_image
+
+log = logging.getLogger("pose")
+
+# Frames that wait before and behind the network. From a camera, each would be a delay.
+AHEAD, AHEAD_LIVE = 3, 1
+STEPS = ("reading", "detecting", "network", "drawing", "writing")
+
+
+@dataclass
+class Job:
+    """A frame on its way: what the network is to see, its maps, the people found and the drawn picture."""
+
+    frame: Frame
+    prepared: Prepared | None = None
+    maps: Any = None
+    people: Poses | None = None
+    drawn: np.ndarray | None = None
+
+
+class Demo:
+    """The steps of the demo, each called for every frame in order, in a thread of its own.
+
+    Attributes:
+        entries: COCO results of what was written so far.
+        options: the section `demo` of the configuration.
+        watch: seconds spent in each step.
+    """
+
+    def __init__(self, estimator: PoseEstimator, source: Pictures | Video, folder: Path) -> None:
+        self.entries: list[dict] = []
+        self.watch = Stopwatch()
+        self.video: VideoWriter | None = None
+        self._estimator, self._source, self._folder = estimator, source, folder
+        self.options = estimator.config.demo
+        self._begin, self._first = time.perf_counter(), 0.0
+        self._layout = openpose_layout(estimator.skeleton)
+
+    def read(self) -> Iterator[Frame]:
+        """The frames of the source."""
+        frames = iter(self._source)
+        while True:
+            with self.watch("reading"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+    def prepare(self, frame: Frame) -> Job:
+        """Find people and cut them out."""
+        if frame.image is None:
+            return Job(frame)
+        with self.watch("detecting"):
+            try:
+                return Job(frame, self._estimator.prepare(frame.image, name=frame.file_name))
+            except ImageError as error:
+                return Job(replace(frame, image=None, error=f"{error}: {frame.file_name}"))
+
+    def run(self, job: Job) -> Job:
+        """Run the network."""
+        if job.prepared is not None:
+            with self.watch("network"):
+                job.maps = self._estimator.run(job.prepared)
+        return job
+
+    def draw(self, job: Job) -> Job:
+        """Decode the maps and draw the people."""
+        if job.prepared is None:
+            return job
+        with self.watch("drawing"):
+            job.people = self._estimator.finish(job.prepared, job.maps)
+            heat = self._estimator.heat(job.prepared, job.maps) if self.options.heatmaps else None
+            job.drawn = self._estimator.draw(job.prepared.image, job.people, heat)
+        job.prepared = job.maps = None
+        return job
+
+    def write(self, job: Job) -> Job:
+        """Write the drawn picture or frame and the keypoints.
+
+        Raises:
+            PoseError: the disk is full, or the format cannot be written.
+        """
+        frame = job.frame
+        job.frame = replace(frame, image=None)
+        if job.people is None:
+            return job
+        with self.watch("writing"):
+            if self.video is not None:
+                self.video.write(job.drawn)
+            else:
+                write_image(self._folder / "pictures" / self._source.drawn[frame.number], job.drawn)
+            people = openpose_people(job.people, self._layout, self.options.keypoint_threshold)
+            write_json(self._folder / "openpose" / f"{frame.name}_keypoints.json", people)
+            self.entries += coco_entries(job.people, frame, self._source.is_video)
+        return job
+
+    def first_done(self) -> None:
+        """Start the clock again behind the first frame, which waits for the network to be compiled."""
+        now = time.perf_counter()
+        self._first, self._begin = now - self._begin, now
+        self.watch.seconds.clear()
+
+    def rate(self, done: int) -> float:
+        """Frames a second behind the first one; of the first one where there is no other."""
+        return (done - 1) / (time.perf_counter() - self._begin) if done > 1 else 1 / max(self._first, 1e-9)
+
+    def describe_speed(self, done: int, unit: str) -> str:
+        """One line: how long the first frame took, and frames a second, overall and by step; the steps overlap."""
+        if done == 1:
+            return f"1 {unit[:-1]} in {self._first:.1f} s"
+        line = f"first of {done} {unit} in {self._first:.1f} s"
+        steps = ", ".join(f"{name} {(done - 1) / max(self.watch.seconds.get(name, 0), 1e-9):.1f}/s" for name in STEPS)
+        return f"{line}, then {self.rate(done):.1f}/s (overlapping: {steps})"
+
+
+def run_demo(config: Config) -> None:
+    """Find people in `demo.input` and write what was found into `runtime.output`.
+
+    Pictures are drawn into pictures/ under their own names, a video into NAME.mp4; predictions.json holds everybody in
+    the form of COCO results, openpose/NAME_keypoints.json each picture or frame in OpenPose's form. A picture that
+    cannot be read is named and left out.
+
+    Raises:
+        UsageError: nothing to look at, or a wrong setting.
+        PoseError: no checkpoint, nothing could be read, or the outputs cannot be written.
+    """
+    check_checkpoint(config, "to run")
+    with closing(open_source(config.demo.input)) as source, terminated_as_interrupted():
+        folder = check_writable(config.runtime.output)
+        drawn = folder if source.is_video else folder / "pictures"
+        check_targets(source.paths, (drawn / name for name in source.drawn))
+        estimator = PoseEstimator(config)
+        save_config(config, folder / "demo_config.yaml")
+        demo = Demo(estimator, source, folder)
+        try:
+            done = _run(demo, source, folder)
+        finally:
+            # Also what an interrupted run has found is worth keeping.
+            write_json(folder / "predictions.json", demo.entries)
+    if source.is_video and source.shortfall:
+        log.warning(f"warning: {source.shortfall}")
+    if not done:
+        raise PoseError(f"none of the {source.total} pictures could be read")
+    log.info(demo.describe_speed(done, "frames" if source.is_video else "pictures"))
+    missing = 0 if source.is_video else source.total - done
+    left_out = f"; {missing} left out" if missing else ""
+    log.info(f"{len(demo.entries)} people{left_out}; results in {folder}")
+
+
+def _run(demo: Demo, source: Pictures | Video, folder: Path) -> int:
+    """Work through the source; number of frames that could be read."""
+    unit, done = "frames" if source.is_video else "pictures", 0
+    with ExitStack() as stack:
+        if source.is_video:
+            demo.video = stack.enter_context(video_file(folder / source.drawn[0], source.fps))
+        progress = stack.enter_context(Progress(source.total, "demo", unit))
+        window = stack.enter_context(closing(Window("poses"))) if demo.options.show else None
+        jobs = overlapped(demo.read(), demo.prepare, demo.run, demo.draw, demo.write,
+                          lambda frame: 0 if frame.image is None else 2 * frame.image.nbytes,
+                          AHEAD_LIVE if source.is_live else AHEAD)
+        try:
+            with closing(jobs):
+                for job in jobs:
+                    progress.advance(1)
+                    if job.people is None:
+                        if source.total == 1:
+                            raise PoseError(job.frame.error)
+                        progress.line(f"warning: left out: {job.frame.error}")
+                        continue
+                    done += 1
+                    if done == 1:
+                        demo.first_done()
+                    if window is not None:
+                        draw_label(job.drawn, f"{demo.rate(done):.1f}/s", np.array([8, 24]))
+                        if not window.show(job.drawn):
+                            break
+                if window is not None and not source.is_video and done:
+                    window.show(job.drawn, 0)
+        except KeyboardInterrupt:
+            if not source.is_live:  # a camera has no other end
+                raise
+    return done

@@ -1,0 +1,76 @@
+"""Following people from picture to picture by the similarity of their poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from src.evaluation.oks import oks
+
+# Two people are compared only where they share this many keypoints: fewer look alike by accident.
+MIN_SHARED = 3
+
+
+class Tracker:
+    """Gives people numbers (0, 1, …) that stay theirs; call it once for each picture, in order.
+
+    Each person of a picture is matched with at most one person seen before, so that the sum of the OKS over all
+    matches is as large as possible (the Hungarian method); whoever is left gets a new number.
+
+    Args:
+        sigmas: K keypoint constants (`Skeleton.sigmas`).
+        threshold: people less alike than this OKS are not the same.
+        patience: pictures after which somebody who is no longer seen is forgotten.
+        keypoint_threshold: keypoints with a lower score are not compared.
+    """
+
+    def __init__(self, sigmas: Sequence[float], threshold: float = 0.3, patience: int = 30,
+                 keypoint_threshold: float = 0.2) -> None:
+        self._sigmas, self._threshold = np.array(sigmas, np.float64), threshold
+        self._patience, self._keypoint_threshold = patience, keypoint_threshold
+        joints = len(self._sigmas)
+        self._next = 0
+        self._ids, self._unseen = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        self._keypoints, self._areas = np.zeros((0, joints, 2)), np.zeros(0)
+        self._sure = np.zeros((0, joints), bool)
+
+    def __call__(self, keypoints: np.ndarray, keypoint_scores: np.ndarray, areas: np.ndarray) -> np.ndarray:
+        """Numbers (N,) int64 of the people of the next picture.
+
+        Args:
+            keypoints: (N, K, 2) x, y in pixels.
+            keypoint_scores: (N, K).
+            areas: (N,) of the people in square pixels.
+        """
+        keypoints, areas = np.asarray(keypoints, np.float64), np.asarray(areas, np.float64)
+        sure = np.asarray(keypoint_scores) >= self._keypoint_threshold
+        ids = np.full(len(keypoints), -1, np.int64)
+        similarity = self._similarity(keypoints, sure, areas)
+        rows, columns = linear_sum_assignment(similarity, maximize=True)
+        same = similarity[rows, columns] >= self._threshold
+        rows, columns = rows[same], columns[same]
+        ids[rows] = self._ids[columns]
+        new = np.flatnonzero(ids < 0)
+        ids[new] = self._next + np.arange(len(new))
+        self._next += len(new)
+
+        # Whoever was not found again keeps the place of the last sight, for a while.
+        waiting = np.ones(len(self._ids), bool)
+        waiting[columns] = False
+        self._unseen += 1
+        waiting &= self._unseen <= self._patience
+        self._ids = np.concatenate([ids, self._ids[waiting]])
+        self._unseen = np.concatenate([np.zeros(len(ids), np.int64), self._unseen[waiting]])
+        self._keypoints = np.concatenate([keypoints, self._keypoints[waiting]])
+        self._sure = np.concatenate([sure, self._sure[waiting]])
+        self._areas = np.concatenate([areas, self._areas[waiting]])
+        return ids
+
+    def _similarity(self, keypoints: np.ndarray, sure: np.ndarray, areas: np.ndarray) -> np.ndarray:
+        """OKS (N, T) of people with those seen before, over the keypoints that both show."""
+        shared = sure[:, None] & self._sure
+        areas = (areas[:, None] + self._areas) / 2
+        similarity = oks(keypoints[:, None], self._keypoints, areas, self._sigmas, shared)
+        return np.where(shared.sum(axis=-1) >= min(MIN_SHARED, len(self._sigmas)), similarity, 0)

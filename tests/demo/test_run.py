@@ -1,0 +1,182 @@
+"""The demo as a whole, around a network that needs no weights; one run of the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from src.demo.run import run_demo
+from src.errors import PoseError, UsageError
+from tests.conftest import ROOT
+from tests.demo.test_sources import picture, video
+from tests.fake_network import TOP_DOWN, Sliced, config_with, install
+
+
+@pytest.fixture(autouse=True)
+def network(monkeypatch: pytest.MonkeyPatch) -> Sliced:
+    network = Sliced()
+    install(monkeypatch, network)
+    return network
+
+
+def test_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "in"
+    for name in ("000000000042.jpg", "a.jpg", "a.png"):
+        picture(folder / name)
+    (folder / "text.jpg").write_text("this is no picture at all")
+    with caplog.at_level("INFO", "pose"):
+        run_demo(config_with(tmp_path, demo__input=str(folder), demo__heatmaps=True))
+    out = tmp_path / "out"
+    assert sorted(path.name for path in (out / "pictures").iterdir()) == ["000000000042.jpg", "a_jpg.jpg", "a_png.png"]
+    assert sorted(path.name for path in (out / "openpose").iterdir()) == [
+        f"{name}_keypoints.json" for name in ("000000000042", "a_jpg", "a_png")]
+    entries = json.loads((out / "predictions.json").read_text())
+    assert [(e["image_id"], e["file_name"]) for e in entries] == [(42, "000000000042.jpg"), (1, "a.jpg"), (2, "a.png")]
+    assert (out / "demo_config.yaml").is_file()
+    text = caplog.text
+    assert text.count("text.jpg") == 1
+    assert "; 1 left out" in text
+    assert "first of 3 pictures" in text
+
+
+def test_video(tmp_path: Path) -> None:
+    path = video(tmp_path / "v.mp4", 12)
+    run_demo(config_with(tmp_path, demo__input=str(path), demo__track=True, demo__keypoint_threshold=0.0))
+    out = tmp_path / "out"
+    entries = json.loads((out / "predictions.json").read_text())
+    assert [e["frame"] for e in entries] == list(range(12))
+    assert all(isinstance(e["track_id"], int) for e in entries)
+    assert len(list((out / "openpose").iterdir())) == 12
+    capture = cv2.VideoCapture(str(out / "v.mp4"))
+    assert [capture.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [12, 20]
+
+
+def test_video_that_ends_early_is_processed_as_far_as_it_goes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = video(tmp_path / "v.avi", 30)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    run_demo(config_with(tmp_path, demo__input=str(path)))
+    count = len(json.loads((tmp_path / "out" / "predictions.json").read_text()))
+    assert f"{count} of 30 frames" in caplog.text
+
+
+def test_black_background_and_nobody(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png", 255)
+    run_demo(config_with(tmp_path, demo__input=str(path), demo__black_background=True, demo__person_threshold=9.0))
+    assert cv2.imread(str(tmp_path / "out" / "pictures" / "a.png")).max() == 0
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text()) == []
+
+
+def test_one_bad_picture(tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("this is no picture at all")
+    with pytest.raises(PoseError, match=r"not a picture: .*text\.jpg"):
+        run_demo(config_with(tmp_path, demo__input=str(tmp_path / "text.jpg")))
+
+
+def test_only_bad_pictures(tmp_path: Path) -> None:
+    for name in ("in/a.jpg", "in/b.jpg"):
+        picture(tmp_path / name).write_text("this is no picture at all")
+    with pytest.raises(PoseError, match="none of the 2 pictures"):
+        run_demo(config_with(tmp_path, demo__input=str(tmp_path / "in")))
+
+
+def test_inputs_are_never_drawn_over(tmp_path: Path) -> None:
+    path = picture(tmp_path / "out" / "pictures" / "a.png")
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match=r"replace .*a\.png"):
+        run_demo(config_with(tmp_path, demo__input=str(path)))
+    assert path.read_bytes() == before
+
+
+def test_no_window_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+                                 ) -> None:
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.png")), demo__show=True))
+    assert caplog.text.count("demo.show is ignored") == 1
+
+
+def test_closing_the_window_ends_a_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[np.ndarray] = []
+
+    class Glass:
+        def __init__(self, title: str) -> None: ...
+        def close(self) -> None: ...
+
+        def show(self, image: np.ndarray, milliseconds: int = 1) -> bool:
+            shown.append(image)
+            return len(shown) < 3
+
+    monkeypatch.setattr("src.demo.run.Window", Glass)
+    run_demo(config_with(tmp_path, demo__input=str(video(tmp_path / "v.mp4", 60)), demo__show=True))
+    assert len(shown) == 3
+    assert 3 <= len(json.loads((tmp_path / "out" / "predictions.json").read_text())) < 20
+
+
+def test_an_unwritable_picture_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "pictures").write_text("in the way")
+    with pytest.raises(PoseError, match="pictures"):
+        run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.png"))))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.graph import ms  # noqa: F401, I001
+    from src.checkpoints.io import save
+    from src.config import load_config
+    from src.models import build_model
+    from src.skeleton import COCO17
+
+    network = build_model(load_config(TOP_DOWN).model, COCO17)
+    path = tmp_path_factory.mktemp("net") / "net.ckpt"
+    save({p.name: p for p in network.get_parameters()}, path)
+    return path
+
+
+def command(checkpoint: Path, *arguments: object) -> list[str]:
+    return [sys.executable, "demo.py", "--config", str(TOP_DOWN), "--ckpt", str(checkpoint), "demo.detector=whole",
+            "demo.person_threshold=0", *map(str, arguments)]
+
+
+def test_command(checkpoint: Path, tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "text.jpg").write_text("this is no picture at all")
+    result = subprocess.run(command(checkpoint, "--input", tmp_path / "in", "--output", tmp_path / "out"), cwd=ROOT,
+                            capture_output=True, text=True, check=False, timeout=300)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "text.jpg" in result.stdout
+    assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
+
+
+def test_broken_video_is_one_line(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "v.mp4").write_bytes(b"no video" * 99)
+    result = subprocess.run(command(checkpoint, "--input", tmp_path / "v.mp4", "--output", tmp_path / "out"), cwd=ROOT,
+                            capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        f"error: video cannot be read (damaged, cut short, or no video?): {tmp_path / 'v.mp4'}"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_keeps_what_was_done(checkpoint: Path, tmp_path: Path) -> None:
+    path = video(tmp_path / "v.mp4", 2000)
+    process = subprocess.Popen(command(checkpoint, "--input", path, "--output", tmp_path / "out"), cwd=ROOT,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    folder = tmp_path / "out" / "openpose"
+    while process.poll() is None and (not folder.is_dir() or len(list(folder.iterdir())) < 5):
+        pass
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    done = len(json.loads((tmp_path / "out" / "predictions.json").read_text()))
+    assert 3 <= done < 2000
+    assert cv2.VideoCapture(str(tmp_path / "out" / "v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) >= done
