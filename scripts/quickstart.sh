@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained and evaluated pose network, in minutes on a CPU:
-#   bash scripts/quickstart.sh [simplepose|openpose]
+#   bash scripts/quickstart.sh [simplepose|fastpose|openpose]
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 network=${1:-simplepose}
 config=configs/quickstart/$network.yaml
 if [ $# -gt 1 ] || [ ! -f "$config" ]; then
-    networks=$(cd configs/quickstart && ls -- *.yaml | sed 's/\.yaml$//' | paste -sd' ')
+    networks=$(cd configs/quickstart && printf '%s\n' *.yaml | sed 's/\.yaml$//' | paste -sd' ')
     echo "usage: bash scripts/quickstart.sh [NETWORK]   networks: $networks" >&2
     exit 2
 fi
 case $network in
+    fastpose)
+        recipe=fastpose_r50_256x192
+        start="model.pretrained=resnet50.ckpt model.maxpool=same"
+        boxes=" eval.use_gt_bbox=true"
+        ;;
     openpose)
         recipe=openpose_vgg19_368
         start="model.pretrained=vgg19-0-97_5004.ckpt"
@@ -28,12 +33,15 @@ make_environment "$root"
 
 output=outputs/quickstart/$network
 begin=$SECONDS
-echo "== 1/3 sample data: drawn people in COCO's format"
+echo "== 1/4 sample data: drawn people in COCO's format"
 python -m src.data.sample data/sample --workers 2
-echo "== 2/3 training $network"
+echo "== 2/4 training $network"
 python train.py --config "$config" output="$output" train.resume=auto
-echo "== 3/3 evaluation on people it has not seen"
+echo "== 3/4 evaluation on people it has not seen"
 python eval.py --config "$config" --ckpt "$output/best.ckpt" output="$output/eval" eval.draw=12
+echo "== 4/4 demo on the same pictures"
+python demo.py --config "$config" --ckpt "$output/best.ckpt" --input "data/sample/val2017/*[05].jpg" \
+    demo.boxes=data/sample/annotations/person_keypoints_val2017.json output="$output/demo"
 
 cat <<END
 
@@ -41,6 +49,7 @@ done in $((SECONDS - begin)) s
   figures   $output/eval/metrics.json
   curves    $output/curves.png
   pictures  $output/eval/pictures/ (prediction left, annotation right)
+  demo      $output/demo/sheet.jpg, pictures/, predictions.json
 next, with COCO itself:
   python -m src.data.download data/coco
   python train.py --config configs/$recipe.yaml $start

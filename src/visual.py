@@ -270,7 +270,7 @@ def contact_sheet(
         top, left = pitch * divmod(i, columns) + gap
         if captions:
             sheet[top : top + strip, left : left + width] = _strip(captions[i], width, strip)
-        sheet[top + strip : top + strip + height, left : left + width] = _fit(_as_bgr(picture), width, height)
+        sheet[top + strip : top + strip + height, left : left + width] = fit(_as_bgr(picture), width, height)
     return sheet
 
 
@@ -388,8 +388,8 @@ def _bgr(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
     return rgb[2], rgb[1], rgb[0]
 
 
-def _fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Scale into (height, width) keeping the aspect, centred on the background."""
+def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Scale a uint8 BGR image into (height, width, 3) keeping the aspect, centred on a background."""
     ratio = min(width / image.shape[1], height / image.shape[0])
     size = max(1, round(image.shape[1] * ratio)), max(1, round(image.shape[0] * ratio))
     resized = cv2.resize(image, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR)

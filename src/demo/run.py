@@ -27,12 +27,13 @@ from src.files import check_writable, write_json
 from src.images import ImageError
 from src.poses import Poses
 from src.schema import Config
-from src.visual import draw_label, write_image
+from src.visual import contact_sheet, draw_label, fit, write_image
 
 log = logging.getLogger("pose")
 
 # Frames that wait before and behind the network. From a camera, each would be a delay.
 AHEAD, AHEAD_LIVE = 3, 1
+SHEET, CELL = 12, (480, 360)  # pictures of the contact sheet, and their width and height on it
 STEPS = ("reading", "detecting", "network", "drawing", "writing")
 
 
@@ -52,12 +53,14 @@ class Demo:
 
     Attributes:
         entries: COCO results of what was written so far.
+        thumbnails: the first drawn pictures, small.
         options: the section `demo` of the configuration.
         watch: seconds spent in each step.
     """
 
     def __init__(self, estimator: PoseEstimator, source: Pictures | Video, folder: Path) -> None:
         self.entries: list[dict] = []
+        self.thumbnails: list[np.ndarray] = []
         self.watch = Stopwatch()
         self.video: VideoWriter | None = None
         self._estimator, self._source, self._folder = estimator, source, folder
@@ -118,6 +121,8 @@ class Demo:
                 self.video.write(job.drawn)
             else:
                 write_image(self._folder / "pictures" / self._source.drawn[frame.number], job.drawn)
+                if len(self.thumbnails) < SHEET:
+                    self.thumbnails.append(fit(job.drawn, *CELL))
             people = openpose_people(job.people, self._layout, self.options.keypoint_threshold)
             write_json(self._folder / "openpose" / f"{frame.name}_keypoints.json", people)
             self.entries += coco_entries(job.people, frame, self._source.is_video)
@@ -145,9 +150,9 @@ class Demo:
 def run_demo(config: Config) -> None:
     """Find people in `demo.input` and write what was found into `runtime.output`.
 
-    Pictures are drawn into pictures/ under their own names, a video into NAME.mp4; predictions.json holds everybody in
-    the form of COCO results, openpose/NAME_keypoints.json each picture or frame in OpenPose's form. A picture that
-    cannot be read is named and left out.
+    Pictures are drawn into pictures/ under their own names, the first of several also side by side into sheet.jpg, a
+    video into NAME.mp4; predictions.json holds everybody in the form of COCO results, openpose/NAME_keypoints.json each
+    picture or frame in OpenPose's form. A picture that cannot be read is named and left out.
 
     Raises:
         UsageError: nothing to look at, or a wrong setting.
@@ -166,6 +171,8 @@ def run_demo(config: Config) -> None:
         finally:
             # Also what an interrupted run has found is worth keeping.
             write_json(folder / "predictions.json", demo.entries)
+    if len(demo.thumbnails) > 1:
+        write_image(folder / "sheet.jpg", contact_sheet(demo.thumbnails, 3, CELL))
     if source.is_video and source.shortfall:
         log.warning(f"warning: {source.shortfall}")
     if not done:

@@ -41,6 +41,8 @@ def test_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     entries = json.loads((out / "predictions.json").read_text())
     assert [(e["image_id"], e["file_name"]) for e in entries] == [(42, "000000000042.jpg"), (1, "a.jpg"), (2, "a.png")]
     assert (out / "demo_config.yaml").is_file()
+    # Three cells beside each other, four pixels around each.
+    assert cv2.imread(str(out / "sheet.jpg")).shape == (360 + 8, 3 * 480 + 16, 3)
     text = caplog.text
     assert text.count("text.jpg") == 1
     assert "; 1 left out" in text
