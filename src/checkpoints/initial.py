@@ -1,4 +1,4 @@
-"""Weights that a training run starts from: an ImageNet backbone, or another run's checkpoint."""
+"""Putting weights into networks: a whole checkpoint, an ImageNet backbone, or another run's weights to start from."""
 
 from __future__ import annotations
 
@@ -8,49 +8,69 @@ from pathlib import Path
 import numpy as np
 from mindspore import nn
 
-from src.checkpoints.io import assign, load, network_weights
-from src.checkpoints.names import resnet_from_zoo, vgg_from_zoo
+from src.checkpoints.io import assign, load
+from src.checkpoints.names import network_weights
+from src.checkpoints.origins import read_weights, recognise
+from src.checkpoints.resolve import float_weights, resolve_checkpoint
 from src.errors import PoseError
-from src.models.vgg import VGG19
+from src.schema import Config
 
 # The layer that depends on the skeleton: a checkpoint for other keypoints can start everything but this.
 HEAD = "final_layer."
 
 
+def load_checkpoint(network: nn.Cell, config: Config) -> None:
+    """Load `runtime.ckpt`, ours or of any origin that `src.checkpoints.origins` knows.
+
+    Raises:
+        PoseError: the file is unreadable, or of another network.
+    """
+    path = config.runtime.ckpt
+    assign(network, network_weights(load(resolve_checkpoint(path, config))), path)
+
+
 def load_backbone(network: nn.Cell, path: str | Path) -> str:
-    """Load an ImageNet ResNet or VGG19 of the MindSpore model zoo (`resnet50.ckpt`) into `network.backbone`.
+    """Load the backbone of a file into `network.backbone`: an ImageNet ResNet or VGG19 of torchvision or the MindSpore
+    model zoo (`resnet50.ckpt`), or that of a whole pose network.
 
     Returns:
         One line on what matched.
 
     Raises:
-        PoseError: the file is not a checkpoint, or not of this backbone; the network is unchanged.
+        PoseError: the file is unreadable, or not of this backbone; the network is unchanged.
     """
-    translate = vgg_from_zoo if isinstance(network.backbone, VGG19) else resnet_from_zoo
-    values = {f"backbone.{name}": value for name, value in translate(load(path)).items()}
+    recognised = recognise(read_weights(path), path)
+    values = {name: value for name, value in float_weights(recognised.values, path).items()
+              if name.startswith("backbone.")}
     if any("layers.bn" in name for name in values) and not any("layers.bn" in p.name for p in network.get_parameters()):
         raise PoseError(f"{path} is a VGG19 with batch norm: set model.norm=backbone")
-    rest = _current(network, lambda name: not name.startswith("backbone."))
+    # A plain ImageNet ResNet starts one with squeeze and excitation, whose own layers keep their random weights.
+    rest = _current(network, lambda name: name not in values and (not name.startswith("backbone.") or ".se." in name))
     report = assign(network, {**values, **rest}, path)
     unused = ", ".join(name.removeprefix("backbone.") for name in report.unused) or "nothing"
-    return f"backbone from {path}: {len(report.matched) - len(rest)} parameters matched; not used: {unused}"
+    padding = recognised.origin.conventions.get("model.maxpool")
+    note = f"; it was trained with model.maxpool={padding}" if padding else ""
+    return (f"backbone from {path} ({recognised.origin.title}): {len(report.matched) - len(rest)} parameters matched; "
+            f"not used: {unused}{note}")
 
 
 def load_weights(network: nn.Cell, path: str | Path) -> str:
-    """Load the weights of a checkpoint; SimplePose's last layer may be for another skeleton and then stays as it is.
+    """Load the weights of a file of any known origin; the last layer may be for another skeleton and then stays as it
+    is.
 
     Returns:
         One line on what matched.
 
     Raises:
-        PoseError: the file is not a checkpoint, or of another network; the network is unchanged.
+        PoseError: the file is unreadable, or of another network; the network is unchanged.
     """
-    values = network_weights(load(path))
+    recognised = recognise(read_weights(path), path)
+    values = float_weights(recognised.values, path)
     head = _current(network, lambda name: name.startswith(HEAD))
     changed = {name: value for name, value in head.items() if name in values and values[name].shape != value.shape}
     report = assign(network, {**values, **changed}, path)
     note = f"; new for this skeleton: {', '.join(changed)}" if changed else ""
-    return f"weights from {path}: {report}{note}"
+    return f"weights from {path} ({recognised.origin.title}): {report}{note}"
 
 
 def _current(network: nn.Cell, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:

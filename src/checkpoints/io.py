@@ -14,10 +14,6 @@ from mindspore import nn
 from src.errors import PoseError
 from src.files import atomic_path
 
-# What training adds beside the network: optimizer state, averaged weights, counters.
-TRAINING_STATE = ("moment1.", "moment2.", "moments.", "ema.", "global_step", "learning_rate", "beta1_power",
-                  "beta2_power", "state.", "scaler.", "scale_sense", "loss_scale", "epoch_num", "step_num")
-
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -68,13 +64,6 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     return {name: value.asnumpy() for name, value in parameters.items()}
 
 
-def network_weights(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The network's own weights among the values of a training checkpoint; averaged (EMA) ones where there are any."""
-    own = {name: value for name, value in values.items() if not name.startswith(TRAINING_STATE)}
-    averaged = {name.removeprefix("ema."): value for name, value in values.items() if name.startswith("ema.")}
-    return {**own, **averaged}
-
-
 def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Path) -> LoadReport:
     """Put named arrays into a network's parameters.
 
@@ -97,7 +86,8 @@ def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Pat
             detail = f"{len(missing)} of {len(parameters)} parameters are missing, such as {', '.join(missing[:2])}"
         raise PoseError(f"checkpoint does not fit the network of the configuration: {source}: {detail}")
     for name in matched:
-        parameters[name].set_data(ms.Tensor(values[name].astype(np.float32, copy=False)))
+        # A copy: MindSpore 2.7 takes no views into files, which are read-only.
+        parameters[name].set_data(ms.Tensor(np.array(values[name], np.float32)))
     return LoadReport(matched, [name for name in values if name not in parameters])
 
 

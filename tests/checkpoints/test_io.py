@@ -9,7 +9,7 @@ import pytest
 from mindspore import nn
 
 from src.checkpoints import io
-from src.checkpoints.names import resnet_from_zoo
+from src.checkpoints.names import network_weights, resnet_from_zoo
 from src.errors import PoseError
 from tests.graph import ms
 
@@ -77,7 +77,7 @@ def test_missing_parameter_is_refused() -> None:
 def test_optimizer_state_is_no_weight_and_averages_win() -> None:
     one, two = np.ones(1), np.full(1, 2.0)
     values = {"a.weight": one, "b.moving_mean": one, "ema.a.weight": two, "moment1.a.weight": one, "global_step": one}
-    weights = io.network_weights(values)
+    weights = network_weights(values)
     assert weights == {"a.weight": two, "b.moving_mean": one}
 
 

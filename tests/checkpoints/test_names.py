@@ -8,9 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.checkpoints.names import openpose_from_torch, vgg_from_torchvision, vgg_from_zoo
+from src.checkpoints.names import (
+    openpose_from_torch,
+    openpose_from_zoo,
+    vgg_from_torchvision,
+    vgg_from_zoo,
+    yolov3_from_zoo,
+)
 from src.models.openpose import OpenPose
 from src.models.vgg import VGG19
+from src.models.yolov3 import YOLOv3
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 
 # torchvision's configuration E: channels of the convolutions, M for pooling.
@@ -90,3 +97,24 @@ def test_published_openpose_fits_the_network(parity_dir: Path) -> None:
 ])
 def test_openpose_layers_get_our_names(torch: str, own: str) -> None:
     assert list(openpose_from_torch({torch: np.zeros(1)})) == [own]
+
+
+@pytest.mark.parametrize("prefix", ["", "yolo_network."])
+def test_published_yolov3_fits_the_network(parity_dir: Path, prefix: str) -> None:
+    keys = json.loads((parity_dir / "mindspore_zoo_yolov3.keys.json").read_text())
+    values = yolov3_from_zoo({prefix + name: np.broadcast_to(np.float32(0), shape) for name, shape in keys.items()}
+                             | {"moments.feature_map.conv1.0.weight": np.zeros(1), "learning_rate": np.zeros(1)})
+    assert {name: value.shape for name, value in values.items()} == {
+        p.name: tuple(p.shape) for p in YOLOv3(zoo=True).get_parameters()}
+
+
+@pytest.mark.parametrize(("zoo", "own"), [
+    ("base.vgg_base.layers.0.weight", "backbone.layers.conv1_1.weight"),
+    ("base.conv4_4_CPM.bias", "cpm.conv4_4.bias"),
+    ("stage_1.conv4_CPM_L1.weight", "stages.0.paf.conv4.weight"),
+    ("stage_1.conv5_CPM_L2.bias", "stages.0.heatmap.conv5.bias"),
+    ("stage_2.conv1_L1.weight", "stages.1.paf.conv1.weight"),
+    ("stage_6.conv7_L2.bias", "stages.5.heatmap.conv7.bias"),
+])
+def test_zoo_openpose_layers_get_our_names(zoo: str, own: str) -> None:
+    assert list(openpose_from_zoo({zoo: np.zeros(1)})) == [own]

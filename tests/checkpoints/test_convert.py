@@ -1,0 +1,303 @@
+"""Converting other people's weights and taking ours to PyTorch: the command, its checks, and the networks' outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from src.checkpoints import convert as module
+from src.checkpoints import io
+from src.checkpoints.ckpt_file import read_ckpt, write_ckpt
+from src.checkpoints.initial import load_backbone, load_checkpoint, load_weights
+from src.checkpoints.origins import read_weights, recognise
+from src.checkpoints.resolve import resolve_checkpoint
+from src.checkpoints.safetensors_file import write_safetensors
+from src.checkpoints.to_torch import to_torch
+from src.checkpoints.torch_file import read_torch, write_torch
+from src.cli import parse
+from src.config import load_config
+from src.engine.backends import MindSporeBackend
+from src.errors import PoseError, UsageError
+from src.models import build_model
+from src.models.fastpose import FastPose
+from src.skeleton import load_skeleton
+from tests.golden.formula import parameter, picture
+from tests.graph import ms  # noqa: F401 (sets MindSpore up)
+
+NARROW = {"model.depth": 18, "model.base_width": 8, "model.deconv_filters": [8, 8, 8]}
+
+
+def recipe(folder: Path, overrides: dict | None = None, name: str = "simplepose") -> Path:
+    """A small network's recipe."""
+    values = {**(NARROW if name == "simplepose" else {}), "model.name": name, **(overrides or {})}
+    content: dict = {}
+    for key, value in values.items():
+        content.setdefault(key.split(".")[0], {})[key.split(".")[1]] = value
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def state_dict(config: Path) -> dict[str, np.ndarray]:
+    """PyTorch's state dict for the network of a recipe, with formula weights."""
+    loaded = load_config(config)
+    network = build_model(loaded.model, load_skeleton(loaded.data.skeleton))
+    names = to_torch({p.name: p.asnumpy() for p in network.get_parameters()}, loaded.model.name)
+    return {name: parameter(name, value.shape) for name, value in names.items()}
+
+
+def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
+    code = module.main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.parametrize(("name", "overrides"), [
+    ("pose_resnet_18", {"model.depth": 18}),
+    ("pose_resnet_50", {}),
+    ("fastpose_res50", {"model.name": "fastpose"}),
+    ("fastpose_duc_res50", {"model.name": "fastpose", "model.upsampling": "duc"}),
+    ("openpose_body_coco", {"model.name": "openpose", "data.input_size": [368, 368]}),
+])  # fmt: skip
+def test_published_networks_give_the_reference_outputs(name: str, overrides: dict, parity_dir: Path, tmp_path: Path
+                                                       ) -> None:
+    """From a file with PyTorch's names to the network's maps, and back to the file, bit for bit."""
+    keys = json.loads((parity_dir / f"{name}.keys.json").read_text())
+    values = {key: parameter(key, tuple(shape)) for key, shape in keys.items()}
+    source = tmp_path / "weights.pth"
+    write_torch(values, source)
+    config = parse(["--config", str(recipe(tmp_path, overrides, overrides.get("model.name", "simplepose"))),
+                    "--ckpt", str(source), f"output={tmp_path / 'out'}",
+                    *(["model.base_width=64", "model.deconv_filters=[256,256,256]"] if "pose_resnet" in name else []),
+                    *(["model.depth=50"] if name == "pose_resnet_50" else [])])
+    network = build_model(config.model, load_skeleton(config.data.skeleton))
+    load_checkpoint(network, config)
+    back = to_torch(read_ckpt(tmp_path / "weights.pth.converted.ckpt"), config.model.name)
+    assert list(back) == list(values)
+    assert all(back[key].tobytes() == values[key].tobytes() for key in values)
+    fixture = np.load(parity_dir / f"{name}.npz")
+    maps = MindSporeBackend(network)(picture(int(fixture["seed"]), tuple(fixture["shape"])))
+    for i, result in enumerate(maps if isinstance(maps, tuple) else (maps,)):
+        expected = fixture[f"output{i}"]
+        np.testing.assert_allclose(result, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+def test_command_converts_and_goes_back_bit_for_bit(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = recipe(tmp_path)
+    values = state_dict(config)
+    write_torch({f"module.{name}": value for name, value in values.items()}, tmp_path / "a.pth.tar")
+    code, out, err = run(capsys, "--config", config, "--src", tmp_path / "a.pth.tar", "--dst", tmp_path / "b.ckpt")
+    assert (code, err) == (0, "")
+    assert "SimpleBaselines (PyTorch)" in out
+    weights = [name for name in values if not name.endswith("num_batches_tracked")]
+    assert f"matched:     {len(weights)}\nleft:        0\nmissing:     0\n" in out
+    stored = yaml.safe_load((tmp_path / "b.yaml").read_text())
+    assert stored["model"]["maxpool"] == "torch"
+    assert stored["source"]["file"] == "a.pth.tar"
+    assert len(stored["source"]["sha256"]) == 64
+    io.load(tmp_path / "b.ckpt")
+    for ending, read in ((".pth", read_torch), (".safetensors", read_weights)):
+        code, _, err = run(capsys, "--config", config, "--src", tmp_path / "b.ckpt", "--dst", tmp_path / f"c{ending}",
+                           "--to", "torch")
+        assert (code, err) == (0, "")
+        back = read(tmp_path / f"c{ending}")
+        assert list(back) == list(values)
+        assert all(back[name].tobytes() == value.tobytes() for name, value in values.items())
+
+
+def test_conventions_follow_the_origin(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The zoo's SimplePose is known by its names; what they do not show goes into the file beside."""
+    config = recipe(tmp_path, {"data.color": "rgb"})
+    own = recognise(state_dict(config), "x").values
+    numbers = {"0": "deconv_0.deconv", "1": "deconv_0.bn", "3": "deconv_1.deconv", "4": "deconv_1.bn",
+               "6": "deconv_2.deconv", "7": "deconv_2.bn"}  # fmt: skip
+    zoo = {}
+    for name, value in own.items():
+        parts = name.removeprefix("backbone.").replace(".downsample.", ".down_sample_layer.").split(".")
+        zoo[".".join([parts[0], numbers[parts[1]], *parts[2:]] if parts[0] == "deconv_layers" else parts)] = value
+    write_ckpt({**zoo, "moment1.conv1.weight": zoo["conv1.weight"], "global_step": np.ones(1)}, tmp_path / "zoo.ckpt")
+    code, out, _ = run(capsys, "--config", config, "--src", tmp_path / "zoo.ckpt", "--dst", tmp_path / "b.ckpt")
+    assert code == 0
+    assert f"note: data.color=bgr from {tmp_path / 'zoo.ckpt'} overrides rgb" in out
+    stored = yaml.safe_load((tmp_path / "b.yaml").read_text())
+    assert (stored["model"]["maxpool"], stored["data"]["color"]) == ("same", "bgr")
+    converted = read_ckpt(tmp_path / "b.ckpt")
+    assert set(converted) == set(own)
+    assert all(converted[name].tobytes() == value.tobytes() for name, value in own.items())
+
+
+def test_missing_and_other_parameters_stop_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = recipe(tmp_path)
+    values = state_dict(config)
+    del values["layer1.0.conv2.weight"]
+    values["final_layer.weight"] = np.zeros((14, 8, 1, 1), np.float32)
+    values["extra.weight"] = np.zeros(2, np.float32)
+    write_torch(values, tmp_path / "a.pth")
+    arguments = ("--config", config, "--src", tmp_path / "a.pth", "--dst", tmp_path / "b.ckpt")
+    code, out, err = run(capsys, *arguments)
+    assert code == 1
+    assert "left:        1 (backbone.extra.weight)" in out
+    assert "missing:     1 (backbone.layer1.0.conv2.weight)" in out
+    assert "other shape: 1 (final_layer.weight (14, 8, 1, 1) for (17, 8, 1, 1))" in out
+    assert "does not fit" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "b.ckpt").exists()
+    assert not (tmp_path / "b.yaml").exists()
+    code, out, err = run(capsys, *arguments, "--partial")
+    assert (code, err) == (0, "")
+    assert "random start values, to be trained: 2 (final_layer.weight, backbone.layer1.0.conv2.weight)" in out
+    assert read_ckpt(tmp_path / "b.ckpt")["final_layer.weight"].shape == (17, 8, 1, 1)
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), [
+    (["--dst", "b.pth"], 2, "--to mindspore writes a file that ends in .ckpt"),
+    (["--dst", "b.ckpt", "--to", "torch"], 2, "--to torch writes a file that ends in .pth"),
+    (["--dst", "b.ckpt", "model.depth=34"], 1, "needs model.depth=18"),
+    (["--dst", "b.ckpt", "model.name=openpose", "data.input_size=[368,368]"], 1, "needs model.name=simplepose"),
+    (["--dst", "b.ckpt", "--src", "none.pth"], 1, "weights not found: none.pth"),
+    (["--dst", "b.ckpt", "model.dept=1"], 2, "unknown key 'model.dept'"),
+    (["--dst", "b.ckpt", "word"], 2, "'word' is not section.key=value"),
+    (["--dst", "taken/b.ckpt"], 1, "cannot write taken/b.ckpt"),
+])  # fmt: skip
+def test_wrong_usage_is_one_line(arguments: list[str], code: int, message: str, tmp_path: Path,
+                                 capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = recipe(tmp_path)
+    write_torch(state_dict(config), tmp_path / "a.pth")
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("a file")
+    result = run(capsys, "--config", "recipe.yaml", "--src", "a.pth", *arguments)
+    assert result[0] == code
+    assert message in result[2]
+    assert result[2].count("\n") == 1
+    assert not Path("b.ckpt").exists()
+
+
+def test_the_source_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = recipe(tmp_path)
+    write_torch(state_dict(config), tmp_path / "a.pth")
+    run(capsys, "--config", config, "--src", tmp_path / "a.pth", "--dst", tmp_path / "a.ckpt")
+    code, _, err = run(capsys, "--config", config, "--src", tmp_path / "a.ckpt", "--dst", tmp_path / "a.ckpt")
+    assert (code, "--dst is the file of --src" in err) == (2, True)
+
+
+@pytest.mark.parametrize(("dtype", "fits"), [(np.float16, True), (np.float64, True), (np.int64, False)])
+def test_other_types_become_float32_or_are_refused(dtype: type, fits: bool, tmp_path: Path) -> None:
+    config = load_config(recipe(tmp_path))
+    values = state_dict(tmp_path / "recipe.yaml")
+    values["layer1.0.conv1.weight"] = values["layer1.0.conv1.weight"].astype(dtype)
+    np.savez(tmp_path / "a.npz", **values)
+    if not fits:
+        with pytest.raises(PoseError, match=r"a\.npz: backbone\.layer1\.0\.conv1\.weight holds numbers of type int64"):
+            module.convert(config, tmp_path / "a.npz", tmp_path / "b.ckpt")
+        return
+    module.convert(config, tmp_path / "a.npz", tmp_path / "b.ckpt")
+    result = read_ckpt(tmp_path / "b.ckpt")["backbone.layer1.0.conv1.weight"]
+    np.testing.assert_array_equal(result, values["layer1.0.conv1.weight"].astype(np.float32))
+
+
+def test_imagenet_backbones_are_converted_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = recipe(tmp_path)
+    heads = ("deconv_layers", "final_layer")
+    values = {name: value for name, value in state_dict(config).items() if not name.startswith(heads)}
+    values["fc.weight"] = np.zeros((10, 64), np.float32)
+    write_safetensors(values, tmp_path / "resnet18.safetensors")
+    code, out, err = run(capsys, "--config", config, "--src", tmp_path / "resnet18.safetensors", "--dst",
+                         tmp_path / "b.ckpt")  # fmt: skip
+    assert (code, err) == (0, "")
+    assert "left:        1 (backbone.fc.weight)\nmissing:     0" in out
+    loaded = load_config(config)
+    for name in ("resnet18.safetensors", "b.ckpt"):
+        network = build_model(loaded.model, load_skeleton("coco17"))
+        line = load_backbone(network, tmp_path / name)
+        assert "100 parameters matched" in line
+        np.testing.assert_array_equal(network.backbone.conv1.weight.asnumpy(), values["conv1.weight"])
+    with pytest.raises(UsageError, match=r"model\.pretrained="):
+        resolve_checkpoint(tmp_path / "resnet18.safetensors", loaded)
+
+
+def test_block_order_is_turned_into_channel_order_for_pytorch() -> None:
+    arguments = {"depth": 18, "num_keypoints": 5, "base_width": 8, "width": 32}
+    image = picture(5, (1, 3, 64, 64))
+    for variant in ({"upsampling": "shuffle"}, {"upsampling": "duc", "se": "first_block"}):
+        block = FastPose(**arguments, **variant, shuffle="block")
+        names = {p.name: parameter(p.name, p.shape) for p in block.get_parameters()}
+        names = {name: np.abs(value) if name.endswith("variance") else value for name, value in names.items()}
+        io.assign(block, names, "x")
+        channel = FastPose(**arguments, **variant, shuffle="channel")
+        io.assign(channel, recognise(to_torch(names, "fastpose", "block"), "x").values, "x")
+        expected = MindSporeBackend(block)(image)
+        np.testing.assert_allclose(MindSporeBackend(channel)(image), expected, rtol=0,
+                                   atol=1e-5 * np.abs(expected).max())  # fmt: skip
+
+
+def test_resolved_files_are_kept_until_they_change(tmp_path: Path) -> None:
+    config = load_config(recipe(tmp_path))
+    values = state_dict(tmp_path / "recipe.yaml")
+    source = tmp_path / "a.pth"
+    write_torch(values, source)
+    overridden = replace(config, data=replace(config.data, color="rgb"))  # as a command line may say
+    target = resolve_checkpoint(source, overridden)
+    assert target == tmp_path / "a.pth.converted.ckpt"
+    assert yaml.safe_load(target.with_suffix(".yaml").read_text())["data"]["color"] == "bgr"
+    before = target.stat().st_mtime_ns
+    assert resolve_checkpoint(source, config) == target
+    assert target.stat().st_mtime_ns == before
+    assert resolve_checkpoint(target, config) == target
+    values["final_layer.bias"] += 1
+    write_torch(values, source)
+    os.utime(source, ns=(before + 10**9, before + 10**9))
+    np.testing.assert_array_equal(read_ckpt(resolve_checkpoint(source, config))["final_layer.bias"],
+                                  values["final_layer.bias"])  # fmt: skip
+
+
+def test_resolved_files_go_to_the_output_folder_where_theirs_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                                       ) -> None:
+    config = load_config(recipe(tmp_path), {"runtime.output": str(tmp_path / "out")})
+    write_torch(state_dict(tmp_path / "recipe.yaml"), tmp_path / "a.pth")
+    real = write_ckpt
+
+    def closed(values: dict, path: Path) -> None:
+        if path.parent == tmp_path:
+            raise PoseError("cannot write")
+        real(values, path)
+
+    monkeypatch.setattr("src.checkpoints.resolve.write_ckpt", closed)
+    target = resolve_checkpoint(tmp_path / "a.pth", config)
+    assert target == tmp_path / "out" / "a.pth.converted.ckpt"
+    assert resolve_checkpoint(tmp_path / "a.pth", config) == target
+
+
+def test_our_own_checkpoints_are_taken_as_they_are(tmp_path: Path) -> None:
+    config = load_config(recipe(tmp_path))
+    write_ckpt(recognise(state_dict(tmp_path / "recipe.yaml"), "x").values, tmp_path / "own.ckpt")
+    assert resolve_checkpoint(tmp_path / "own.ckpt", config) == tmp_path / "own.ckpt"
+    wrong = replace(config, model=replace(config.model, depth=34))
+    with pytest.raises(PoseError, match=r"does not fit .*own\.ckpt is SimplePose .* needs model\.depth=18"):
+        resolve_checkpoint(tmp_path / "own.ckpt", wrong)
+
+
+def test_training_starts_from_other_peoples_weights(tmp_path: Path) -> None:
+    config = load_config(recipe(tmp_path))
+    values = state_dict(tmp_path / "recipe.yaml")
+    write_torch({"state": np.zeros(1, np.float32), **values}, tmp_path / "a.pth")
+    network = build_model(config.model, load_skeleton("coco17"))
+    line = load_weights(network, tmp_path / "a.pth")
+    assert "SimpleBaselines (PyTorch)" in line
+    np.testing.assert_array_equal(network.final_layer.bias.asnumpy(), values["final_layer.bias"])
+
+
+def test_the_configuration_obeys_the_file(tmp_path: Path) -> None:
+    """Conventions stand between the recipe and the command line, without anything being converted yet."""
+    config = recipe(tmp_path, {"data.color": "rgb", "data.mean": [0.1, 0.1, 0.1]})
+    write_torch(state_dict(config), tmp_path / "a.pth")
+    result = parse(["--config", str(config), "--ckpt", str(tmp_path / "a.pth"), "data.mean=[0,0,0]"])
+    assert (result.data.color, result.data.mean) == ("bgr", [0, 0, 0])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "recipe.yaml"]
+    (tmp_path / "a.yaml").write_text("data: {color: rgb}")
+    assert parse(["--config", str(config), "--ckpt", str(tmp_path / "a.pth")]).data.color == "rgb"

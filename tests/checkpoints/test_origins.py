@@ -1,0 +1,175 @@
+"""Whose weights a file holds is known by its names, whatever stands before them, and so is how they must be fed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mindspore.nn.utils import no_init_parameters
+
+from src.checkpoints.origins import ORIGINS, recognise
+from src.checkpoints.to_torch import to_torch
+from src.errors import PoseError
+from src.models import build_model
+from src.schema import CONVENTIONS, SCHEMA, ModelConfig
+from src.skeleton import COCO17
+from tests.graph import ms  # noqa: F401 (sets MindSpore up)
+
+IMAGENET, ALPHAPOSE = [0.485, 0.456, 0.406], [0.406, 0.457, 0.480]
+# File of names → title, max pool, shuffle, colour, scale, mean, rescoring (parity/README.md, design.md §3).
+EXPECTED = {
+    "pose_resnet_18": ("SimpleBaselines (PyTorch)", "torch", None, "bgr", 255, IMAGENET, "visible_mean"),
+    "pose_resnet_50": ("SimpleBaselines (PyTorch)", "torch", None, "bgr", 255, IMAGENET, "visible_mean"),
+    "fastpose_res50": ("FastPose of AlphaPose (PyTorch)", "torch", "channel", "rgb", 255, ALPHAPOSE, "alphapose"),
+    "fastpose_duc_res50": ("FastPose of AlphaPose (PyTorch)", "torch", "channel", "rgb", 255, ALPHAPOSE, "alphapose"),
+    "openpose_body_coco": ("OpenPose body network (PyTorch port of the Caffe model)", None, None, "bgr", 256, [0.5] * 3,
+                           None),
+    "mindspore_zoo_simplepose": ("MindSpore SimplePoseNet", "same", None, "bgr", 255, IMAGENET, "visible_mean"),
+    "mindspore_zoo_simple_baselines": ("MindSpore simple_baselines", "torch", None, "bgr", 255, IMAGENET,
+                                       "visible_mean"),
+    "mindspore_zoo_fastpose": ("MindSpore FastPose", "torch", "block", "bgr", 255, IMAGENET, "visible_mean"),
+    "mindspore_zoo_openpose": ("MindSpore OpenPose", None, None, "bgr", 255, [0.5] * 3, None),
+    "mindspore_zoo_yolov3": ("MindSpore YOLOv3", *[None] * 6),
+    "mindspore_zoo_resnet50": ("ImageNet ResNet (MindSpore)", "same", *[None] * 5),
+    "mindspore_zoo_vgg19": ("ImageNet VGG19 (MindSpore)", *[None] * 6),
+}  # fmt: skip
+
+
+def values_of(name: str, parity_dir: Path) -> dict[str, np.ndarray]:
+    """The n-th parameter of a published network, filled with n."""
+    keys = json.loads((parity_dir / f"{name}.keys.json").read_text())
+    return {key: np.broadcast_to(np.float32(n), shape) for n, (key, shape) in enumerate(keys.items())}
+
+
+def small(torch: bool, blocks: tuple[int, ...] = (2, 2, 2, 2), bottleneck: bool = False) -> dict[str, np.ndarray]:
+    """A SimpleBaselines of any depth, PyTorch's names or the zoo's."""
+    norm = ("weight", "bias", "running_mean", "running_var") if torch else ("gamma", "beta", "moving_mean",
+                                                                            "moving_variance")
+    layers = ["bn1", "deconv_layers.1"] + [f"layer{i + 1}.{j}.bn1" for i, n in enumerate(blocks) for j in range(n)]
+    shapes = {"conv1.weight": (8, 3, 7, 7), "deconv_layers.0.weight": (16, 4, 3, 3),
+              "final_layer.weight": (17, 4, 1, 1)}  # fmt: skip
+    for i, n in enumerate(blocks):
+        convolutions = (1, 2, 3) if bottleneck else (1, 2)
+        shapes |= {f"layer{i + 1}.{j}.conv{k}.weight": (8, 8, 3, 3) for j in range(n) for k in convolutions}
+    shapes |= {f"{layer}.{name}": (4,) for layer in layers for name in norm}
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "network.", "train_net.network.backbone.", "module.module."])
+@pytest.mark.parametrize("name", EXPECTED)
+def test_published_files_are_recognised(name: str, prefix: str, parity_dir: Path) -> None:
+    values = {prefix + key: value for key, value in values_of(name, parity_dir).items()}
+    state = {f"moment1.{key}": value for key, value in values.items()} | {"global_step": np.ones(1)}
+    recognised = recognise({**state, **values}, "x.pth")
+    title, maxpool, shuffle, color, scale, mean, rescore = EXPECTED[name]
+    assert recognised.origin.title == title
+    given = recognised.conventions
+    assert [given.get(key) for key in ("model.maxpool", "model.shuffle", "data.color", "data.scale", "data.mean",
+                                       "eval.rescore")] == [maxpool, shuffle, color, scale, mean, rescore]
+    weights = [key for key in values if not key.endswith("num_batches_tracked")]
+    assert len(recognised.values) == len(weights)
+
+
+def test_conventions_are_keys_of_the_configuration() -> None:
+    for origin in ORIGINS:
+        assert set(origin.conventions) <= set(CONVENTIONS) <= set(SCHEMA)
+
+
+@pytest.mark.parametrize(("name", "model"), [
+    ("pose_resnet_18", {"name": "simplepose", "depth": 18, "deconv_filters": [256] * 3, "deconv_kernels": [4] * 3,
+                        "deconv_bias": False, "final_kernel": 1, "base_width": 64}),
+    ("mindspore_zoo_simplepose", {"name": "simplepose", "depth": 50, "deconv_filters": [256] * 3}),
+    ("fastpose_res50", {"name": "fastpose", "depth": 50, "se": "first_block", "upsampling": "shuffle",
+                        "upsampling_width": 1024}),
+    ("fastpose_duc_res50", {"name": "fastpose", "depth": 50, "se": "first_block", "upsampling": "duc",
+                            "upsampling_width": 1024}),
+    ("mindspore_zoo_fastpose", {"name": "fastpose", "depth": 50, "se": "none", "upsampling": "shuffle"}),
+    ("openpose_body_coco", {"name": "openpose", "stages": 6, "stage_width": 128, "base_width": 64, "norm": "none"}),
+])  # fmt: skip
+def test_shapes_say_which_network_it_is(name: str, model: dict, parity_dir: Path) -> None:
+    found = recognise(values_of(name, parity_dir), "x.pth").model
+    assert {key: found[f"model.{key}"] for key in model} == model
+
+
+@pytest.mark.parametrize("name", [name for name, row in EXPECTED.items() if row[3]])
+def test_every_parameter_of_the_network_is_filled(name: str, parity_dir: Path) -> None:
+    recognised = recognise(values_of(name, parity_dir), "x.pth")
+    own = {key.removeprefix("model."): value for key, value in recognised.model.items()}
+    with no_init_parameters():
+        network = build_model(replace(ModelConfig(), **own), COCO17)
+    assert {p.name: tuple(p.shape) for p in network.get_parameters()} == {
+        key: value.shape for key, value in recognised.values.items()}
+
+
+@pytest.mark.parametrize(("blocks", "bottleneck", "depth"), [
+    ((2, 2, 2, 2), False, 18), ((3, 4, 6, 3), False, 34), ((3, 4, 6, 3), True, 50), ((3, 4, 23, 3), True, 101),
+    ((3, 8, 36, 3), True, 152),
+])  # fmt: skip
+@pytest.mark.parametrize("torch", [True, False])
+def test_depth_is_counted(torch: bool, blocks: tuple, bottleneck: bool, depth: int) -> None:
+    recognised = recognise(small(torch, blocks, bottleneck), "x.pth")
+    assert recognised.model["model.depth"] == depth
+    assert recognised.model["model.deconv_kernels"] == [3]
+    assert recognised.origin.title.startswith("SimpleBaselines" if torch else "MindSpore simple_baselines")
+
+
+def test_shallow_zoo_resnets_number_their_batch_norms_otherwise() -> None:
+    values = {name.replace(".bn1.", ".bn1d.") if name.startswith("layer") else name: value
+              for name, value in small(False).items()}
+    assert set(recognise(values, "x").values) == set(recognise(small(False), "x").values)
+
+
+def test_caffe_names_without_stages_in_front_are_known(parity_dir: Path) -> None:
+    values = values_of("openpose_body_coco", parity_dir)
+    plain = {name.partition(".")[2]: value for name, value in values.items()}
+    assert len(plain) == len(values)
+    assert recognise(plain, "x").values == recognise(values, "x").values
+
+
+def test_alphapose_simplepose_is_fed_as_alphapose_does() -> None:
+    heads = ("deconv_layers.", "final_layer.")
+    values = {name if name.startswith(heads) else f"preact.{name}": value for name, value in small(True).items()}
+    recognised = recognise(values, "x")
+    assert recognised.conventions["data.color"] == "rgb"
+    assert set(recognised.values) == set(recognise(small(True), "x").values)
+
+
+def test_averaged_weights_of_our_own_training_win() -> None:
+    own = recognise(small(True), "x").values
+    values = {**own, "ema.conv1.weight": np.ones(1), **{f"ema.{name}": value + 1 for name, value in own.items()}}
+    del values["ema.conv1.weight"]
+    recognised = recognise({**values, "moment1.final_layer.weight": np.zeros(1)}, "x")
+    assert recognised.origin.is_own
+    assert recognised.conventions == {}
+    assert recognised.values["final_layer.weight"].max() == 1
+
+
+def test_unknown_names_are_shown() -> None:
+    with pytest.raises(PoseError, match=r"x\.pth holds 2 parameters, such as stem\.weight, head\.bias"):
+        recognise({"stem.weight": np.zeros(1), "head.bias": np.zeros(1)}, "x.pth")
+
+
+def test_names_that_become_the_same_are_refused() -> None:
+    values = {f"module.{name}": value for name, value in small(True).items()}
+    with pytest.raises(PoseError, match="two parameters have the same name"):
+        recognise({**values, "final_layer.weight": np.zeros(1)}, "x.pth")
+
+
+@pytest.mark.parametrize("name", ["pose_resnet_18", "pose_resnet_50", "fastpose_res50", "fastpose_duc_res50",
+                                  "openpose_body_coco"])
+def test_the_way_back_gives_the_original_names_in_their_order(name: str, parity_dir: Path) -> None:
+    values = values_of(name, parity_dir)
+    recognised = recognise(values, "x.pth")
+    back = to_torch(recognised.values, recognised.model["model.name"])
+    assert list(back) == list(values)
+    for key, value in values.items():
+        assert back[key].shape == value.shape
+        assert key.endswith("num_batches_tracked") or back[key].flat[0] == value.flat[0], key
+
+
+def test_openpose_with_batch_norm_has_no_original() -> None:
+    with pytest.raises(PoseError, match=r"model\.norm=none"):
+        to_torch({"backbone.layers.bn1_1.gamma": np.zeros(1)}, "openpose")
