@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the other scripts: makes (once) a virtual environment from requirements.txt and puts it first on PATH.
 # POSE_VENV names its folder (default: .venv in the checkout), PYTHON the interpreter to build it with.
 

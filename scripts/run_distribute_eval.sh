@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# AP of a checkpoint, people or pictures shared out over several cards of one host:
+#   bash scripts/run_distribute_eval.sh CONFIG CKPT DATASET [NUM_DEVICES=8] [--fg] [section.key=value ...]
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+set -euo pipefail
+# shellcheck source=common.sh
+source "$(dirname "$0")/common.sh"
+begin "CONFIG CKPT DATASET [NUM_DEVICES=8]" \
+    "configs/fastpose_r50_256x192.yaml outputs/fastpose_r50_256x192/best.ckpt data/coco 8" Ascend "$@"
+set -- "${given[@]}"
+
+expect 3 4
+number NUM_DEVICES "${4:-8}" 1
+config=$(recipe "$1")
+ckpt=$(file CKPT "$2")
+dataset=$(folder DATASET "$3")
+prepare --config "$config" --ckpt "$ckpt" "data.root=$dataset"
+launch_ranks eval "${4:-8}" eval.py
