@@ -24,4 +24,6 @@ def main(config: str, ckpt: str, picture: str, drawn: str = "drawn.jpg") -> None
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (4, 5):
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -135,7 +135,8 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
             key = FLAGS.get(name, name)
             overrides[key] = _scalar(key, value)
         else:
-            raise UsageError(f"{argument!r} is neither an option nor section.key=value")
+            hint = "; quote a pattern such as '*.jpg', or the shell replaces it" if Path(argument).exists() else ""
+            raise UsageError(f"{argument!r} is neither an option nor section.key=value{hint}")
     return config_file, overrides
 
 
@@ -169,7 +170,8 @@ def help_text(description: str) -> str:
     program = f"-m {module.name}" if module and module.name.startswith("src.") else Path(sys.argv[0]).name
     usage = f"python {program} --config FILE [--debug] [section.key=value ...]"
     return (f"{description}\n\nusage: {usage}\n\n"
-            f"  --config FILE      recipe, such as configs/simplepose_r50_256x192.yaml\n"
+            f"  --config FILE      recipe, such as configs/simplepose_r50_256x192.yaml; not needed for\n"
+            f"                     an exported model (--ckpt X.onnx) that has its model card beside it\n"
             f"  --debug            show the traceback of an error\n"
             f"\nflags that stand for a key:\n{flags}\n\nkeys and their defaults:\n{describe_keys()}")
 

@@ -11,3 +11,8 @@ class UsageError(PoseError):
     """A command or configuration that cannot be run as given. Exit code 2."""
 
     exit_code = 2
+
+
+def one_line(error: object, limit: int = 200) -> str:
+    """The text of an error of a library on one line; what a file smuggled into it cannot steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(str(error).split()))[:limit]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from src.backends.card import card_path, read_card
 from src.cli import add_conventions
 from src.config import ConfigBuilder
 from src.detection import Boxes, build_detector, detector_kind
@@ -44,24 +45,29 @@ class PoseEstimator:
     threads, so that one picture is being prepared while the network sees another; `finish` in the order of pictures.
 
     Args:
-        config: recipe (YAML file), or a complete configuration.
+        config: recipe (YAML file), or a complete configuration; an exported model with its card needs none.
         ckpt: checkpoint; by default `runtime.ckpt` of the configuration. Input conventions stored beside it are obeyed
             where the configuration is a file.
         overrides: values of dotted keys, such as {"demo.detector": "yolov3", "demo.detector_file": "yolo.ckpt"}.
+
+    Attributes:
+        config: the whole configuration.
+        skeleton: what the keypoints are.
+        detector: who finds people: whole, hog, yolov3, onnx or boxes; empty for networks that find them themselves.
 
     Raises:
         UsageError: no checkpoint is given, a key or its value is wrong, or the device is not there.
         PoseError: a file is missing or does not fit.
     """
 
-    def __init__(self, config: str | Path | Config, ckpt: str | Path | None = None,
+    def __init__(self, config: str | Path | Config | None = None, ckpt: str | Path | None = None,
                  overrides: Mapping[str, object] | None = None) -> None:
         self.config = _configuration(config, ckpt, overrides or {})
         check_checkpoint(self.config, "to load")
         self.skeleton: Skeleton = load_skeleton(self.config.data.skeleton)
         self._stages = TASKS[self.config.model.name].stages(self.config)
-        if self._stages.needs_boxes:
-            detector_kind(self.config)  # what is wrong with it is said before MindSpore is imported
+        # What is wrong with it is said before MindSpore is imported.
+        self.detector = detector_kind(self.config) if self._stages.needs_boxes else ""
         self._forward = open_backend(self.config, self._stages.any_size)
         self._detect = build_detector(self.config) if self._stages.needs_boxes else None
         demo = self.config.demo
@@ -132,19 +138,23 @@ class PoseEstimator:
         demo = options or self.config.demo
         canvas = np.zeros_like(image) if demo.black_background else image
         if heat is not None:
-            # Networks are trained towards maps whose peaks are 1.
-            canvas = draw_heatmaps(canvas, *heat, peak=1.0)
+            canvas = draw_heatmaps(canvas, *heat)
         labels = [f"#{number}" for number in people.ids] if self._tracker else None
         return draw_poses(canvas, people.triplets, self.skeleton, demo.keypoint_threshold, labels,
                           line_width=demo.line_width)
 
 
-def _configuration(config: str | Path | Config, ckpt: str | Path | None, overrides: Mapping[str, object]) -> Config:
+def _configuration(config: str | Path | Config | None, ckpt: str | Path | None, overrides: Mapping[str, object]
+                   ) -> Config:
     builder = ConfigBuilder()
     if isinstance(config, Config):
         builder.add_values(asdict(config), "configuration")
-    else:
+    elif config is not None:
         builder.add_file(config)
+    elif ckpt and (card := read_card(ckpt)):
+        builder.add_values(card.values(ckpt), str(card_path(ckpt)))
+    else:
+        raise UsageError("PoseEstimator needs a recipe, or an exported model that has a model card beside it")
     ckpt = str(ckpt or overrides.get("runtime.ckpt") or builder.get("runtime.ckpt"))
     builder.set("runtime.ckpt", ckpt, "ckpt")
     if ckpt and not isinstance(config, Config):

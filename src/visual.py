@@ -1,4 +1,4 @@
-"""Pictures: poses, heat maps, contact sheets and training curves.
+"""Pictures: poses, heat maps and contact sheets.
 
 Images are uint8 arrays in BGR, (H, W, 3); grey ones, (H, W) or (H, W, 1), are accepted and drawn on in colour.
 Functions return a new image and leave their input alone.
@@ -6,9 +6,8 @@ Functions return a new image and leave their input alone.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -35,7 +34,6 @@ def draw_poses(
     skeleton: Skeleton,
     threshold: float = 0.2,
     labels: Sequence[str] | None = None,
-    boxes: np.ndarray | None = None,
     line_width: int = 0,
 ) -> np.ndarray:
     """Draw people as coloured skeletons with a dark outline.
@@ -45,7 +43,6 @@ def draw_poses(
         keypoints: (N, J, 3) x, y in pixels and either a score or COCO's visibility (0 not labelled, 1 hidden, 2 seen).
             Joints whose third value is 0 or under `threshold`, or that are not finite, are left out with their limbs.
         labels: N texts to write above the people, or None.
-        boxes: (N, 4) x, y, width, height in pixels to draw thinly, or None.
         line_width: of limbs in pixels; 0: a sixtieth of the person.
 
     Returns:
@@ -60,13 +57,10 @@ def draw_poses(
     # Small people last: a large one would paint over them.
     for person in np.argsort(-extents, kind="stable"):
         thickness = line_width or _thickness(extents[person], canvas.shape)
-        if boxes is not None:
-            _draw_box(canvas, np.asarray(boxes, np.float64)[person])
         _draw_person(canvas, points[person], shown[person], skeleton, colors, thickness)
-        if labels is not None:
-            anchor = _label_anchor(points[person][shown[person]], None if boxes is None else boxes[person])
-            if anchor is not None:
-                draw_label(canvas, labels[person], anchor)
+        if labels is not None and shown[person].any():
+            joints = points[person][shown[person]]
+            draw_label(canvas, labels[person], joints[joints[:, 1].argmin()])
     return canvas
 
 
@@ -124,21 +118,6 @@ def _thickness(extent: float, shape: tuple[int, ...]) -> int:
     return round(min(max(extent / 60, 1, size / 500), max(1, size / 130)))
 
 
-def _draw_box(canvas: np.ndarray, box: np.ndarray) -> None:
-    if not np.isfinite(box).all():
-        return
-    corners = np.rint(np.clip([box[:2], box[:2] + box[2:]], -FAR, FAR) * (1 << SHIFT)).astype(int)
-    width = max(1, round(max(canvas.shape) / 800))
-    for color, thickness in ((OUTLINE, width + 2), (TEXT, width)):
-        cv2.rectangle(canvas, tuple(corners[0]), tuple(corners[1]), color, thickness, cv2.LINE_AA, SHIFT)
-
-
-def _label_anchor(points: np.ndarray, box: np.ndarray | None) -> np.ndarray | None:
-    if box is not None and np.isfinite(box).all():
-        return np.clip(box[:2], -FAR, FAR)
-    return points[points[:, 1].argmin()] if len(points) else None
-
-
 def draw_label(canvas: np.ndarray, text: str, anchor: np.ndarray) -> None:
     """Write `text` into the picture, its lower left corner at `anchor` (x, y), moved so that it lies within."""
     scale = max(0.4, max(canvas.shape) / 1600)
@@ -166,25 +145,18 @@ def side_by_side(
     return np.hstack([panels[0], gap, panels[1]])
 
 
-def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, matrices: np.ndarray | None = None, peak: float = 0.0,
-                  opacity: float = 0.7) -> np.ndarray:
+def draw_heatmaps(image: np.ndarray, heatmaps: np.ndarray, matrices: np.ndarray, opacity: float = 0.7) -> np.ndarray:
     """Lay the maximum of (M, h, w) heat maps over an image; values of zero and less leave it as it is.
 
+    The strongest colour is that of 1, the peak that networks are trained towards.
+
     Args:
-        matrices: (M, 2, 3) from cells (x, y) of each map to pixels of the image. By default all maps cover the image,
-            and cell i lies at pixel i × stride, HeatmapCodec's convention.
-        peak: value of the strongest colour; 0: the highest value of the maps.
+        matrices: (M, 2, 3) from cells (x, y) of each map to pixels of the image.
     """
     canvas = _as_bgr(image)
     height, width = canvas.shape[:2]
     heatmaps = np.nan_to_num(np.asarray(heatmaps, np.float32), nan=0, posinf=0, neginf=0)
-    if matrices is None:
-        heatmaps = heatmaps.max(axis=0, keepdims=True)
-        matrices = np.array([[[width / heatmaps.shape[2], 0, 0], [0, height / heatmaps.shape[1], 0]]])
-    peak = peak or float(heatmaps.max(initial=0))
-    if peak <= 0:
-        return canvas
-    levels = np.rint(np.clip(heatmaps / peak, 0, 1) * 255).astype(np.uint8)
+    levels = np.rint(np.clip(heatmaps, 0, 1) * 255).astype(np.uint8)
     strongest = np.zeros((height, width), np.uint8)
     for cells, matrix in zip(levels, np.asarray(matrices, np.float64)):
         _paste_cells(strongest, cells, matrix)
@@ -245,32 +217,23 @@ def draw_pafs(image: np.ndarray, pafs: np.ndarray, matrix: np.ndarray, opacity: 
     return canvas
 
 
-def contact_sheet(
-    images: Sequence[np.ndarray],
-    columns: int = 4,
-    cell: tuple[int, int] = (256, 256),
-    captions: Sequence[str] | None = None,
-) -> np.ndarray:
+def contact_sheet(images: Sequence[np.ndarray], columns: int, cell: tuple[int, int]) -> np.ndarray:
     """Arrange pictures in rows of `columns` cells, each scaled to fit and centred in `cell` = (width, height).
 
-    With captions every cell has a strip of 22 pixels above it; cells are 4 pixels apart.
-
     Returns:
-        (rows × (cell height + strip + 4) + 4, columns × (cell width + 4) + 4, 3), with no more columns than pictures.
+        (rows × (cell height + 4) + 4, columns × (cell width + 4) + 4, 3), with no more columns than pictures.
     """
     if not images:
         raise ValueError("a contact sheet needs at least one picture")
-    gap, strip = 4, 22 if captions else 0
+    gap = 4
     width, height = cell
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
-    pitch = np.array([height + strip + gap, width + gap])
+    pitch = np.array([height + gap, width + gap])
     sheet = np.full((*(pitch * [rows, columns] + gap), 3), BACKGROUND, np.uint8)
     for i, picture in enumerate(images):
         top, left = pitch * divmod(i, columns) + gap
-        if captions:
-            sheet[top : top + strip, left : left + width] = _strip(captions[i], width, strip)
-        sheet[top + strip : top + strip + height, left : left + width] = fit(_as_bgr(picture), width, height)
+        sheet[top : top + height, left : left + width] = fit(_as_bgr(picture), width, height)
     return sheet
 
 
@@ -290,89 +253,6 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
         if not written:
             raise PoseError(f"cannot write {path}: OpenCV failed to encode it; is the disk full?")
     return path
-
-
-def plot_curves(metrics: str | Path | Iterable[Mapping[str, object]], out_png: str | Path) -> Path:
-    """Draw training loss and learning rate per step, and AP per epoch, as a PNG.
-
-    Args:
-        metrics: records, or the JSON-lines file that holds them: `{"epoch", "step", "loss", "lr"}` of training, `step`
-            being counted from the start of the run, and `{"epoch", "AP"}` of evaluations. A step or epoch that stands
-            there twice, as after a resumed run, counts as it was written last.
-
-    Raises:
-        PoseError: the file is missing, or the picture cannot be written.
-    """
-    # Imported here: half a second, and 60 MB, that nothing else needs. The object interface chooses no global backend.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    records = _read_records(Path(metrics)) if isinstance(metrics, (str, Path)) else list(metrics)
-    steps, loss, rate = _series(records, "step", "loss", "lr")
-    epochs, precision = _series(records, "epoch", "AP")
-
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.plot(steps, loss, color="#f4a261", linewidth=0.8, alpha=0.6 if len(loss) > 50 else 1)
-    if len(loss) > 50:
-        left.plot(steps, _smooth(loss), color="#d1495b", linewidth=1.8)
-    positive = loss[loss > 0]
-    if len(positive) and positive.max() > 10 * positive.min():
-        left.set_yscale("log")
-    left.set(title="training", xlabel="step", ylabel="loss")
-    other = left.twinx()
-    other.plot(steps, rate, color="#457b9d", linewidth=0.8, linestyle="--")
-    other.set_ylabel("learning rate", color="#457b9d")
-    right.plot(epochs, precision, color="#2a9d8f", marker="o", markersize=3.5, linewidth=1.5)
-    if np.isfinite(precision).any():
-        best = int(np.nanargmax(precision))
-        right.annotate(
-            f"best {precision[best]:.3f}", (epochs[best], precision[best]), xytext=(0, 7), textcoords="offset points",
-            ha="left" if 2 * best < len(precision) - 1 else "right",
-        )  # fmt: skip
-    right.set(title="validation", xlabel="epoch", ylabel="AP", ylim=(0, max(0.1, min(1, _top(precision) * 1.15))))
-    for axes in (left, right):
-        axes.grid(alpha=0.25)
-        axes.spines["top"].set_visible(False)
-    other.spines["top"].set_visible(False)
-    with atomic_path(out_png) as temporary:
-        FigureCanvasAgg(figure).print_png(str(temporary))
-    return Path(out_png)
-
-
-def _read_records(path: Path) -> list[dict[str, object]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise PoseError(f"metrics cannot be read: {path}: {error.strerror}") from error
-    records = []
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # A run that was killed while writing leaves half a line.
-        if isinstance(record, dict):
-            records.append(record)
-    return records
-
-
-def _series(records: Sequence[Mapping[str, object]], key: str, value: str, *extra: str) -> list[np.ndarray]:
-    """Columns `key`, `value` and `extra` of the records that have the first two, sorted by `key`; NaN where absent."""
-    latest = {record[key]: record for record in records if key in record and value in record}
-    rows = [[latest[at].get(name) for name in (key, value, *extra)] for at in sorted(latest)]  # type: ignore[type-var]
-    return list(np.array(rows, np.float64).reshape(-1, 2 + len(extra)).T)
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Centred running mean over a twentieth of the curve, ignoring NaN."""
-    kernel = np.ones(2 * (len(values) // 40) + 1)
-    valid = np.isfinite(values)
-    total = np.convolve(np.where(valid, values, 0), kernel, "same")
-    return total / np.maximum(np.convolve(valid, kernel, "same"), 1)
-
-
-def _top(values: np.ndarray) -> float:
-    return float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
 
 
 def _as_bgr(image: np.ndarray) -> np.ndarray:

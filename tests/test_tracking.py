@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from src.skeleton import COCO17
 from src.tracking import Tracker
@@ -60,3 +61,25 @@ def test_unsure_keypoints_are_not_compared() -> None:
     tracker = Tracker(COCO17.sigmas)
     follow(tracker, person(0), scores=0.1)
     assert follow(tracker, person(0)) == [1]
+
+
+@pytest.mark.parametrize("hidden", [0, 4])
+def test_people_who_cross_keep_their_numbers(hidden: int) -> None:
+    """Also where the second is hidden behind the first for some pictures."""
+    tracker = Tracker(COCO17.sigmas)
+    for step in range(41):
+        both = [person(8 * step), person(320 - 8 * step)]
+        seen = follow(tracker, *both[: 1 if abs(step - 20) < hidden else 2])
+        assert seen == [0, 1][: len(seen)], step
+
+
+def test_somebody_who_stays_after_moving_is_not_lost() -> None:
+    tracker = Tracker(COCO17.sigmas)
+    places = [*range(0, 120, 8), *[120] * 10]
+    assert [follow(tracker, person(x)) for x in places] == [[0]] * len(places)
+
+
+def test_a_pair_that_is_too_unlike_does_not_sway_the_others() -> None:
+    tracker = Tracker(COCO17.sigmas)
+    follow(tracker, person(0), person(26))
+    assert follow(tracker, person(12), person(-19)) == [0, 2]

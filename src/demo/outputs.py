@@ -25,11 +25,9 @@ def coco_entries(people: Poses, frame: Frame, is_video: bool) -> list[dict]:
     """Entries of a COCO keypoint results file, with the box and, if people are tracked, `track_id`.
 
     Of a video, `image_id` and `frame` are the number of the frame. Of a picture, `image_id` is its file name where
-    that is a number, as COCO's are, else its place among the pictures; `file_name` tells which it is in either case.
+    that is a number, as COCO's are, else one that no other picture has; `file_name` tells which it is in either case.
     """
-    stem = Path(frame.file_name).stem
-    image_id = int(stem) if not is_video and stem.isdecimal() and len(stem) < 16 else frame.number
-    entries = to_coco_results(people.triplets, people.scores, np.full(len(people), image_id))
+    entries = to_coco_results(people.triplets, people.scores, np.full(len(people), frame.image_id))
     for entry, box, number in zip(entries, people.boxes.astype(float).round(2).tolist(), people.ids.tolist()):
         entry |= {"file_name": frame.file_name, "bbox": box}
         if is_video:

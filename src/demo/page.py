@@ -16,7 +16,8 @@ import numpy as np
 
 from src.demo.outputs import coco_entries
 from src.demo.signals import terminated_as_interrupted
-from src.demo.sources import Frame
+from src.demo.sources import Frame, image_ids
+from src.detection import HOG_HINT
 from src.engine.backends import check_checkpoint
 from src.errors import PoseError, UsageError
 from src.estimator import PoseEstimator
@@ -100,10 +101,10 @@ class Page:
         heat = estimator.heat(prepared, maps) if heatmaps else None
         drawn = estimator.draw(prepared.image, people, heat, demo)
         name = Path(picture).name
-        frame = Frame(0, name, Path(name).stem, prepared.image)
+        frame = Frame(0, image_ids([Path(name)])[0], name, Path(name).stem, prepared.image)
         path = Path(tempfile.mkdtemp(dir=self._folder)) / f"{frame.name}_keypoints.json"
         write_json(path, coco_entries(people, frame, is_video=False))
-        return np.ascontiguousarray(drawn[..., ::-1]), str(path), describe(len(people))
+        return np.ascontiguousarray(drawn[..., ::-1]), str(path), describe(len(people), estimator.detector)
 
 
 def _name(ckpt: str) -> str:
@@ -111,10 +112,11 @@ def _name(ckpt: str) -> str:
     return "/".join(Path(ckpt).absolute().parts[-2:])
 
 
-def describe(count: int) -> str:
-    """How many people there are, in words."""
-    return "Nobody found; a lower threshold finds more." if not count else "1 person" if count == 1 else \
-        f"{count} people"
+def describe(count: int, detector: str) -> str:
+    """How many people there are, in words, and what to do where there are none."""
+    if count:
+        return "1 person" if count == 1 else f"{count} people"
+    return "Nobody found; a lower threshold finds more." + (f" {HOG_HINT}." if detector == "hog" else "")
 
 
 def build(page: Page, config: Config) -> gradio.Blocks:

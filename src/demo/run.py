@@ -18,6 +18,7 @@ from src.demo.pipeline import overlapped
 from src.demo.signals import terminated_as_interrupted
 from src.demo.sources import Frame, Pictures, Video, open_source
 from src.demo.window import Window
+from src.detection import HOG_HINT
 from src.engine.backends import check_checkpoint
 from src.engine.predictor import Stopwatch
 from src.engine.progress import Progress
@@ -34,6 +35,7 @@ log = logging.getLogger("pose")
 # Frames that wait before and behind the network. From a camera, each would be a delay.
 AHEAD, AHEAD_LIVE = 3, 1
 SHEET, CELL = 12, (480, 360)  # pictures of the contact sheet, and their width and height on it
+LEAST_SECONDS = 1e-4  # a step that takes less of each frame is not worth telling
 STEPS = ("reading", "detecting", "network", "drawing", "writing")
 
 
@@ -82,11 +84,12 @@ class Demo:
         """Find people and cut them out."""
         if frame.image is None:
             return Job(frame)
+        name = str(frame.number) if self._source.is_video else frame.file_name
         with self.watch("detecting"):
             try:
-                return Job(frame, self._estimator.prepare(frame.image, name=frame.file_name))
+                return Job(frame, self._estimator.prepare(frame.image, name=name))
             except ImageError as error:
-                return Job(replace(frame, image=None, error=f"{error}: {frame.file_name}"))
+                return Job(replace(frame, image=None, error=f"{error}: {name}"))
 
     def run(self, job: Job) -> Job:
         """Run the network."""
@@ -143,8 +146,9 @@ class Demo:
         if done == 1:
             return f"1 {unit[:-1]} in {self._first:.1f} s"
         line = f"first of {done} {unit} in {self._first:.1f} s"
-        steps = ", ".join(f"{name} {(done - 1) / max(self.watch.seconds.get(name, 0), 1e-9):.1f}/s" for name in STEPS)
-        return f"{line}, then {self.rate(done):.1f}/s (overlapping: {steps})"
+        times = {name: self.watch.seconds.get(name, 0) / (done - 1) for name in STEPS}
+        steps = ", ".join(f"{name} {1 / seconds:.1f}/s" for name, seconds in times.items() if seconds > LEAST_SECONDS)
+        return f"{line}, then {self.rate(done):.1f}/s" + (f" (overlapping: {steps})" if steps else "")
 
 
 def run_demo(config: Config) -> None:
@@ -181,6 +185,8 @@ def run_demo(config: Config) -> None:
     missing = 0 if source.is_video else source.total - done
     left_out = f"; {missing} left out" if missing else ""
     log.info(f"{len(demo.entries)} people{left_out}; results in {folder}")
+    if not demo.entries and estimator.detector == "hog":
+        log.info(HOG_HINT)
 
 
 def _run(demo: Demo, source: Pictures | Video, folder: Path) -> int:

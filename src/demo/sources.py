@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import math
 import os
 import re
@@ -28,6 +29,7 @@ class Frame:
 
     Attributes:
         number: 0, 1, … in the source.
+        image_id: for COCO's results: of a picture see `image_ids`, of a video the number.
         file_name: of a picture as its folder has it, or of the video.
         name: unique in the source, without suffix: output files are called after it.
         image: (H, W, 3) uint8 BGR; None where it could not be read.
@@ -35,6 +37,7 @@ class Frame:
     """
 
     number: int
+    image_id: int
     file_name: str
     name: str
     image: np.ndarray | None
@@ -53,15 +56,15 @@ class Pictures:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths, self.total = list(paths), len(paths)
-        self._names = unique_names(self.paths)
+        self._names, self._ids = unique_names(self.paths), image_ids(self.paths)
         self.drawn = [f"{name}{_writable_suffix(path)}" for name, path in zip(self._names, self.paths)]
 
     def __iter__(self) -> Iterator[Frame]:
-        for number, (path, name) in enumerate(zip(self.paths, self._names)):
+        for number, (path, name, image_id) in enumerate(zip(self.paths, self._names, self._ids)):
             try:
-                yield Frame(number, path.name, name, read_image(path, apply_exif=True))
+                yield Frame(number, image_id, path.name, name, read_image(path, apply_exif=True))
             except ImageError as error:
-                yield Frame(number, path.name, name, None, str(error))
+                yield Frame(number, image_id, path.name, name, None, str(error))
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -111,7 +114,7 @@ class Video:
         number, image = 0, self._first
         self._first = None
         while image is not None:
-            yield Frame(number, self.file_name, f"{self.name}_{number:012}", image)
+            yield Frame(number, number, self.file_name, f"{self.name}_{number:012}", image)
             number += 1
             more, image = self._capture.read()
             image = image if more else None
@@ -172,6 +175,14 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         used.add(name.casefold())
         names.append(name)
     return names
+
+
+def image_ids(paths: Sequence[Path]) -> list[int]:
+    """COCO's numbers of pictures: their file names where these are numbers, as COCO's are; the others get free ones."""
+    numbers = [int(path.stem) if path.stem.isdecimal() and len(path.stem) < 16 else None for path in paths]
+    counts = Counter(numbers)
+    free = (number for number in itertools.count() if number not in counts)
+    return [number if number is not None and counts[number] == 1 else next(free) for number in numbers]
 
 
 def _natural(path: Path) -> list[object]:

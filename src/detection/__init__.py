@@ -7,7 +7,7 @@ Nothing here imports MindSpore before a detector that needs it is built.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from src.detection.boxes import Boxes, clipped
 from src.errors import UsageError
 from src.schema import Config
 
-if TYPE_CHECKING:
-    from src.engine.runtime import Runtime
+__all__ = ["HOG_HINT", "Boxes", "Detector", "build_detector", "detector_kind"]
 
-__all__ = ["Boxes", "Detector", "build_detector", "detector_kind"]
-
+# For those who wonder why nobody was found.
+HOG_HINT = ("HOG, the detector that needs no file, finds only upright people seen from head to foot; "
+            "demo.detector_file=yolov3.weights (or an .onnx) finds others, demo.detector=whole takes the whole picture")
 # Detectors by the kind of their file.
 SUFFIXES = {".ckpt": "yolov3", ".weights": "yolov3", ".onnx": "onnx"}
 
@@ -62,12 +62,8 @@ def detector_kind(config: Config) -> str:
     return kind
 
 
-def build_detector(config: Config, runtime: Runtime | None = None) -> Detector:
-    """The detector of the section `demo`.
-
-    Args:
-        runtime: what `src.engine.runtime.start` returned, if MindSpore was started before; YOLOv3 alone runs on it, and
-            starts it where there is none.
+def build_detector(config: Config) -> Detector:
+    """The detector of the section `demo`; YOLOv3 alone needs MindSpore, and starts it.
 
     Raises:
         UsageError: `demo` names a file that does not go with the detector, or none where it needs one.
@@ -90,7 +86,7 @@ def build_detector(config: Config, runtime: Runtime | None = None) -> Detector:
         return OnnxDetector(demo.detector_file, tuple(demo.detector_size), demo.detector_threshold, demo.detector_nms)
     from src.detection.yolov3 import load_yolov3
 
-    return load_yolov3(config, runtime)
+    return load_yolov3(config)
 
 
 def whole_picture(image: np.ndarray, name: str = "") -> Boxes:

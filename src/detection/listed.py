@@ -9,6 +9,7 @@ import numpy as np
 from src.detection.boxes import Boxes, clipped
 from src.errors import PoseError
 from src.files import read_json
+from src.images import ImageError
 
 PERSON = 1  # COCO's category id
 
@@ -57,7 +58,7 @@ class ListedBoxes:
         """People listed for a picture (H, W, 3) uint8 BGR.
 
         Raises:
-            PoseError: the file does not list a picture of that name.
+            ImageError: the file does not list a picture of that name.
         """
         rows = self._rows.get(self._image_id(name), [])
         return clipped(self._boxes[rows], self._scores[rows], (image.shape[1], image.shape[0]))
@@ -72,4 +73,4 @@ class ListedBoxes:
                 return candidate
         if name and not self._names and (self._by_file or number is not None):
             return None  # a list of detections has no entry for a picture in which nobody was found
-        raise PoseError(f"demo.boxes has no picture of the name {name!r}: {self._path}")
+        raise ImageError(f"not in {self._path} (demo.boxes), which knows pictures by file name")

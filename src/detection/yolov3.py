@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +17,6 @@ from src.detection.decode import yolov3_people
 from src.detection.letterbox import letterbox, stretch
 from src.errors import PoseError
 from src.schema import Config
-
-if TYPE_CHECKING:
-    from src.engine.runtime import Runtime
 
 PADDING_LEVEL = 128  # Darknet fills with 0.5
 ZOO_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -59,11 +55,8 @@ class YoloV3Detector:
         return select_boxes(placement.to_picture(boxes), scores, placement.picture, self._threshold, self._nms)
 
 
-def load_yolov3(config: Config, runtime: Runtime | None) -> YoloV3Detector:
+def load_yolov3(config: Config) -> YoloV3Detector:
     """YOLOv3 with the weights of `demo.detector_file`: `.weights` of Darknet, `.ckpt` of the MindSpore zoo.
-
-    Args:
-        runtime: MindSpore, if it was started before; started here where it was not.
 
     Raises:
         PoseError: the file is missing, cut short or of another network.
@@ -73,7 +66,7 @@ def load_yolov3(config: Config, runtime: Runtime | None) -> YoloV3Detector:
         raise PoseError(f"weights of the detector not found: {path} (demo.detector_file)")
     from src.engine.runtime import start
 
-    runtime = runtime or start(config.runtime)
+    runtime = start(config.runtime)
     # These import MindSpore.
     from src.checkpoints.darknet import read_darknet
     from src.checkpoints.io import assign, load

@@ -157,7 +157,7 @@ class BottomUpEvaluator(Evaluator):
         if self._seen.get(row) is None:
             return None
         heat, vectors, matrix = self._seen[row]
-        return side_by_side(draw_heatmaps(image, heat, matrix[None], peak=1.0), draw_pafs(image, vectors, matrix),
+        return side_by_side(draw_heatmaps(image, heat, matrix[None]), draw_pafs(image, vectors, matrix),
                             ("heat maps", "part affinity fields"))
 
     def _results(self, row: int, view: View, heatmaps: np.ndarray, pafs: np.ndarray) -> list[dict]:

@@ -7,9 +7,9 @@ import logging
 import time
 from pathlib import Path
 
+from src.curves import plot_curves
 from src.errors import PoseError
 from src.files import write_text
-from src.visual import plot_curves
 
 log = logging.getLogger("pose")
 

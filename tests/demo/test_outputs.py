@@ -27,12 +27,12 @@ def people() -> Poses:
     return make_poses(triplets, np.array([0.9, 0.5]), np.array([[1, 2, 3, 4], [5, 6, 7, 8]]))
 
 
-def frame(name: str = "a.jpg", number: int = 0) -> Frame:
-    return Frame(number, name, Path(name).stem, None)
+def frame(name: str = "a.jpg", number: int = 0, image_id: int = 0) -> Frame:
+    return Frame(number, image_id, name, Path(name).stem, None)
 
 
 def test_coco_form(people: Poses) -> None:
-    first, second = coco_entries(people, frame("000000000139.jpg", 5), is_video=False)
+    first, second = coco_entries(people, frame("000000000139.jpg", 5, 139), is_video=False)
     assert (first["image_id"], first["file_name"], first["category_id"]) == (139, "000000000139.jpg", 1)
     assert first["keypoints"][:4] == [0.0, 1.0, 0.3, 3.0]
     assert len(first["keypoints"]) == 51
@@ -41,13 +41,9 @@ def test_coco_form(people: Poses) -> None:
     assert "frame" not in first
 
 
-def test_pictures_without_a_number_are_numbered(people: Poses) -> None:
-    assert coco_entries(people, frame("photo7.jpg", 5), is_video=False)[0]["image_id"] == 5
-
-
 def test_coco_form_of_a_video(people: Poses) -> None:
     tracked = Poses(**{**vars(people), "ids": np.array([4, 2])})
-    entries = coco_entries(tracked, frame("7.mp4", 12), is_video=True)
+    entries = coco_entries(tracked, frame("7.mp4", 12, 12), is_video=True)
     assert [(e["image_id"], e["frame"], e["track_id"]) for e in entries] == [(12, 12, 4), (12, 12, 2)]
 
 

@@ -39,7 +39,7 @@ def test_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert sorted(path.name for path in (out / "openpose").iterdir()) == [
         f"{name}_keypoints.json" for name in ("000000000042", "a_jpg", "a_png")]
     entries = json.loads((out / "predictions.json").read_text())
-    assert [(e["image_id"], e["file_name"]) for e in entries] == [(42, "000000000042.jpg"), (1, "a.jpg"), (2, "a.png")]
+    assert [(e["image_id"], e["file_name"]) for e in entries] == [(42, "000000000042.jpg"), (0, "a.jpg"), (1, "a.png")]
     assert (out / "demo_config.yaml").is_file()
     # Three cells beside each other, four pixels around each.
     assert cv2.imread(str(out / "sheet.jpg")).shape == (360 + 8, 3 * 480 + 16, 3)
@@ -67,6 +67,37 @@ def test_video_that_ends_early_is_processed_as_far_as_it_goes(tmp_path: Path, ca
     run_demo(config_with(tmp_path, demo__input=str(path)))
     count = len(json.loads((tmp_path / "out" / "predictions.json").read_text()))
     assert f"{count} of 30 frames" in caplog.text
+
+
+def test_listed_boxes_of_a_video_are_found_by_frame(tmp_path: Path) -> None:
+    boxes = [{"image_id": i, "category_id": 1, "bbox": [i, 2, 20, 30], "score": 0.9} for i in (1, 3)]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    path = video(tmp_path / "v.mp4", 5)
+    run_demo(config_with(tmp_path, demo__input=str(path), demo__detector="boxes",
+                         demo__boxes=str(tmp_path / "boxes.json")))
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [(e["frame"], e["bbox"][0]) for e in entries] == [(1, 1.0), (3, 3.0)]
+
+
+def test_a_picture_that_is_not_listed_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "in"
+    for name in ("1.jpg", "2.jpg", "other.jpg"):
+        picture(folder / name)
+    truth = {"images": [{"id": i, "file_name": f"{i}.jpg"} for i in (1, 2)],
+             "annotations": [{"image_id": 1, "category_id": 1, "bbox": [2, 2, 20, 20]}]}
+    (tmp_path / "boxes.json").write_text(json.dumps(truth))
+    with caplog.at_level("INFO", "pose"):
+        run_demo(config_with(tmp_path, demo__input=str(folder), demo__detector="boxes",
+                             demo__boxes=str(tmp_path / "boxes.json")))
+    assert [e["image_id"] for e in json.loads((tmp_path / "out" / "predictions.json").read_text())] == [1]
+    assert "which knows pictures by file name: other.jpg" in caplog.text
+    assert "; 1 left out" in caplog.text
+
+
+def test_hog_without_a_find_says_what_finds_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "pose"):
+        run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.jpg")), demo__detector="hog"))
+    assert "demo.detector_file=" in caplog.text
 
 
 def test_black_background_and_nobody(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.demo.sources import Pictures, Video, open_source, unique_names
+from src.demo.sources import Pictures, Video, image_ids, open_source, unique_names
 from src.errors import PoseError, UsageError
 
 
@@ -154,3 +154,13 @@ def test_pictures_are_read_when_they_are_wanted(tmp_path: Path) -> None:
     next(frames)
     picture(tmp_path / "later.jpg")
     assert next(frames).image is not None
+
+
+@pytest.mark.parametrize(("names", "expected"), [
+    (["000000000139.jpg", "000000000285.jpg"], [139, 285]),
+    (["1.jpg", "2.jpg", "cat.jpg", "dog.jpg"], [1, 2, 0, 3]),
+    (["a/7.jpg", "b/7.jpg", "0.png"], [1, 2, 0]),
+    ([f"{10**16}.jpg"], [0]),
+])
+def test_no_two_pictures_have_the_same_number(names: list[str], expected: list[int]) -> None:
+    assert image_ids([Path(name) for name in names]) == expected

@@ -13,7 +13,6 @@ from src.checkpoints.io import save
 from src.config import load_config
 from src.detection import build_detector
 from src.detection.yolov3 import YoloV3Detector
-from src.engine.runtime import Runtime
 from src.errors import PoseError
 from src.models.yolov3 import ANCHORS, YOLOv3
 from src.schema import Config
@@ -22,7 +21,6 @@ from tests.darknet import write_yolov3
 from tests.graph import ms
 
 SIZE = (64, 96)
-RUNTIME = Runtime("CPU")  # as tests.graph has started it
 
 
 class Recorder:
@@ -72,7 +70,7 @@ def config(path: Path) -> Config:
 @pytest.mark.usefixtures("narrow")
 def test_darknet_weights_are_loaded(tmp_path: Path) -> None:
     _, weights = write_yolov3(tmp_path, (64, 64), 4, 80)
-    found = build_detector(config(weights), RUNTIME)(np.zeros((64, 64, 3), np.uint8))
+    found = build_detector(config(weights))(np.zeros((64, 64, 3), np.uint8))
     assert len(found) > 0
     assert 0 < found.scores.max() < 1
 
@@ -83,7 +81,7 @@ def test_zoo_checkpoints_are_loaded(tmp_path: Path) -> None:
     values = {f"feature_map.{p.name}": p for p in network.get_parameters()} | {"global_step": ms.Tensor([1])}
     save(values, tmp_path / "yolo.ckpt")
     image = np.full((64, 64, 3), 90, np.uint8)
-    detector = build_detector(config(tmp_path / "yolo.ckpt"), RUNTIME)
+    detector = build_detector(config(tmp_path / "yolo.ckpt"))
     expected = YoloV3Detector(lambda x: [h.asnumpy() for h in network(ms.Tensor(x))], ANCHORS, (64, 64), True, 0.0, 1.0)
     np.testing.assert_allclose(detector(image).scores, expected(image).scores, atol=1e-5)
 
@@ -92,4 +90,4 @@ def test_zoo_checkpoints_are_loaded(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     save({"conv1.weight": ms.Tensor(np.zeros((2, 2), np.float32))}, tmp_path / "other.ckpt")
     with pytest.raises(PoseError, match=r"not a YOLOv3 checkpoint of the MindSpore model zoo: .*other\.ckpt"):
-        build_detector(config(tmp_path / "other.ckpt"), RUNTIME)
+        build_detector(config(tmp_path / "other.ckpt"))
