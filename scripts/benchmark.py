@@ -3,6 +3,7 @@
     python scripts/benchmark.py pipeline --data ../shared/coco-mini
     python scripts/benchmark.py forward|train [--depth 50] [--batch 8] [--torch-python PYTHON]
     python scripts/benchmark.py decode|nms|targets
+    python scripts/benchmark.py backends [--networks simplepose fastpose openpose] [--batch 8] [--torch-python PYTHON]
     python scripts/benchmark.py grouping --data ../shared/coco-mini [--maps MAPS.npz]
 
 Machines are shared and noisy: the two sides alternate, medians are printed, and the ratio is the figure to quote.
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -47,40 +49,37 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def pipeline(arguments: argparse.Namespace) -> None:
-    """Training input with full augmentation against single-thread cv2.imread of the same files, images/s."""
+    """Training input of both kinds with full augmentation against single-thread cv2.imread of its files, images/s."""
     from src.engine.runtime import prepare_environment
 
     prepare_environment()
     import cv2
 
-    from src.codecs.heatmap import HeatmapCodec
-    from src.data.coco import labelled, load_split
+    from src.config import load_config
     from src.data.loader import BadImages, Plan, train_batches
-    from src.data.topdown import TopDownDataset
-    from src.schema import DataConfig
-    from src.skeleton import COCO17
+    from src.engine.tasks import TASKS
 
-    data = DataConfig(root=arguments.data)
-    annotations = load_split(data, "train", COCO17)
-    people = labelled(annotations)
-    dataset = TopDownDataset(data, annotations.images, people, COCO17, HeatmapCodec((192, 256), (48, 64)))
-    files = [str(annotations.images.files[i]) for i in people.image_index]
-    plan = Plan(len(dataset), 16)
-    repeats = 5
     cv2.setNumThreads(1)
+    for recipe, batch_size in (("simplepose_r50_256x192", 16), ("openpose_vgg19_368", 5)):
+        config = load_config(ROOT / f"configs/{recipe}.yaml", {"data.root": arguments.data})
+        dataset = TASKS[config.model.name].training_set(config)
+        images, rows = dataset.images, getattr(dataset, "rows", dataset.people.image_index)
+        files, plan = [str(images.files[row]) for row in rows], Plan(len(dataset), batch_size)
+        repeats = max(1, 400 // len(dataset))
 
-    def read() -> float:
-        return repeats * len(files) / seconds(lambda: [cv2.imread(f) for _ in range(repeats) for f in files])
+        def read(files: list[str] = files, repeats: int = repeats) -> float:
+            return repeats * len(files) / seconds(lambda: [cv2.imread(f) for _ in range(repeats) for f in files])
 
-    def batches() -> float:
-        steps = repeats * plan.steps_per_epoch
-        stream = train_batches(dataset.train_sample, dataset.train_shapes, plan, 0, steps, arguments.workers, 4,
-                               BadImages(len(files)))
-        return steps * plan.batch_size / seconds(lambda: [None for _ in stream])
+        def batches(dataset: Any = dataset, plan: Plan = plan, repeats: int = repeats) -> float:
+            steps = repeats * plan.steps_per_epoch
+            stream = train_batches(dataset.train_sample, dataset.train_shapes, plan, 0, steps, arguments.workers, 4,
+                                   BadImages(len(dataset)))
+            return steps * plan.batch_size / seconds(lambda: [None for _ in stream])
 
-    batches()
-    print(f"images/s, {len(people)} people, 192x256, batch 16, all augmentations")
-    alternate(arguments.rounds, pipeline=batches, imread=read)
+        batches()
+        width, height = config.data.input_size
+        print(f"images/s, {recipe}: {len(dataset)} samples, {width}x{height}, batch {batch_size}, all augmentations")
+        alternate(arguments.rounds, pipeline=batches, imread=read)
 
 
 class Worker:
@@ -244,6 +243,13 @@ def grouping(arguments: argparse.Namespace) -> None:
     benchmark_paf.grouping(arguments, alternate)
 
 
+def backends(arguments: argparse.Namespace) -> None:
+    """Forward pass of every network in every backend, beside a bare ONNX Runtime session and PyTorch eager."""
+    from scripts import benchmark_backends
+
+    benchmark_backends.backends(arguments, Worker)
+
+
 def targets(arguments: argparse.Namespace) -> None:
     """Heat maps and PAFs to train on, against drawing them one by one."""
     from scripts import benchmark_paf
@@ -253,7 +259,7 @@ def targets(arguments: argparse.Namespace) -> None:
 
 PARTS = {"pipeline": pipeline, "forward": network, "train": network, "forward-worker": network_worker,
          "train-worker": network_worker, "decode": decode, "nms": nms,
-         "grouping": grouping, "targets": targets}  # fmt: skip
+         "backends": backends, "grouping": grouping, "targets": targets}  # fmt: skip
 
 
 def main() -> None:
@@ -266,6 +272,8 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=50, help="ResNet depth (default: 50)")
     parser.add_argument("--batch", type=int, default=8, help="images a step (default: 8)")
     parser.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: 7)")
+    parser.add_argument("--networks", nargs="+", default=["simplepose", "fastpose", "openpose"],
+                        choices=("simplepose", "fastpose", "openpose"), help="networks for backends (default: all)")
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")
     arguments = parser.parse_args()
     PARTS[arguments.part](arguments)

@@ -1,7 +1,7 @@
 """PyTorch baseline of scripts/benchmark.py: the same network in eager mode, in a process of its own.
 
 Reads one line a round from standard input and answers with milliseconds an image. Started by benchmark.py:
-    python scripts/torch_baseline.py forward|train DEPTH BATCH WIDTH HEIGHT
+    python scripts/torch_baseline.py forward|train DEPTH BATCH WIDTH HEIGHT [simplepose|fastpose|openpose]
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Block(nn.Module):
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
-def pose_resnet(depth: int, joints: int = 17) -> nn.Module:
-    """ResNet, three deconvolutions, 1×1 convolution."""
+def resnet(depth: int) -> list[nn.Module]:
+    """Layers of a ResNet without its classifier."""
     counts, bottleneck = STAGES[depth]
     layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
                                nn.MaxPool2d(3, 2, 1)]
@@ -48,17 +48,69 @@ def pose_resnet(depth: int, joints: int = 17) -> nn.Module:
         for j in range(count):
             layers.append(Block(channels, 64 * 2**i, 2 if i and not j else 1, bottleneck))
             channels = 64 * 2**i * (4 if bottleneck else 1)
+    return layers
+
+
+def pose_resnet(depth: int, joints: int = 17) -> nn.Module:
+    """ResNet, three deconvolutions, 1×1 convolution."""
+    layers, channels = resnet(depth), 2048 if STAGES[depth][1] else 512
     for _ in range(3):
         layers += [nn.ConvTranspose2d(channels, 256, 4, 2, 1, bias=False), nn.BatchNorm2d(256), nn.ReLU(inplace=True)]
         channels = 256
     return nn.Sequential(*layers, nn.Conv2d(channels, joints, 1))
 
 
+def fastpose(depth: int, joints: int = 17) -> nn.Module:
+    """ResNet, pixel shuffles with convolutions, 3×3 convolution; without squeeze and excitation."""
+    channels = (2048 if STAGES[depth][1] else 512) // 4
+    layers = [*resnet(depth), nn.PixelShuffle(2)]
+    for width in (1024, 512):
+        layers += [nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+                   nn.PixelShuffle(2)]
+        channels = width // 4
+    return nn.Sequential(*layers, nn.Conv2d(channels, joints, 3, 1, 1))
+
+
+def _convolutions(inputs: int, shapes: list[tuple[int, int]]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for width, kernel in shapes:
+        layers += [nn.Conv2d(inputs, width, kernel, 1, kernel // 2), nn.ReLU(inplace=True)]
+        inputs = width
+    return layers
+
+
+class OpenPose(nn.Module):
+    """VGG19's first ten convolutions and six stages of two branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers, inputs = [], 3
+        for width, count in ((64, 2), (128, 2), (256, 4), (512, 2)):
+            layers += [*_convolutions(inputs, [(width, 3)] * count), nn.MaxPool2d(2)]
+            inputs = width
+        self.features = nn.Sequential(*layers[:-1], *_convolutions(512, [(256, 3), (128, 3)]))
+        first, other = [(128, 3)] * 3 + [(512, 1)], [(128, 7)] * 5 + [(128, 1)]
+        self.stages = nn.ModuleList(
+            nn.ModuleList(nn.Sequential(*_convolutions(185 if i else 128, [*(other if i else first), (maps, 1)])[:-1])
+                          for maps in (38, 19)) for i in range(6))  # fmt: skip
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, H, W) → fields and heat maps of the last stage."""
+        features = self.features(x)
+        maps = [stage(features) for stage in self.stages[0]]
+        for stages in self.stages[1:]:
+            maps = [stage(torch.cat([*maps, features], 1)) for stage in stages]
+        return maps[0], maps[1]
+
+
+NETWORKS = {"simplepose": pose_resnet, "fastpose": fastpose, "openpose": lambda depth: OpenPose()}
+
+
 def main() -> None:
     """Answer each line on standard input with the milliseconds an image of one round."""
     mode, depth, batch, width, height = sys.argv[1], *map(int, sys.argv[2:6])
     torch.manual_seed(0)
-    network = pose_resnet(depth)
+    network = NETWORKS[sys.argv[6] if len(sys.argv) > 6 else "simplepose"](depth)
     image = torch.randn(batch, 3, height, width)
     target = torch.rand(batch, 17, height // 4, width // 4)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)

@@ -13,6 +13,8 @@ import numpy as np
 BOX_PADDING = 1.25
 # Where a whole picture does not fill the network input; close to 0 after OpenPose's normalisation.
 PADDING_LEVEL = 128
+# Whole pictures longer than this many times their width (no photographs, but strips) are made smaller than others.
+MAX_ASPECT = 10
 
 
 def clip_boxes(boxes: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
@@ -126,7 +128,8 @@ def resize_short_side(image: np.ndarray, short_side: int = 368, multiple: int = 
     """Resize a whole picture for a fully convolutional network, as the MindSpore OpenPose does.
 
     The short side becomes `short_side`, the long side follows the aspect ratio, and both are rounded up to a multiple
-    of `multiple`, which changes the aspect ratio a little.
+    of `multiple`, which changes the aspect ratio a little. Where the long side would exceed `MAX_ASPECT` times
+    `short_side`, it gets that length and the short side follows: a strip a few pixels high must not fill the memory.
 
     Args:
         image: (H, W, 3) uint8.
@@ -135,10 +138,17 @@ def resize_short_side(image: np.ndarray, short_side: int = 368, multiple: int = 
         The resized picture and the matrix (2, 3) from its pixels back to those of `image`.
     """
     height, width = image.shape[:2]
-    long_side = round(short_side * max(width, height) / min(width, height))
+    long_side = min(round(short_side * max(width, height) / min(width, height)), MAX_ASPECT * short_side)
+    short_side = min(short_side, round(long_side * min(width, height) / max(width, height)))
     size = (short_side, long_side) if width <= height else (long_side, short_side)
-    size = tuple(-(-side // multiple) * multiple for side in size)
+    size = tuple(max(-(-side // multiple), 1) * multiple for side in size)
     return _resize(image, size), resize_matrix(size, (width, height))
+
+
+def canvas_fit(source_size: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) to which `resize_canvas` resizes a picture of `source_size` for a canvas of `size`."""
+    scale = min(size[0] / source_size[0], size[1] / source_size[1])
+    return max(1, round(source_size[0] * scale)), max(1, round(source_size[1] * scale))
 
 
 def resize_canvas(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -153,8 +163,7 @@ def resize_canvas(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray,
         of `image`.
     """
     height, width = image.shape[:2]
-    scale = min(size[0] / width, size[1] / height)
-    fitted = max(1, round(width * scale)), max(1, round(height * scale))
+    fitted = canvas_fit((width, height), size)
     canvas = np.full((size[1], size[0], 3), PADDING_LEVEL, image.dtype)
     canvas[: fitted[1], : fitted[0]] = _resize(image, fitted)
     return canvas, resize_matrix(fitted, (width, height))

@@ -221,7 +221,7 @@ def paf_layout(skeleton: Skeleton) -> PafLayout:
 
 
 def load_skeleton(spec: str) -> Skeleton:
-    """Return the built-in skeleton of that name, or read one from a YAML file.
+    """Return the built-in skeleton of that name, or read one from a YAML file or a model card.
 
     Raises:
         UsageError: no such name or file, or the file is not a valid skeleton (the key is named).
@@ -237,6 +237,8 @@ def load_skeleton(spec: str) -> Skeleton:
         raise UsageError(f"data.skeleton: {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if isinstance(content, dict) and isinstance(content.get("skeleton"), dict):  # a model card
+        content = content["skeleton"]
     return _from_yaml(path, content)
 
 

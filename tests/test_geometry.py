@@ -172,6 +172,15 @@ class TestResizeShortSide:
         assert image.shape == (expected[1], expected[0], 3)
         assert matrix.shape == (2, 3)
 
+    @pytest.mark.parametrize(("size", "expected"), [
+        ((4000, 20), (3680, 24)), ((20, 4000), (24, 3680)), ((100000, 1), (3680, 8)), ((3690, 369), (3680, 368)),
+    ], ids=str)  # fmt: skip
+    def test_strip(self, size, expected):
+        image, matrix = resize_short_side(np.zeros((size[1], size[0], 3), np.uint8))
+        assert image.shape == (expected[1], expected[0], 3)
+        corner = matrix @ np.array([expected[0] - 0.5, expected[1] - 0.5, 1])
+        np.testing.assert_allclose(corner, np.array(size) - 0.5)
+
     def test_other_sizes_and_multiples(self):
         image, _ = resize_short_side(np.zeros((100, 200, 3), np.uint8), 50, 32)
         assert image.shape == (64, 128, 3)

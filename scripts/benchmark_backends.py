@@ -1,0 +1,133 @@
+"""The part `backends` of benchmark.py, and the process that measures one backend of it:
+
+python scripts/benchmark_backends.py BACKEND FILE CONFIG BATCH
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+RECIPES = {"simplepose": "simplepose_r50_256x192", "fastpose": "fastpose_r50_256x192", "openpose": "openpose_vgg19_368"}
+
+
+def backends(arguments: argparse.Namespace, worker: type) -> None:
+    """Milliseconds an image of each network in each backend, and the ratios that matter."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN_")}
+    torch = [arguments.torch_python, "-c", "import torch"]
+    has_torch = not subprocess.run(torch, capture_output=True, check=False).returncode
+    print(f"ms/image, median of {arguments.rounds} alternating rounds, batch {arguments.batch} (openpose: 1)")
+    for name in arguments.networks:
+        with tempfile.TemporaryDirectory() as folder:
+            config, files = _export(name, Path(folder), environment)
+            width, height = config.data.input_size
+            batch = 1 if name == "openpose" else arguments.batch
+            commands = {backend: [sys.executable, __file__, backend, str(files[ending]), str(Path(folder) / "c.yaml"),
+                                  str(batch)] for backend, ending in (("mindspore", "ckpt"), ("mindir", "mindir"),
+                                                                      ("onnx", "onnx"), ("session", "onnx"))}
+            if has_torch:
+                commands["PyTorch"] = [arguments.torch_python, str(ROOT / "scripts/torch_baseline.py"), "forward",
+                                       str(config.model.depth), str(batch), str(width), str(height), name]
+            workers = {backend: worker(command, environment) for backend, command in commands.items()}
+            rounds = [{backend: process.measure(4) for backend, process in workers.items()}
+                      for _ in range(arguments.rounds)]  # fmt: skip
+        _report(name, f"{width}x{height}", rounds)
+
+
+def _report(name: str, size: str, rounds: list[dict[str, float]]) -> None:
+    def ratio(a: str, b: str) -> str:
+        if b not in rounds[0]:
+            return ""
+        return f"  {statistics.median(r[a] / r[b] for r in rounds):.2f} x {b}"
+
+    print(f"{name} {size}")
+    for backend in rounds[0]:
+        against = {"mindspore": "PyTorch", "mindir": "PyTorch", "onnx": "session"}.get(backend, "")
+        median = statistics.median(r[backend] for r in rounds)
+        print(f"  {backend:10} {median:8.1f}{ratio(backend, against)}", flush=True)
+
+
+def _export(name: str, folder: Path, environment: dict[str, str]) -> tuple[object, dict[str, Path]]:
+    """Random weights of a recipe as checkpoint, MindIR and ONNX; made in a process of its own."""
+    from src.config import load_config
+
+    config = load_config(ROOT / f"configs/{RECIPES[name]}.yaml")
+    files = {ending: folder / f"network.{ending}" for ending in ("ckpt", "mindir", "onnx")}
+    subprocess.run([sys.executable, __file__, "make", str(folder), RECIPES[name], "0"], check=True, env=environment,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+    return config, files
+
+
+def _make(folder: Path, recipe: str) -> None:
+    from src.config import load_config, save_config
+    from src.engine.runtime import start
+    from src.export.command import export_checkpoint
+    from src.skeleton import COCO17
+
+    config = load_config(ROOT / f"configs/{recipe}.yaml", {
+        "runtime.device": "CPU", "runtime.ckpt": str(folder / "network.ckpt"), "export.batch_size": None,
+        "export.file_name": str(folder / "network"), "export.tolerance": 1e-3})  # fmt: skip
+    start(config.runtime, columns=False)
+    import mindspore as ms
+
+    from src.checkpoints.io import save
+    from src.models import build_model
+
+    save({p.name: ms.Tensor(p.asnumpy()) for p in build_model(config.model, COCO17).get_parameters()},
+         config.runtime.ckpt)  # fmt: skip
+    for kind in ("MINDIR", "ONNX"):
+        config.export.file_format = kind
+        export_checkpoint(config)
+    save_config(config, folder / "c.yaml")
+
+
+def _runner(backend: str, file: str, recipe: str):  # a backend, or a bare session's run
+    if backend == "session":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(file)
+        name = session.get_inputs()[0].name
+        return lambda inputs: session.run(None, {name: inputs})
+    from src.config import load_config
+    from src.engine.backends import open_backend
+
+    config = load_config(recipe, {"runtime.ckpt": file, "runtime.backend": backend, "runtime.device": "CPU"})
+    return open_backend(config)
+
+
+def main() -> None:
+    """Answer each line on standard input with the milliseconds an image of so many runs."""
+    backend, file, recipe, batch = sys.argv[1:5]
+    if backend == "make":
+        _make(Path(file), recipe)
+        return
+    from src.config import load_config
+
+    with contextlib.redirect_stdout(sys.stderr):
+        run = _runner(backend, file, recipe)
+    width, height = load_config(recipe).data.input_size
+    inputs = np.random.default_rng(0).standard_normal((int(batch), 3, height, width), np.float32)
+    run(inputs)
+    run(inputs)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        for _ in range(int(line)):
+            run(inputs)
+        print((time.perf_counter() - begin) / int(line) / len(inputs) * 1e3, flush=True)
+
+
+if __name__ == "__main__":
+    main()

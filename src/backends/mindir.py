@@ -1,0 +1,47 @@
+"""MindIR models in MindSpore itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from src.backends.exported import ExportedBackend, model_file
+from src.engine.backends import RUNNING
+from src.engine.runtime import start
+from src.errors import PoseError
+from src.schema import RuntimeConfig
+
+
+def open_mindir(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
+    """Open a MindIR model on the device of `runtime`.
+
+    Its convolutions are plain ones: in this process none may be computed from columns (see `src.models.layers`).
+
+    Raises:
+        PoseError: no such file, or not a MindIR.
+        UsageError: the device is not there.
+    """
+    path, card = model_file(path)
+    start(runtime, columns=False)
+    import mindspore as ms
+    from mindspore import nn
+
+    logging.disable(logging.CRITICAL)  # MindSpore reports a broken file itself, over many lines
+    try:
+        graph = nn.GraphCell(ms.load(str(path)))
+    except Exception as error:  # of various types
+        reason = " ".join(str(error).split())[:160]
+        raise PoseError(f"not a readable MindIR (damaged or cut short?): {path}: {reason}") from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+    def run(inputs: np.ndarray) -> Sequence[np.ndarray]:
+        with RUNNING:
+            outputs = graph(ms.Tensor.from_numpy(inputs))
+            outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+            return [output.asnumpy() for output in outputs]
+
+    return ExportedBackend(path, run, card.input["shape"] if card else [None] * 4, card)

@@ -1,0 +1,39 @@
+"""ONNX models in ONNX Runtime; nothing here needs MindSpore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from src.backends.exported import ExportedBackend, cpu_threads, model_file
+from src.errors import PoseError
+
+
+def open_onnx(path: str | Path) -> ExportedBackend:
+    """Open an ONNX model on the CPU.
+
+    Raises:
+        PoseError: no such file, not an ONNX model or one that takes no pictures, or ONNX Runtime is not installed.
+    """
+    path, card = model_file(path)
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise PoseError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    # Its own default counts the cores of the machine, not those that a container may use.
+    options.intra_op_num_threads = cpu_threads()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has an exception class for each kind of failure
+        raise PoseError(f"not a readable ONNX model (damaged or cut short?): {path}: {_first_line(error)}") from error
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {inputs[0].shape}")
+    name = inputs[0].name
+    shape = [side if isinstance(side, int) else None for side in inputs[0].shape]
+    return ExportedBackend(path, lambda batch: session.run(None, {name: batch}), shape, card)
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,105 @@
+"""Raw inputs and results: complete or absent, never of another run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.config import load_config
+from src.deploy import bins
+from src.deploy.bins import Manifest, read_bin, read_manifest, write_bin, write_manifest
+from src.errors import PoseError, UsageError
+from src.schema import Config
+from tests.conftest import ROOT
+
+
+def config(**overrides: object) -> Config:
+    keys = {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_config(ROOT / "configs/quickstart/simplepose.yaml", keys)
+
+
+def manifest(run: str = "a", **overrides: object) -> Manifest:
+    return Manifest(run, [3, 4, 4], "float32", bins.input_settings(config(**overrides)), 1, [{"image_id": 7}] * 2)
+
+
+def fill(folder: Path) -> None:
+    for name in ("inputs/000000.bin", "results/000000_0.bin", "results/run.json", "inputs/notes.txt"):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"old")
+
+
+def test_manifest_is_read_back(tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest())
+    assert read_manifest(tmp_path, config()) == manifest()
+
+
+def test_mirrored_copies_are_named_behind_their_originals() -> None:
+    assert manifest().names() == ["000000", "000000_flip", "000001", "000001_flip"]
+    assert manifest(eval__flip_test=False).names() == ["000000", "000001"]
+
+
+def test_files_of_the_same_run_stay(tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest())
+    fill(tmp_path)
+    write_manifest(tmp_path, manifest())
+    assert (tmp_path / "inputs/000000.bin").exists()
+
+
+def test_files_of_another_run_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest("a"))
+    fill(tmp_path)
+    write_manifest(tmp_path, manifest("b"))
+    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"manifest.json", "notes.txt"}
+
+
+def test_missing_manifest(tmp_path: Path) -> None:
+    with pytest.raises(PoseError, match=r"run data_to_bin\.py first"):
+        read_manifest(tmp_path, config())
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"run": "a"}'])
+def test_other_files_called_manifest(content: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(PoseError, match="manifest"):
+        read_manifest(tmp_path, config())
+
+
+def test_inputs_of_another_configuration_are_refused(tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest())
+    with pytest.raises(UsageError, match=r"made with eval\.flip_test=True, now it is False"):
+        read_manifest(tmp_path, config(eval__flip_test=False))
+
+
+def test_bin_is_raw_bytes_and_read_back(tmp_path: Path) -> None:
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)[..., ::-1]
+    write_bin(tmp_path / "x.bin", values)
+    assert (tmp_path / "x.bin").read_bytes() == np.ascontiguousarray(values).tobytes()
+    np.testing.assert_array_equal(read_bin(tmp_path / "x.bin", [2, 3, 4], "float32", ""), values)
+
+
+@pytest.mark.parametrize("length", [0, 95, 97])
+def test_bin_of_another_length(length: int, tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(b"\0" * length)
+    with pytest.raises(PoseError, match=rf"x\.bin has {length} bytes instead of 96 .*run it again"):
+        read_bin(tmp_path / "x.bin", [2, 3, 4], "float32", "run it again")
+
+
+def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(np.ndarray):
+        def tofile(self, path: object) -> None:
+            Path(path).write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(bins.np, "ascontiguousarray", lambda values: values.view(Full))
+    with pytest.raises(PoseError, match=r"cannot write .*x\.bin: No space left on device"):
+        write_bin(tmp_path / "x.bin", np.zeros(4))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hash_depends_on_every_part() -> None:
+    assert len({bins.run_hash(*parts) for parts in ((1, "a"), (1, "b"), ("1", "a"), (1,))}) == 4
+    assert json.dumps(bins.run_hash({"a": 1, "b": 2})) == json.dumps(bins.run_hash({"b": 2, "a": 1}))

@@ -1,0 +1,175 @@
+"""Exported files give the checkpoint's outputs, for every network, format, batch and size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.backends.card import ModelCard, card_path, read_card
+from src.backends.mindir import open_mindir
+from src.backends.onnx_runtime import open_onnx
+from src.data.topdown import Normalizer
+from src.engine.backends import MindSporeBackend, open_backend
+from src.errors import PoseError, UsageError
+from src.export import command
+from src.export.command import export_checkpoint
+from src.schema import Config
+from src.skeleton import COCO17, load_skeleton
+from tests.export.networks import build, small_config
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+FORMATS = ("ONNX", "MINDIR")
+
+
+def picture(batch: int, height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (batch, height, width, 3), np.uint8)
+
+
+def normalized(config: Config, pixels: np.ndarray) -> np.ndarray:
+    return np.stack([Normalizer(config.data)(p) for p in pixels])
+
+
+def opened(config: Config, path: Path):
+    return open_onnx(path) if path.suffix == ".onnx" else open_mindir(path, config.runtime)
+
+
+def assert_same(config: Config, path: Path, sizes: list[tuple[int, int, int]], share: float = 1e-4) -> None:
+    backend, reference = opened(config, path), MindSporeBackend(build(config), any_size=True)
+    for size in sizes:
+        inputs = normalized(config, picture(*size))
+        given, expected = backend(inputs), reference(inputs)
+        for a, b in zip(*((m if isinstance(m, tuple) else (m,)) for m in (given, expected))):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=0, atol=share * np.abs(b).max())
+
+
+@pytest.mark.parametrize(("name", "kind"), [("simplepose", "MINDIR"), ("fastpose", "ONNX"), ("openpose", "MINDIR"),
+                                            ("openpose", "ONNX")])  # fmt: skip
+def test_any_batch(name: str, kind: str, tmp_path: Path) -> None:
+    config = small_config(name, tmp_path, export__file_format=kind, export__batch_size=None)
+    path = export_checkpoint(config)
+    width, height = config.data.input_size
+    sizes = [(1, height, width), (5, height, width)]
+    if name == "openpose":  # any size too
+        sizes.append((2, height + 8, width + 40))
+    assert_same(config, path, sizes)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("simplepose", "ONNX"), ("fastpose", "MINDIR")])
+def test_fixed_batch_is_filled_up(name: str, kind: str, tmp_path: Path) -> None:
+    config = small_config(name, tmp_path, export__file_format=kind, export__batch_size=2, export__size=[64, 96])
+    path = export_checkpoint(config)
+    assert_same(config, path, [(2, 96, 64), (3, 96, 64), (1, 96, 64)])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_pixels_half_weights_and_batch_norms_left_alone(kind: str, tmp_path: Path) -> None:
+    config = small_config("fastpose", tmp_path, export__file_format=kind, export__preprocess=True, export__half=True,
+                          export__fold_batch_norm=False, model__shuffle="block", data__color="rgb")  # fmt: skip
+    path = export_checkpoint(config)
+    assert_same(config, path, [(2, 96, 64)], share=1e-2)
+    pixels = picture(1, 96, 64)
+    raw = opened(config, path).run_raw(pixels)
+    np.testing.assert_allclose(raw, opened(config, path)(normalized(config, pixels)), rtol=0, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    folder = tmp_path_factory.mktemp("exported")
+    config = small_config("simplepose", folder, export__file_format="ONNX", export__file_name=str(folder / "pose"))
+    return config, export_checkpoint(config)
+
+
+def test_the_file_gets_the_ending_of_its_format(exported: tuple[Config, Path]) -> None:
+    assert exported[1].name == "pose.onnx"
+
+
+def test_card_says_what_the_model_is(exported: tuple[Config, Path]) -> None:
+    config, path = exported
+    card = read_card(path)
+    assert card.input["shape"] == [1, 3, 96, 64]
+    assert card.input["name"] == onnx.load(path).graph.input[0].name
+    assert card.outputs == [{"name": onnx.load(path).graph.output[0].name, "shape": [1, 17, 24, 16],
+                             "meaning": card.outputs[0]["meaning"]}]  # fmt: skip
+    assert (card.input["mean"], card.input["color"]) == (config.data.mean, "bgr")
+    assert card.config["model"]["base_width"] == 8
+    assert max(card.source["difference"].values()) < 1e-4
+
+
+def test_card_holds_a_skeleton_that_loads(exported: tuple[Config, Path]) -> None:
+    assert load_skeleton(str(card_path(exported[1]))) == COCO17
+
+
+def test_graph_has_symbolic_axes_and_no_batch_norm(tmp_path: Path) -> None:
+    config = small_config("fastpose", tmp_path, export__file_format="ONNX", export__batch_size=None)
+    graph = onnx.load(export_checkpoint(config)).graph
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    assert graph.output[0].type.tensor_type.shape.dim[0].dim_param
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+
+
+def test_a_difference_above_tolerance_leaves_no_file(tmp_path: Path) -> None:
+    config = small_config("simplepose", tmp_path, export__tolerance=1e-12)
+    with pytest.raises(PoseError, match="differs from the checkpoint"):
+        export_checkpoint(config)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_wrong_network_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config("simplepose", tmp_path)
+    monkeypatch.setattr(command, "prepare", lambda network, config: build(config, seed=1))
+    with pytest.raises(PoseError, match="differs from the checkpoint"):
+        export_checkpoint(config)
+
+
+def test_air_needs_ascend(tmp_path: Path) -> None:
+    config = small_config("simplepose", tmp_path, export__file_format="AIR")
+    with pytest.raises(UsageError, match="AIR needs an Ascend"):
+        export_checkpoint(config)
+
+
+def test_ending_of_another_format(tmp_path: Path) -> None:
+    config = small_config("simplepose", tmp_path, export__file_name="pose.onnx")
+    with pytest.raises(UsageError, match=r"export\.file_name"):
+        export_checkpoint(config)
+
+
+def test_model_that_its_card_does_not_describe(exported: tuple[Config, Path], tmp_path: Path) -> None:
+    path = tmp_path / "pose.onnx"
+    content = exported[1].read_bytes()
+    card_path(path).write_bytes(card_path(exported[1]).read_bytes())
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(PoseError, match="not the model that"):
+        open_onnx(path)
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".mindir"])
+def test_broken_file_without_card(ending: str, tmp_path: Path) -> None:
+    config = small_config("simplepose", tmp_path)
+    path = tmp_path / f"broken{ending}"
+    path.write_bytes(b"\x08\x04broken" * 100)
+    with pytest.raises(PoseError, match="not a readable") as error:
+        opened(config, path)
+    assert "\n" not in str(error.value)
+
+
+def test_backend_that_does_not_run_such_files(exported: tuple[Config, Path], tmp_path: Path) -> None:
+    config = small_config("simplepose", tmp_path, runtime__ckpt=str(exported[1]), runtime__backend="mindir")
+    with pytest.raises(UsageError, match=r"runtime\.backend=mindir runs \.mindir"):
+        open_backend(config)
+
+
+def test_other_sizes_are_refused(exported: tuple[Config, Path]) -> None:
+    with pytest.raises(UsageError, match="1x3x96x64, not 1x3x64x64"):
+        open_onnx(exported[1])(np.zeros((1, 3, 64, 64), np.float32))
+
+
+def test_cards_of_others_are_refused(exported: tuple[Config, Path], tmp_path: Path) -> None:
+    card_path(tmp_path / "x.onnx").write_text('{"name": "x"}')
+    with pytest.raises(PoseError, match="not a model card"):
+        read_card(tmp_path / "x.onnx")
+    assert isinstance(read_card(exported[1]), ModelCard)

@@ -1,0 +1,292 @@
+"""Export and the Ascend 310 path as a user runs them, with small networks of random weights, in ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from src.backends.card import card_path
+from src.cli import parse
+from src.config import save_config
+from src.engine.tasks import TASKS
+from src.errors import PoseError, UsageError
+from src.estimator import PoseEstimator
+from src.export.command import export_checkpoint
+from src.schema import Config
+from tests.conftest import ROOT
+from tests.export.networks import small_config
+
+# A module whose import ends the process, to prove that nothing imports MindSpore.
+NO_MINDSPORE = "raise SystemExit('MindSpore was imported')\n"
+
+
+def make(name: str, folder: Path, sample_dir: Path, **overrides: object) -> tuple[Config, Path]:
+    """Configuration (also saved as folder/config.yaml) and exported ONNX model of a small network."""
+    config = small_config(name, folder, data__root=str(sample_dir), export__file_format="ONNX", eval__flip_test=True,
+                          eval__use_gt_bbox=True, eval__resize="canvas", **overrides)  # fmt: skip
+    model = export_checkpoint(config)
+    save_config(config, folder / "config.yaml")
+    return config, model
+
+
+def run(arguments: list[object], folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    settings = {**os.environ, "PYTHON": sys.executable, **environment}
+    return subprocess.run(list(map(str, arguments)), cwd=folder, capture_output=True, text=True, check=False,
+                          timeout=300, env=settings)
+
+
+def script(model: Path, sample_dir: Path, folder: Path, *more: object, need: str = "y", backend: str = "onnx",
+           **environment: str) -> subprocess.CompletedProcess:
+    command = ["bash", ROOT / "scripts/run_infer_310.sh", model, sample_dir, need, 0, folder / "config.yaml", *more]
+    return run(command, folder, INFER_BACKEND=backend, INFER_OUTPUT=str(folder / "run"), **environment)
+
+
+def results(folder: Path) -> list[dict]:
+    return json.loads((folder / "keypoints_results.json").read_text())
+
+
+def assert_same_results(first: list[dict], second: list[dict]) -> None:
+    assert [r["image_id"] for r in first] == [r["image_id"] for r in second]
+    assert len(first) > 5
+    for a, b in zip(first, second):
+        np.testing.assert_allclose(a["keypoints"], b["keypoints"], atol=0.05)
+
+
+@pytest.fixture(scope="module")
+def exported(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path, Path]:
+    folder = tmp_path_factory.mktemp("exported")
+    return *make("simplepose", folder, sample_dir, export__batch_size=None), folder
+
+
+@pytest.mark.parametrize("name", ["simplepose", "openpose"])
+def test_310_path_gives_what_evaluation_gives(name: str, sample_dir: Path, tmp_path: Path) -> None:
+    size = {"export__size": [96, 64]} if name == "openpose" else {}
+    _, model = make(name, tmp_path, sample_dir, export__preprocess=name == "openpose", **size)
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    (blocked / "mindspore.py").write_text(NO_MINDSPORE)
+    done = script(model, sample_dir, tmp_path, PYTHONPATH=str(blocked))
+    assert done.returncode == 0, done.stderr
+    evaluated = run([sys.executable, ROOT / "eval.py", "--config", tmp_path / "config.yaml", "--ckpt", model,
+                     f"output={tmp_path / 'eval'}"], tmp_path)  # fmt: skip
+    assert evaluated.returncode == 0, evaluated.stderr
+    last = [text.strip().splitlines()[-1] for text in ((tmp_path / "acc.log").read_text(), evaluated.stdout)]
+    assert last[0].startswith("AP: ")
+    assert last[0] == last[1]
+    assert_same_results(results(tmp_path / "run"), results(tmp_path / "eval"))
+
+
+def test_path_that_was_killed_goes_on(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path) -> None:
+    _, model, folder = exported
+    shutil.copy(folder / "config.yaml", tmp_path)
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    shutil.copy(folder / "config.yaml", whole)
+    assert script(model, sample_dir, whole).returncode == 0
+    command = ["bash", str(ROOT / "scripts/run_infer_310.sh"), str(model), str(sample_dir), "y", "0",
+               str(tmp_path / "config.yaml"), "eval.batch_size=2"]  # fmt: skip
+    environment = {**os.environ, "PYTHON": sys.executable, "INFER_BACKEND": "onnx",
+                   "INFER_OUTPUT": str(tmp_path / "run")}  # fmt: skip
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL,
+                               start_new_session=True)  # fmt: skip
+    while process.poll() is None and len(list((tmp_path / "run").glob("results/*.bin"))) < 4:
+        time.sleep(0.002)
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert not (tmp_path / "acc.log").exists()
+    old = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/0*.bin")}
+    done = script(model, sample_dir, tmp_path)
+    assert done.returncode == 0, done.stderr
+    now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/0*.bin")}
+    assert {name: now[name] for name in old} == old, "finished files were made again"
+    assert results(tmp_path / "run") == results(whole / "run")
+
+
+def test_results_of_another_model_are_not_mixed_in(exported: tuple[Config, Path, Path], sample_dir: Path,
+                                                   tmp_path: Path) -> None:
+    config, model, folder = exported
+    shutil.copy(folder / "config.yaml", tmp_path)
+    assert script(model, sample_dir, tmp_path).returncode == 0
+    first = results(tmp_path / "run")
+    other = tmp_path / "other"
+    other.mkdir()
+    overrides = {"export__fold_batch_norm": False, "export__half": True, "export__batch_size": None}
+    _, half = make("simplepose", other, sample_dir, runtime__ckpt=config.runtime.ckpt, **overrides)
+    done = script(half, sample_dir, tmp_path, need="n")
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "run") != first
+    done = script(model, sample_dir, tmp_path, need="n")
+    assert results(tmp_path / "run") == first
+
+
+@pytest.mark.parametrize(("damage", "need", "words"), [
+    (lambda run: (run / "manifest.json").unlink(), "n", "run data_to_bin.py first"),
+    (lambda run: os.truncate(run / "inputs/000001.bin", 10), "n", "run data_to_bin.py again"),
+    (lambda run: (run / "inputs/000001_flip.bin").unlink(), "n", "run data_to_bin.py again"),
+])  # fmt: skip
+def test_damaged_inputs(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path, damage: object,
+                        need: str, words: str) -> None:
+    _, model, folder = exported
+    shutil.copy(folder / "config.yaml", tmp_path)
+    assert script(model, sample_dir, tmp_path).returncode == 0
+    shutil.rmtree(tmp_path / "run/results")
+    damage(tmp_path / "run")
+    done = script(model, sample_dir, tmp_path, need=need)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "acc.log").exists()
+
+
+def test_cut_result_is_found_by_postprocess_and_made_again(exported: tuple[Config, Path, Path], sample_dir: Path,
+                                                           tmp_path: Path) -> None:
+    _, model, folder = exported
+    shutil.copy(folder / "config.yaml", tmp_path)
+    assert script(model, sample_dir, tmp_path).returncode == 0
+    first = results(tmp_path / "run")
+    os.truncate(tmp_path / "run/results/000001_0.bin", 100)
+    done = run([sys.executable, ROOT / "postprocess.py", "--config", tmp_path / "config.yaml", "--ckpt", model,
+                f"output={tmp_path / 'run'}"], tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    assert "000001_0.bin has 100 bytes" in done.stderr
+    assert script(model, sample_dir, tmp_path).returncode == 0
+    assert results(tmp_path / "run") == first
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ([], "three arguments"), (["nowhere.mindir", ".", "y"], "model not found"),
+    (["MODEL", "nowhere", "y"], "data folder"),
+    (["MODEL", ".", "x"], "y or n"), (["MODEL", ".", "y", "one"], "must be a number"),
+])  # fmt: skip
+def test_script_refuses_wrong_arguments(arguments: list[str], words: str, exported: tuple[Config, Path, Path],
+                                        tmp_path: Path) -> None:
+    given = [exported[1] if argument == "MODEL" else argument for argument in arguments]
+    done = run(["bash", ROOT / "scripts/run_infer_310.sh", *given], tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+
+
+def test_model_and_card_are_enough(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path) -> None:
+    """run_eval_onnx.sh without a recipe; the folder of the checkpoint is out of reach."""
+    config, model, _ = exported
+    shutil.copy(model, tmp_path)
+    shutil.copy(card_path(model), tmp_path)
+    alone = tmp_path / model.name
+    done = run(["bash", ROOT / "scripts/run_eval_onnx.sh", alone, sample_dir, "eval.use_gt_bbox=true",
+                f"output={tmp_path / 'out'}"], tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "eval.log").read_text().strip().splitlines()[-1].startswith("AP: ")
+    parsed = asdict(parse(["--ckpt", str(alone)]))
+    for section, names in (("model", None), ("codec", None), ("data", ("input_size", "color", "mean", "std"))):
+        expected = asdict(config)[section]
+        for name in names or expected:
+            if name != "pretrained":
+                assert parsed[section][name] == expected[name]
+
+
+def test_estimator_needs_only_the_model_and_its_card(exported: tuple[Config, Path, Path]) -> None:
+    estimator = PoseEstimator(ckpt=exported[1])
+    people = estimator(np.zeros((120, 160, 3), np.uint8), boxes=np.array([[10, 10, 60, 90], [80, 5, 50, 100]]))
+    assert people.keypoints.shape[1:] == (17, 2)
+    with pytest.raises(UsageError, match="needs a recipe"):
+        PoseEstimator(ckpt="network.ckpt")
+
+
+def test_somebody_elses_script_gets_the_same_keypoints(exported: tuple[Config, Path, Path], sample_dir: Path) -> None:
+    """NumPy, OpenCV and ONNX Runtime, following the card's recipe word by word."""
+    import cv2
+    import onnxruntime
+
+    config, model, _ = exported
+    card = json.loads(Path(f"{model}.json").read_text())
+    assert (card["decode"]["refine"], card["decode"]["flip_test"]) == ("quarter", True)
+    evaluator = TASKS["simplepose"].evaluator(config, True)
+    picture, box = evaluator.images.read(evaluator.dataset.people.image_index[0]), evaluator.dataset.people.boxes[0]
+    session, (width, height) = onnxruntime.InferenceSession(model), card["input"]["size"]
+    single, (x, y, w, h) = np.float32, box
+    center = np.array([x + w / 2, y + h / 2], single)
+    side = single(max(w, h * width / height) / 200) * single(card["decode"]["box_padding"]) * single(200)
+    top = np.array([center[0], center[1] - side / 2], single)
+    source = np.array([center, top, [top[0] + (top[1] - center[1]), top[1]]], single)
+    target = np.array([(width / 2, height / 2), (width / 2, (height - width) / 2), (0, (height - width) / 2)], single)
+    crop = cv2.warpAffine(picture, cv2.getAffineTransform(source, target), (width, height), flags=cv2.INTER_LINEAR)
+    names = card["skeleton"]["keypoints"]
+    exchange = {a: b for pair in card["skeleton"]["flip_pairs"] for a, b in (pair, pair[::-1])}
+    order = [names.index(exchange.get(name, name)) for name in names]
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        inputs = (pixels / card["input"]["scale"] - card["input"]["mean"]) / card["input"]["std"]
+        inputs = inputs.transpose(2, 0, 1)[None].astype(single)
+        return session.run(None, {card["input"]["name"]: inputs})[0][0]
+
+    maps, mirrored = run(crop), run(crop[:, ::-1])[order][..., ::-1]
+    maps = (maps + np.concatenate([mirrored[..., :1], mirrored[..., :-1]], axis=2)) / 2
+    keypoints = []
+    for one in maps:
+        cy, cx = np.unravel_index(one.argmax(), one.shape)
+        dx = dy = 0.0
+        if 1 < cx < one.shape[1] - 1 and 1 < cy < one.shape[0] - 1:
+            dx, dy = np.sign([one[cy, cx + 1] - one[cy, cx - 1], one[cy + 1, cx] - one[cy - 1, cx]]) / 4
+        cell = np.array([cx + dx, cy + dy]) - np.array(one.shape[::-1]) / 2
+        keypoints.append(center + cell * side / one.shape[1])
+    ours = PoseEstimator(config, model, {"demo.person_threshold": 0.0})(picture, boxes=box)
+    np.testing.assert_allclose(ours.keypoints[0], keypoints, atol=0.05)
+
+
+def test_without_card_a_recipe_is_needed(exported: tuple[Config, Path, Path], tmp_path: Path) -> None:
+    shutil.copy(exported[1], tmp_path)
+    with pytest.raises(UsageError, match="--config FILE is missing"):
+        parse(["--ckpt", str(tmp_path / exported[1].name)])
+
+
+def test_card_overrules_a_recipe_of_another_size(exported: tuple[Config, Path, Path]) -> None:
+    config = parse(["--config", str(ROOT / "configs/simplepose_r50_256x192.yaml"), "--ckpt", str(exported[1])])
+    assert (config.data.input_size, config.codec.heatmap_size) == ([64, 96], [16, 24])
+
+
+def test_onnx_of_another_network(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path) -> None:
+    """Without its card, and with the recipe of a bottom-up network."""
+    shutil.copy(exported[1], tmp_path)
+    done = run([sys.executable, ROOT / "eval.py", "--config", ROOT / "configs/quickstart/openpose.yaml", "--ckpt",
+                tmp_path / exported[1].name, f"data.root={sample_dir}", f"output={tmp_path}", "eval.resize=canvas",
+                "data.input_size=[64,96]"], tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "gives 17 maps, the configuration's network 38 and 19 maps" in done.stderr
+
+
+def test_export_says_what_it_did(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path) -> None:
+    _, _, folder = exported
+    done = run([sys.executable, ROOT / "export.py", "--config", folder / "config.yaml", "--file_format", "MINDIR",
+                "--file_name", tmp_path / "pose", "--device_target", "CPU", f"data.root={sample_dir}"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "largest difference from the checkpoint" in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"pose.mindir", "pose.mindir.json"}
+
+
+def test_full_disk(exported: tuple[Config, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import mindspore as ms
+
+    config, _, _ = exported
+    monkeypatch.setattr(config.export, "file_name", str(tmp_path / "pose.onnx"))
+
+    def full(*arguments: object, **options: object) -> None:
+        raise RuntimeError("write failed: No space left on device\nC++ call stack")
+
+    monkeypatch.setattr(ms, "export", full)
+    with pytest.raises(PoseError, match="disk full") as error:
+        export_checkpoint(config)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
