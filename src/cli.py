@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from src.backends.card import ENDINGS, card_path, read_card
-from src.checkpoints.resolve import conventions_of
-from src.config import ConfigBuilder, describe_keys, parse_value, read_yaml
+from src.checkpoints.resolve import conventions_file, conventions_of, pick, stored_conventions
+from src.config import ConfigBuilder, describe_keys, parse_value
 from src.errors import PoseError, UsageError
-from src.schema import CONVENTIONS, FLAGS, SCHEMA, Config
+from src.schema import FLAGS, SCHEMA, Config
 
 log = logging.getLogger("pose")
 
@@ -147,13 +147,8 @@ def add_conventions(builder: ConfigBuilder, ckpt: Path) -> None:
     people's weights follow from the names in them.
     """
     card = read_card(ckpt)
-    path = card_path(ckpt) if card else ckpt.parent / f"{ckpt.stem}.yaml"
-    content = card.values(ckpt) if card else read_yaml(path) if path.is_file() and path != ckpt else {}
-    stored = {}
-    for key in card.conventions if card else CONVENTIONS:
-        section, name = key.split(".")
-        if isinstance(content.get(section), dict) and name in content[section]:
-            stored[key] = content[section][name]
+    path = card_path(ckpt) if card else conventions_file(ckpt)
+    stored = pick(card.values(ckpt), card.conventions) if card else stored_conventions(ckpt)
     if not stored and ckpt.is_file() and ckpt.suffix.lower() not in ENDINGS:
         path, stored = ckpt, conventions_of(ckpt)
     for key, value in stored.items():

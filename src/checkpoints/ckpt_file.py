@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from src.checkpoints.torch_file import bfloat16
-from src.errors import PoseError
+from src.errors import PoseError, one_line
 from src.files import atomic_path
 
 _DTYPES = {"Float64": "<f8", "Float32": "<f4", "Float16": "<f2", "BFloat16": "<u2", "Int64": "<i8", "Int32": "<i4",
@@ -42,9 +42,8 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
                 parts.setdefault(name, []).append(tensor)
             last = name
         return {name: _array(name, pieces) for name, pieces in parts.items()}
-    except (OSError, ValueError, TypeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise PoseError(f"not a readable MindSpore checkpoint (cut short?): {path}: {reason}") from error
+    except (OSError, ValueError, TypeError, IndexError, OverflowError) as error:
+        raise PoseError(f"not a readable MindSpore checkpoint (cut short?): {path}: {one_line(error)}") from error
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:

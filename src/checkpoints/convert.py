@@ -12,7 +12,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,18 @@ import numpy as np
 
 from src.checkpoints.ckpt_file import write_ckpt
 from src.checkpoints.origins import Recognised, read_weights, recognise
-from src.checkpoints.resolve import check_model, describe_source, float_weights
+from src.checkpoints.resolve import (
+    check_model,
+    conventions_file,
+    describe_source,
+    float_weights,
+    write_weights,
+)
 from src.checkpoints.safetensors_file import write_safetensors
 from src.checkpoints.to_torch import to_torch
 from src.checkpoints.torch_file import write_torch
 from src.cli import add_conventions, set_up_logging
-from src.config import ConfigBuilder, parse_value, save_conventions
+from src.config import ConfigBuilder, parse_value
 from src.errors import PoseError, UsageError
 from src.schema import Config
 from src.skeleton import load_skeleton
@@ -108,11 +114,10 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
                         f"{wrong[0]}; --partial converts the others")
     own = {name: values[name] if name not in wrong else parameters[name].asnumpy() for name in parameters}
     if to == "torch":
-        _write_torch(own, config, dst)
+        _write_torch(own, config, src, dst)
     else:
-        write_ckpt(own, dst)
-        save_conventions(config, dst.with_suffix(".yaml"), describe_source(src))
-        log.info(f"written: {dst}, and how it must be fed: {dst.with_suffix('.yaml')}")
+        write_weights(write_ckpt, own, dst, config, describe_source(src))
+        log.info(f"written: {dst}, and how it must be fed: {conventions_file(dst)}")
     if wrong:
         log.warning(f"note: random start values, to be trained: {len(wrong)}{_some(wrong)}")
     return result
@@ -144,13 +149,20 @@ def _belongs(name: str, recognised: Recognised) -> bool:
     return name.startswith("backbone.") and (".se." not in name or recognised.model.get("model.se") != "none")
 
 
-def _write_torch(values: Mapping[str, np.ndarray], config: Config, dst: Path) -> None:
+def _write_torch(values: Mapping[str, np.ndarray], config: Config, src: Path, dst: Path) -> None:
     model, data = config.model, config.data
     state_dict = to_torch({name: np.asarray(value, np.float32) for name, value in values.items()}, model.name,
                           model.shuffle)
     write = write_safetensors if dst.suffix == ".safetensors" else write_torch
-    write(state_dict, dst)
-    log.info(f"written: {dst}; its input is {data.color} / {data.scale:g}, less {data.mean}, divided by {data.std}")
+    described_in = conventions_file(dst)
+    if model.shuffle == "block" and described_in.resolve() == conventions_file(src).resolve():
+        raise UsageError(f"{described_in} says how {src} is fed, and {dst} has its channels in another order: choose "
+                         "another name")
+    # The channels before its shuffles are in PyTorch's order now.
+    described = replace(config, model=replace(model, shuffle="channel"))
+    write_weights(write, state_dict, dst, described, describe_source(src))
+    log.info(f"written: {dst}; its input is {data.color} / {data.scale:g}, less {data.mean}, divided by {data.std}, as "
+             f"{described_in} says")
     if model.name != "openpose" and model.maxpool != "torch":
         log.warning("note: these weights are for max pooling that pads right and bottom only (model.maxpool=same); "
                     "PyTorch's networks pad all sides, and their maps will differ a little")
@@ -185,6 +197,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PoseError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError:
+        print(f"error: out of memory: {options.src}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -47,7 +47,8 @@ def load_backbone(network: nn.Cell, path: str | Path) -> str:
     # A plain ImageNet ResNet starts one with squeeze and excitation, whose own layers keep their random weights.
     rest = _current(network, lambda name: name not in values and (not name.startswith("backbone.") or ".se." in name))
     report = assign(network, {**values, **rest}, path)
-    unused = ", ".join(name.removeprefix("backbone.") for name in report.unused) or "nothing"
+    unused = ", ".join(name.removeprefix("backbone.") for name in report.unused[:4]) or "nothing"
+    unused += f", … ({len(report.unused)})" if len(report.unused) > 4 else ""
     padding = recognised.origin.conventions.get("model.maxpool")
     note = f"; it was trained with model.maxpool={padding}" if padding else ""
     return (f"backbone from {path} ({recognised.origin.title}): {len(report.matched) - len(rest)} parameters matched; "

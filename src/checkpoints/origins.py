@@ -13,8 +13,8 @@ import numpy as np
 from src.checkpoints import names
 from src.checkpoints.ckpt_file import read_ckpt
 from src.checkpoints.safetensors_file import read_safetensors
-from src.checkpoints.torch_file import read_torch
-from src.errors import PoseError
+from src.checkpoints.torch_file import check_compressed, read_torch
+from src.errors import PoseError, one_line
 
 Values = Mapping[str, np.ndarray]
 
@@ -127,12 +127,21 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     if not path.is_file():
-        raise PoseError(f"weights not found: {path}")
+        raise PoseError(f"weights {'are a folder, not a file' if path.is_dir() else 'not found'}: {path}")
     try:
         with path.open("rb") as file:
             head = file.read(512)
     except OSError as error:
         raise PoseError(f"weights cannot be read: {path}: {error.strerror}") from error
+    values = _read(path, head)
+    strange = next((name for name in values if not name.isprintable()), None)
+    if strange is not None:
+        raise PoseError(f"not a file of weights: {path} holds a parameter called {strange[:100]!r}")
+    return values
+
+
+def _read(path: Path, head: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a file that begins with `head`."""
     # The first eight bytes of safetensors are a length, which may begin like any other kind.
     if head[5:9] == b"\0\0\0{":
         return read_safetensors(path)
@@ -152,10 +161,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             if len(set(file.files)) != len(file.files):
                 raise ValueError("it holds a name twice")
+            check_compressed(file.zip)
             return {name: file[name] for name in file.files}
     except Exception as error:  # NumPy and zipfile raise various types for a broken file
-        reason = " ".join(str(error).split())[:200]
-        raise PoseError(f"not a readable .npz file (cut short?): {path}: {reason}") from error
+        raise PoseError(f"not a readable .npz file (cut short?): {path}: {one_line(error)}") from error
 
 
 def recognise(values: Values, path: str | Path) -> Recognised:

@@ -18,6 +18,7 @@ import numpy as np
 LARGEST_TEXT = 1 << 24  # bytes; state dicts hold names and numbers, their tensors lie elsewhere
 MOST_DIMENSIONS = 16
 LARGEST_WORK = 1 << 26  # elements that calls may copy, lest a small file fills the memory
+MOST_STEPS = 1 << 22  # opcodes; the largest training checkpoints of pose networks have some 200,000
 
 
 class Refused(Exception):
@@ -175,6 +176,14 @@ for _module in ("builtins", "__builtin__"):
                f"{_module}.bytearray": lambda data=b"", *_: data if isinstance(data, bytes) else b""}
 
 
+# What may be mentioned besides: types, such as `list` in a `defaultdict`, PyTorch's storages and dtypes, and the helper
+# that names the class of an object next, which is then refused by that name.
+_MENTIONED = {f"{module}.{name}" for module in ("builtins", "__builtin__")
+              for name in ("bool", "dict", "float", "int", "list", "object", "set", "str", "tuple")}
+_MENTIONED |= {"copyreg._reconstructor", "copy_reg._reconstructor"}
+_TORCH = ("torch", "torch.cuda", "torch.storage")
+
+
 class _Machine:
     """Stack, marks and memo of one pickle; `run` goes through its opcodes (protocols 0 to 5)."""
 
@@ -187,7 +196,7 @@ class _Machine:
     def run(self) -> Any:
         """The value before the STOP opcode."""
         try:
-            while True:
+            for _ in range(MOST_STEPS):
                 code = self._bytes(1)
                 if code == b".":
                     return self._pop()
@@ -195,6 +204,7 @@ class _Machine:
                 if step is None:
                     raise Refused(f"damaged: no pickle has the code {code!r}")
                 step(self)
+            raise Refused("far too many names and numbers for a state dict")
         except (IndexError, KeyError, ValueError, TypeError, AttributeError, struct.error, OverflowError,
                 RecursionError) as error:  # fmt: skip
             raise Refused(f"damaged pickle ({type(error).__name__})") from error
@@ -286,7 +296,11 @@ class _Machine:
     def _global(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise Refused("damaged pickle")
-        self._push(Global(module, name))
+        named = Global(module, name)
+        is_torch = module in _TORCH and name.isidentifier()
+        if not is_torch and str(named) not in _CALLS and str(named) not in _MENTIONED:
+            self._refuse(named)
+        self._push(named)
 
     def _put(self, index: int) -> None:
         self._memo[index] = self._stack[-1]
@@ -301,6 +315,10 @@ class _Machine:
         if isinstance(function, Global) and str(function) not in ("collections.OrderedDict", "torch.Size"):
             self._refuse(function)
         self._call(function, arguments)
+
+    def _new_extended(self) -> None:
+        self._pop(), self._pop()
+        self._refuse(self._pop())
 
     def _instance(self) -> None:
         module, name = self._text(self._line()), self._text(self._line())
@@ -410,7 +428,7 @@ _STEPS: dict[bytes, Callable[[_Machine], Any]] = {
     b"R": lambda m: m._reduce(),
     b"b": lambda m: m._build(),
     b"\x81": lambda m: m._new(),
-    b"\x92": lambda m: m._extension(),
+    b"\x92": lambda m: m._new_extended(),
     b"i": lambda m: m._instance(),
     b"o": lambda m: m._object(),
     b"\x82": lambda m: m._extension(),

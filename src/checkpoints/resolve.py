@@ -6,7 +6,7 @@ Nothing here imports MindSpore.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from src.checkpoints.ckpt_file import write_ckpt
 from src.checkpoints.origins import Recognised, read_weights, recognise
 from src.config import read_yaml, save_conventions
 from src.errors import PoseError, UsageError
-from src.schema import Config
+from src.files import atomic_path
+from src.schema import CONVENTIONS, Config
 
 log = logging.getLogger("pose")
 
@@ -45,19 +46,19 @@ def resolve_checkpoint(path: str | Path, config: Config) -> Path:
     if recognised.origin.is_own and path.suffix == ".ckpt":
         return path
     values, source = float_weights(recognised.values, path), describe_source(path)
-    fed = _with_conventions(config, recognised.conventions)
+    fed = _with_conventions(config, stored_conventions(path) or recognised.conventions)
     try:
-        _write(values, kept[0], fed, source)
+        write_weights(write_ckpt, values, kept[0], fed, source)
         target = kept[0]
     except PoseError:
-        _write(values, kept[1], fed, source)
+        write_weights(write_ckpt, values, kept[1], fed, source)
         target = kept[1]
     log.info(f"{path}: {recognised.origin.title}, converted; kept as {target}")
     return target
 
 
 def _is_fresh(target: Path, path: Path) -> bool:
-    described = target.with_suffix(".yaml")
+    described = conventions_file(target)
     if not target.is_file() or not described.is_file():
         return False
     source = read_yaml(described).get("source")
@@ -66,9 +67,17 @@ def _is_fresh(target: Path, path: Path) -> bool:
         _VERSION, now.st_size, now.st_mtime_ns)
 
 
-def _write(values: Mapping[str, np.ndarray], target: Path, config: Config, source: dict[str, Any]) -> None:
-    write_ckpt(values, target)
-    save_conventions(config, target.with_suffix(".yaml"), source)
+def write_weights(write: Callable[[Mapping[str, np.ndarray], Path], None], values: Mapping[str, np.ndarray],
+                  target: Path, config: Config, source: dict[str, Any]) -> None:
+    """Write weights with `write`, and beside them how they must be fed: both files, or neither.
+
+    Raises:
+        PoseError: they cannot be written.
+    """
+    # The description gets its name last, when nothing is left that could fail.
+    with atomic_path(conventions_file(target)) as temporary:
+        save_conventions(config, temporary, source)
+        write(values, target)
 
 
 def _with_conventions(config: Config, conventions: Mapping[str, Any]) -> Config:
@@ -85,6 +94,28 @@ def describe_source(path: Path) -> dict[str, Any]:
     now = path.stat()
     return {"file": path.name, "sha256": file_hash(path), "size": now.st_size, "modified": now.st_mtime_ns,
             "converter": _VERSION}
+
+
+def conventions_file(path: str | Path) -> Path:
+    """Where the conventions of a checkpoint lie: X.yaml for X.ckpt."""
+    return Path(path).parent / f"{Path(path).stem}.yaml"
+
+
+def stored_conventions(path: str | Path) -> dict[str, Any]:
+    """Keys that a checkpoint must be fed with, as X.yaml beside X.ckpt says; none without such a file.
+
+    Raises:
+        UsageError: the file is no YAML mapping.
+    """
+    described = conventions_file(path)
+    return pick(read_yaml(described), CONVENTIONS) if described.is_file() and described != Path(path) else {}
+
+
+def pick(content: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """The dotted keys among `keys` that {section: {name: value}} has."""
+    pairs = [(key, *key.split(".")) for key in keys]
+    return {key: content[section][name] for key, section, name in pairs
+            if isinstance(content.get(section), dict) and name in content[section]}
 
 
 def conventions_of(path: str | Path) -> dict[str, Any]:

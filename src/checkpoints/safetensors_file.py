@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from src.checkpoints.torch_file import bfloat16
-from src.errors import PoseError
+from src.errors import PoseError, one_line
 from src.files import atomic_path
 
 _LARGEST_HEADER = 100 << 20  # the format's own limit
@@ -45,8 +45,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
             raise ValueError("two tensors overlap")
         return {name: _array(name, entry, data) for name, entry in header.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise PoseError(f"not a readable safetensors file (cut short?): {path}: {reason}") from error
+        raise PoseError(f"not a readable safetensors file (cut short?): {path}: {one_line(error)}") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

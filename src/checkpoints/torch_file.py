@@ -24,11 +24,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from src.checkpoints.pickled import Global, Refused, Stream, Tensor, load
-from src.errors import PoseError
+from src.errors import PoseError, one_line
 from src.files import atomic_path
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-_LARGEST_PICKLE, _LARGEST_COMPRESSED = 1 << 28, 1 << 30
+_LARGEST_PICKLE, _LARGEST_COMPRESSED = 1 << 26, 1 << 30
+# Bytes of all tensors for each of all storages: views that repeat their numbers would fill memory and disk.
+_MOST_SHARING = 4
 # PyTorch's types by the name of their storage and by their own; bfloat16 is the upper half of a float32.
 _BFLOAT16 = "bfloat16"
 _DTYPES = {"Double": "f8", "Float": "f4", "Half": "f2", "BFloat16": _BFLOAT16, "Long": "i8", "Int": "i4", "Short": "i2",
@@ -64,14 +66,24 @@ def read_torch(path: Path) -> dict[str, np.ndarray]:
             file.seek(0)
             reader = _read_zip if head[:4] == b"PK\3\4" else _read_tar if head[257:262] == b"ustar" else _read_stream
             tree, buffer, order = reader(file)
-            arrays = _Arrays(buffer, order)
-            return {name: arrays.view(tensor, name) for name, tensor in _state_dict(tree).items()}
+            return _Arrays(buffer, order).views(_state_dict(tree))
     except Refused as error:
-        raise PoseError(f"not a readable PyTorch file: {path}: {error}") from error
+        raise PoseError(f"not a readable PyTorch file: {path}: {one_line(error, 400)}") from error
     except (OSError, EOFError, struct.error, zipfile.BadZipFile, zlib.error, tarfile.TarError, NotImplementedError,
-            RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:  # fmt: skip
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+            RuntimeError, ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:  # fmt: skip
+        reason = one_line(error) or type(error).__name__
         raise PoseError(f"not a readable PyTorch file (cut short?): {path}: {reason}") from error
+
+
+def check_compressed(archive: zipfile.ZipFile) -> None:
+    """Refuse an archive that unpacks to more than any weights have.
+
+    Raises:
+        Refused: it does.
+    """
+    size = sum(info.file_size for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED)
+    if size > _LARGEST_COMPRESSED:
+        raise Refused(f"its compressed members would unpack to {size >> 20} MB")
 
 
 # What lies under the key of a storage.
@@ -84,6 +96,7 @@ def _read_zip(file: BinaryIO) -> tuple[Any, Buffer, str]:
     members = {info.filename: info for info in archive.infolist()}
     if len(members) != len(archive.infolist()):
         raise Refused("the archive holds a name twice")
+    check_compressed(archive)
     roots = [name.removesuffix("data.pkl") for name in members if name == "data.pkl" or name.endswith("/data.pkl")]
     if not roots:
         raise Refused("a zip archive, but not PyTorch's (no data.pkl)")
@@ -94,8 +107,6 @@ def _read_zip(file: BinaryIO) -> tuple[Any, Buffer, str]:
 
     def content(info: zipfile.ZipInfo) -> memoryview:
         if info.compress_type != zipfile.ZIP_STORED:  # not by PyTorch
-            if info.file_size > _LARGEST_COMPRESSED:
-                raise Refused(f"{info.filename} is too large to be compressed")
             return memoryview(archive.read(info))
         name, extra = struct.unpack_from("<HH", mapped, info.header_offset + 26)
         start = info.header_offset + 30 + name + extra
@@ -126,6 +137,8 @@ def _read_stream(file: BinaryIO) -> tuple[Any, Buffer, str]:
     if load(file, nothing) != _MAGIC or load(file, nothing) != _PROTOCOL:
         raise Refused("it is a pickle, but none that PyTorch wrote")
     system = load(file, nothing)
+    if not isinstance(system, dict):
+        raise Refused("it is a pickle, but none that PyTorch wrote")
     order = "<" if system.get("little_endian", True) else ">"
     found: dict[str, _Storage] = {}
 
@@ -138,7 +151,7 @@ def _read_stream(file: BinaryIO) -> tuple[Any, Buffer, str]:
     keys = load(file, nothing)
     buffers = {}
     mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    for key in keys:
+    for key in map(_key, keys):
         buffers[key] = _next_storage(file, mapped, 0, found[key].dtype, order)
     return tree, buffers.__getitem__, order
 
@@ -161,12 +174,12 @@ def _read_tar(file: BinaryIO) -> tuple[Any, Buffer, str]:
     storages, buffers = {}, {}
     for _ in range(load(stream, nothing)):
         key, _location, kind = load(stream, nothing)
-        dtype = _dtype(kind)
-        buffers[str(key)] = data = _next_storage(stream, mapped, start, dtype, "<")
-        storages[key] = _Storage(str(key), dtype, len(data) // _itemsize(dtype))
+        key, dtype = _key(key), _dtype(kind)
+        buffers[key] = data = _next_storage(stream, mapped, start, dtype, "<")
+        storages[key] = _Storage(key, dtype, len(data) // _itemsize(dtype))
     for key, root, offset, count in load(stream, nothing):
-        base = storages[root]
-        storages[key] = _Storage(base.key, base.dtype, count, base.start + offset)
+        base = storages[_key(root)]
+        storages[_key(key)] = _Storage(base.key, base.dtype, count, base.start + offset)
     stream, _ = member("tensors")
     tensors = {}
     for _ in range(load(stream, nothing)):
@@ -175,12 +188,12 @@ def _read_tar(file: BinaryIO) -> tuple[Any, Buffer, str]:
         if not 0 <= dimensions <= 16:
             raise Refused("a tensor with an impossible shape")
         numbers = struct.unpack(f"<{2 * dimensions + 1}q", stream.read(8 * (2 * dimensions + 1)))
-        tensors[key] = Tensor(storages[storage], numbers[-1], numbers[:dimensions], numbers[dimensions:-1])
+        tensors[_key(key)] = Tensor(storages[_key(storage)], numbers[-1], numbers[:dimensions], numbers[dimensions:-1])
 
     def persistent(reference: Any) -> Any:
         if isinstance(reference, tuple):
             raise Refused("it holds an object, which is refused: save the state_dict instead")
-        return tensors[int(reference)]
+        return tensors[_key(reference)]
 
     stream, _ = member("pickle")
     return load(stream, persistent), buffers.__getitem__, "<"
@@ -226,6 +239,13 @@ def _dtype(kind: Any) -> str:
     return _DTYPES[name]
 
 
+def _key(value: Any) -> str:
+    """The name of a storage or tensor. Anything else, of which a pickle can nest much in little, is not looked into."""
+    if type(value) not in (str, int):
+        raise Refused("it holds a damaged storage")
+    return str(value)
+
+
 def _itemsize(dtype: str) -> int:
     return 1 if not dtype else 2 if dtype == _BFLOAT16 else np.dtype(dtype).itemsize
 
@@ -242,7 +262,7 @@ def _storage(reference: Any) -> _Storage:
         _, start, count = view[0]
     if not all(type(n) is int and n >= 0 for n in (start, count)):
         raise Refused("it holds a damaged storage")
-    return _Storage(str(key), _dtype(kind), count, start)
+    return _Storage(_key(key), _dtype(kind), count, start)
 
 
 class _Arrays:
@@ -252,7 +272,15 @@ class _Arrays:
         self._buffer, self._order = buffer, order
         self._flat: dict[tuple[str, str], np.ndarray] = {}
 
-    def view(self, tensor: Tensor, name: str) -> np.ndarray:
+    def views(self, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+        """The arrays of all tensors."""
+        result = {name: self._view(tensor, name) for name, tensor in tensors.items()}
+        size = sum(array.nbytes for array in result.values())
+        if size > _MOST_SHARING * sum(flat.nbytes for flat in self._flat.values()):
+            raise Refused(f"its tensors repeat their numbers to {size >> 20} MB")
+        return result
+
+    def _view(self, tensor: Tensor, name: str) -> np.ndarray:
         """The array of a tensor, checked against the bounds of its storage."""
         storage = tensor.storage
         if not isinstance(storage, _Storage):
@@ -288,7 +316,9 @@ class _Arrays:
 
 def bfloat16(halves: np.ndarray) -> np.ndarray:
     """bfloat16 numbers, given as uint16, as float32: they are its upper halves."""
-    return (halves.astype(np.uint32) << 16).view(np.float32)
+    words = halves.astype(np.uint32)
+    words <<= 16  # in place: all weights of a file may be in memory at once
+    return words.view(np.float32)
 
 
 def _state_dict(tree: Any) -> dict[str, Tensor]:
@@ -298,14 +328,14 @@ def _state_dict(tree: Any) -> dict[str, Tensor]:
         items = value.items() if isinstance(value, dict) else ()
         return {name: v for name, v in items if isinstance(name, str) and isinstance(v, Tensor)}
 
-    found = tensors(tree)
-    if found:
-        return found
     entries = {name: tensors(value) for name, value in tree.items()} if isinstance(tree, dict) else {}
     entries = {name: value for name, value in entries.items() if value}
     for name in _USUAL_KEYS:
         if name in entries:
             return entries[name]
+    found = tensors(tree)  # beside a state dict, figures such as the best accuracy may be tensors too
+    if len(found) > max(map(len, entries.values()), default=0):
+        return found
     if len(entries) != 1:
         names = ", ".join(map(str, list(entries or (tree if isinstance(tree, dict) else ()))[:8])) or "nothing"
         raise Refused(f"it holds no state dict of tensors by name, but {names[:200]}")

@@ -57,7 +57,7 @@ class Grouping:
         for name, low, high in (("peak_threshold", 0, 1), ("limb_threshold", 0, 1), ("limb_support", 0.1, 1),
                                 ("min_joints", 2, np.inf), ("min_score", 0, np.inf), ("upsample", 1, 64)):  # fmt: skip
             if not low <= getattr(self, name) <= high:
-                raise UsageError(f"grouping: {name} {getattr(self, name)} is not between {low} and {high}")
+                raise UsageError(f"codec.{name} {getattr(self, name)} is not between {low} and {high}")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from src.skeleton import OPENPOSE18, PafLayout
 
 # People drawn at a time: their temporaries stay in the cache, and a crowd needs no more memory than a few people.
 _BLOCK = 4
+# Larger values are an accident, and their products would overflow.
+_LARGEST = 1000.0
 # Gaussians end at exp(-40): invisible, and products of two of them are still normal float32 numbers (others are slow).
 _MAX_EXPONENT = 40.0
 
@@ -67,6 +69,7 @@ class PafCodec:
         Returns:
             keypoints (P, J, 3) float32: x, y in pixels of the network input and the joint's score, or 0, 0, 0 where
             none was found; and scores (P,) float32, see `grouping.group`, highest first. P is 0 where nobody is.
+            Values that no network should give (not finite, or in the thousands) count as 0.
 
         Raises:
             PoseError: the maps have other shapes.
@@ -75,7 +78,7 @@ class PafCodec:
         if (len(heatmaps), len(pafs)) != expected or heatmaps.shape[1:] != pafs.shape[1:]:
             raise PoseError(f"the network gives heat maps {heatmaps.shape} and PAFs {pafs.shape} but the skeleton "
                             f"needs {expected[0]} and {expected[1]} channels of one size; make them agree")
-        heatmaps, pafs = (np.ascontiguousarray(maps, np.float32) for maps in (heatmaps[:-1], pafs))
+        heatmaps, pafs = (_credible(np.ascontiguousarray(maps, np.float32)) for maps in (heatmaps[:-1], pafs))
         stride = self.stride / self.grouping.upsample
         if self.grouping.upsample > 1:
             heatmaps, pafs = enlarge(heatmaps, pafs, self.grouping.upsample, stride)
@@ -130,3 +133,8 @@ class PafCodec:
             total += rows[..., block] @ covered
         pafs = total[:, :2] / np.maximum(total[:, 2:], 1)
         return pafs.reshape(self.layout.num_pafs, len(y), len(x))
+
+
+def _credible(maps: np.ndarray) -> np.ndarray:
+    good = np.abs(maps) < _LARGEST
+    return maps if good.all() else np.where(good, maps, np.float32(0))

@@ -16,9 +16,12 @@ from src.data.coco import Annotations
 from src.data.ignore_mask import MIN_AREA, MIN_KEYPOINTS, AnnotatedMasks, MaskFolder, usable
 from src.data.topdown import Normalizer
 from src.errors import PoseError, UsageError
-from src.geometry import PADDING_LEVEL, transform_points
+from src.geometry import PADDING_LEVEL, resize_canvas, transform_points
 from src.schema import DataConfig
 from src.skeleton import Skeleton
+
+IDENTITY = np.eye(2, 3)
+LAST_ROW = np.array([0.0, 0.0, 1.0])
 
 
 class MapCodec(Protocol):
@@ -70,6 +73,8 @@ class BottomUpDataset:
     of all others.
 
     Args:
+        data: `data.crop` says whether a sample is centred on a person or shows the whole picture as evaluation in a
+            canvas of this size does.
         annotations: loaded with `segmentations=True` unless there is a `mask_dir`; not kept.
         codec: makes the targets; its stride divides `data.input_size`.
         mask_dir: folder of written ignore masks; empty: computed from the segmentations.
@@ -95,6 +100,7 @@ class BottomUpDataset:
         self._masks = (MaskFolder(mask_dir, self.images) if mask_dir
                        else AnnotatedMasks(annotations, learnt, self.rows))
         self._augmentation, self._codec, self._seed = augmentation, codec, seed
+        self._whole = data.crop == "picture"
         self._cells = (self._size[0] // codec.stride, self._size[1] // codec.stride)
         self._normalize = Normalizer(data)
 
@@ -125,29 +131,38 @@ class BottomUpDataset:
         rng = np.random.default_rng((self._seed, epoch, index))
         row = int(self.rows[index])
         keypoints = self.people.keypoints[self._starts[index] : self._stops[index]]
-        image = self.images.read(row)
-        matrix, flip = random_view(rng, keypoints, self._size, self._augmentation)
+        image, fit = self.images.read(row), IDENTITY
+        if self._whole:
+            # Fitted first, as evaluation does it: without augmentation both see the same pixels.
+            image, back = resize_canvas(image, self._size)
+            fit = cv2.invertAffineTransform(back)
+            keypoints = _moved(keypoints, fit)
+        matrix, flip = random_view(rng, keypoints, self._size, self._augmentation, self._whole)
         shifts = random_color(rng, self._augmentation)
         view = cv2.warpAffine(image, matrix, self._size, flags=cv2.INTER_LINEAR, borderValue=(PADDING_LEVEL,) * 3)
         if shifts is not None:
             view = shift_color(view, shifts)
         self._normalize(view, out[0])
-        keypoints = keypoints[:, self.skeleton.flip_index] if flip else keypoints.copy()
-        keypoints[..., :2] = transform_points(keypoints[..., :2], matrix)
+        keypoints = _moved(keypoints[:, self.skeleton.flip_index] if flip else keypoints, matrix)
         out[1][...], out[2][...] = self._codec.encode(keypoints, self._cells)
-        out[3][...] = self._counted(row, matrix)
+        out[3][...] = self._counted(row, np.vstack([matrix, LAST_ROW]) @ np.vstack([fit, LAST_ROW]))
 
     def _counted(self, row: int, matrix: np.ndarray) -> np.ndarray | float:
-        """Mask (h, w) of the cells that count in the loss."""
+        """Mask (h, w) of the cells that count in the loss, by the matrix (3, 3) from pixels of the picture."""
         mask = self._masks.read(row)
         if mask is None:
             return 1.0
-        warped = cv2.warpAffine(mask, matrix, self._size, flags=cv2.INTER_NEAREST)
+        warped = cv2.warpAffine(mask, matrix[:2], self._size, flags=cv2.INTER_NEAREST)
         return 1.0 - cells_touched(warped, self._codec.stride)
 
 
+def _moved(keypoints: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Keypoints (P, J, 3) with their x, y mapped by a matrix (2, 3)."""
+    return np.concatenate([transform_points(keypoints[..., :2], matrix), keypoints[..., 2:]], axis=-1)
+
+
 def random_view(rng: np.random.Generator, keypoints: np.ndarray, size: tuple[int, int],
-                augmentation: BottomUpAugmentation) -> tuple[np.ndarray, bool]:
+                augmentation: BottomUpAugmentation, whole: bool = False) -> tuple[np.ndarray, bool]:
     """Draw scale, rotation, place and mirroring as OpenPose does.
 
     The scale is uniform between two bounds: the smaller makes the smallest person `min_box` pixels large, within
@@ -157,6 +172,8 @@ def random_view(rng: np.random.Generator, keypoints: np.ndarray, size: tuple[int
     Args:
         keypoints: (P, J, 3) x, y, visibility in image pixels; P > 0 people with labelled keypoints.
         size: (width, height) of the network input.
+        whole: the picture has this size already and its own middle comes to lie around that of the input, whoever is
+            in it.
 
     Returns:
         The matrix (2, 3) from image pixels to pixels of the input, and whether it mirrors.
@@ -172,10 +189,15 @@ def random_view(rng: np.random.Generator, keypoints: np.ndarray, size: tuple[int
     flip = bool(rng.random() < augmentation.flip)
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     matrix = np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0]])
-    # The box is taken after the rotation, as in the published code: that of a turned person has another middle.
-    chosen = keypoints[person]
-    low, high = keypoint_boxes(transform_points(chosen[None, :, :2], matrix), chosen[None, :, 2] > 0)
-    matrix[:, 2] = (np.array(size) - 1) / 2 - (low + high)[0] / 2 - shift
+    middle = (np.array(size) - 1) / 2
+    if whole:
+        center = transform_points(middle, matrix)
+    else:
+        # The box is taken after the rotation, as in the published code: that of a turned person has another middle.
+        chosen = keypoints[person]
+        low, high = keypoint_boxes(transform_points(chosen[None, :, :2], matrix), chosen[None, :, 2] > 0)
+        center = (low + high)[0] / 2
+    matrix[:, 2] = middle - center - shift
     if flip:
         matrix[0] *= -1
         matrix[0, 2] += size[0] - 1

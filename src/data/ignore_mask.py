@@ -5,7 +5,7 @@ in the targets; the loss leaves their pixels out. The masks are computed from th
 command writes them to `ignore_mask_train/` and `ignore_mask_val/` beside the folders of pictures instead, for tools
 that expect them there; `data.mask_dir` reads such a folder:
 
-    python -m src.data.ignore_mask --train_ann FILE --val_ann FILE --train_dir DIR --val_dir DIR
+    python -m src.data.ignore_mask --train_ann FILE --val_ann FILE --train_dir DIR --val_dir DIR [--skeleton FILE]
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from src.data.coco import Annotations, Images, People, load_annotations
 from src.errors import PoseError
 from src.files import atomic_path
 from src.images import ImageError
-from src.skeleton import COCO17
+from src.skeleton import load_skeleton
 
 # Whom OpenPose learns from: at least this many labelled keypoints, on more than 32 × 32 pixels.
 MIN_KEYPOINTS = 5
@@ -248,11 +248,13 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help="people with fewer labelled keypoints are ignored (default: %(default)s)")
     parser.add_argument("--min_area", type=float, default=MIN_AREA,
                         help="people on at most so many square pixels are ignored (default: %(default)s)")
+    parser.add_argument("--skeleton", default="coco17", help="keypoint set of the annotations: coco17 or a YAML file")
     options = parser.parse_args(argv)
     try:
+        skeleton = load_skeleton(options.skeleton)
         for split, path, pictures in (("train", options.train_ann, options.train_dir),
                                       ("val", options.val_ann, options.val_dir)):  # fmt: skip
-            annotations = load_annotations(path, pictures, COCO17, segmentations=True)
+            annotations = load_annotations(path, pictures, skeleton, segmentations=True)
             folder = pictures.absolute().parent / f"ignore_mask_{split}"
             counts = write_masks(annotations, folder, options.min_keypoints, options.min_area)
             print(f"{folder}: {counts.written} written, {counts.present} were there, {counts.empty} images have "

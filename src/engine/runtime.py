@@ -106,11 +106,24 @@ def start(config: RuntimeConfig, columns: bool = True) -> Runtime:
         key = "runtime.device_id" if ranks.world == 1 else "DEVICE_ID"
         raise UsageError(f"{key}={device_id}: there are {counts[device]} {device} devices")
     ms.set_context(mode=ms.GRAPH_MODE)
-    ms.set_device(device, device_id if device != "CPU" else 0)
+    _set_device(device, device_id if device != "CPU" else 0)
     if ranks.world > 1:
         meet(ranks)
     ms.set_seed(config.seed)
     return Runtime(device, ranks, config.amp, columns and device == "CPU")
+
+
+def _set_device(device: str, device_id: int) -> None:
+    import mindspore as ms
+
+    try:
+        ms.set_device(device, device_id)
+    except RuntimeError as error:
+        # MindSpore has computed in this process already; from then on the device stays what it is.
+        present, number = ms.get_context("device_target"), ms.get_context("device_id")
+        if (present, number) != (device, device_id):
+            raise UsageError(f"runtime.device={device} (card {device_id}): this process already computes on {present} "
+                             f"(card {number})") from error
 
 
 def _device_count(context: ModuleType) -> int:

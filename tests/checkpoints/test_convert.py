@@ -16,7 +16,7 @@ from src.checkpoints import io
 from src.checkpoints.ckpt_file import read_ckpt, write_ckpt
 from src.checkpoints.initial import load_backbone, load_checkpoint, load_weights
 from src.checkpoints.origins import read_weights, recognise
-from src.checkpoints.resolve import resolve_checkpoint
+from src.checkpoints.resolve import resolve_checkpoint, write_weights
 from src.checkpoints.safetensors_file import write_safetensors
 from src.checkpoints.to_torch import to_torch
 from src.checkpoints.torch_file import read_torch, write_torch
@@ -132,6 +132,36 @@ def test_conventions_follow_the_origin(tmp_path: Path, capsys: pytest.CaptureFix
     assert all(converted[name].tobytes() == value.tobytes() for name, value in own.items())
 
 
+def test_what_goes_to_pytorch_remembers_how_it_is_fed(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Our FastPose has the names of AlphaPose's, but not its input."""
+    small = {"model.depth": 18, "model.base_width": 8, "model.upsampling_width": 32}
+    config = recipe(tmp_path, {**small, "model.shuffle": "block", "eval.rescore": "visible_mean"}, "fastpose")
+    loaded = load_config(config)
+    network = build_model(loaded.model, load_skeleton("coco17"))
+    write_ckpt({p.name: p.asnumpy() for p in network.get_parameters()}, tmp_path / "own.ckpt")
+    arguments = ("--config", config, "--src", tmp_path / "own.ckpt", "--to", "torch", "--dst")
+    code, _, err = run(capsys, *arguments, tmp_path / "own.pth")
+    assert (code, "choose another name" in err) == (2, True)
+    assert not (tmp_path / "own.yaml").exists()
+    assert run(capsys, *arguments, tmp_path / "theirs.pth")[0] == 0
+    back = parse(["--config", str(config), "--ckpt", str(tmp_path / "theirs.pth"), f"output={tmp_path}"])
+    assert (back.data.color, back.eval.rescore, back.model.shuffle) == ("bgr", "visible_mean", "channel")
+    resolve_checkpoint(tmp_path / "theirs.pth", back)
+    kept = yaml.safe_load((tmp_path / "theirs.pth.converted.yaml").read_text())
+    assert (kept["data"]["color"], kept["model"]["shuffle"]) == ("bgr", "channel")
+
+
+def test_a_failure_leaves_neither_weights_nor_their_description(tmp_path: Path) -> None:
+    config = load_config(recipe(tmp_path))
+
+    def full(values: dict, path: Path) -> None:
+        raise PoseError("disk full")
+
+    with pytest.raises(PoseError, match="disk full"):
+        write_weights(full, {}, tmp_path / "a.ckpt", config, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
 def test_missing_and_other_parameters_stop_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = recipe(tmp_path)
     values = state_dict(config)
@@ -163,7 +193,7 @@ def test_missing_and_other_parameters_stop_the_command(tmp_path: Path, capsys: p
     (["--dst", "b.ckpt", "--src", "none.pth"], 1, "weights not found: none.pth"),
     (["--dst", "b.ckpt", "model.dept=1"], 2, "unknown key 'model.dept'"),
     (["--dst", "b.ckpt", "word"], 2, "'word' is not section.key=value"),
-    (["--dst", "taken/b.ckpt"], 1, "cannot write taken/b.ckpt"),
+    (["--dst", "taken/b.ckpt"], 1, "cannot write taken/b."),
 ])  # fmt: skip
 def test_wrong_usage_is_one_line(arguments: list[str], code: int, message: str, tmp_path: Path,
                                  capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

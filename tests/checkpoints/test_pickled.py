@@ -81,12 +81,16 @@ def test_calls_are_refused_by_name(value: object, name: str, protocol: int, tmp_
     (b"(S'id'\nios\nsystem\n.", "os.system"),
     (b"(cos\nsystem\nS'id'\no.", "os.system"),
     (b"\x80\2cos\nsystem\n)\x81.", "os.system"),
-    (b"\x80\4\x8c\2os\x8c\6system\x93)}\x92.", "extension"),
+    (b"\x80\4\x8c\2os\x8c\6system\x93)}\x92.", "os.system"),
+    (b"\x80\4\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93)}\x92.", "OrderedDict.__init__"),
+    (b"\x80\4\x8c\x05torch\x8c\x08hub.load\x93)R.", "torch.hub.load"),
+    (b"\x80\2ccollections\nOrderedDict\n))\x92.", "OrderedDict"),
+    (b"\x80\2}X\1\0\0\0acos\nsystem\ns.", "os.system"),
     (b"\x80\2\x82\1.", "extension"),
     (b"ccollections\nOrderedDict\n}b.", "OrderedDict"),
     (b"\x80\2]}b.", "list"),
     (b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n}(X\1\0\0\0aK\1ub.", "_rebuild_tensor_v2"),
-    (b"\x80\2cbuiltins\nset\n(cos\nsystem\nt\x85R.", "keys other than"),
+    (b"\x80\2cbuiltins\nset\n(]t\x85R.", "keys other than"),
     (b"\x80\2cnumpy\ndtype\nX\1\0\0\0O\x85R.", "numbers of an unknown type"),
     (b"\x80\2cnumpy\ndtype\nX\2\0\0\0f4\x85R.", ""),
     (b"cnumpy.core.multiarray\n_reconstruct\n)R.", "_reconstruct"),
@@ -135,6 +139,7 @@ def test_random_bytes_raise_nothing_else() -> None:
     b"\x80\2r\xff\xff\xff\xff.",
     b"\x80\2X\0\0\x80\0" + b"x" * (1 << 23) + b"q\0" + b"c_codecs\nencode\nh\0\x85R" * 2000 + b".",  # copies
     b"\x80\2" + b"]q\0" + b"(h\0h\0e" * 60 + b".",  # a list that holds itself, again and again
+    b"\x80\2(" + b"]" * (1 << 23) + b"t.",  # many small values
 ])  # fmt: skip
 def test_hostile_shapes_do_no_harm(hostile: bytes) -> None:
     with contextlib.suppress(Refused):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import pickle
 import struct
+import tarfile
 import warnings
 import zipfile
 import zlib
@@ -14,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from src.checkpoints import torch_file
+from src.checkpoints.origins import read_weights
 from src.checkpoints.torch_file import read_torch, write_torch
 from src.errors import PoseError
 
@@ -168,7 +172,7 @@ def test_names_held_twice_are_refused(tmp_path: Path) -> None:
     ({"data.pkl": b"\x80\2cposix\nsystem\nX\2\0\0\0id\x85R."}, "'posix.system', which is refused"),
     ({"data.pkl": b"\x80\2K\1."}, "no state dict"),
     ({"data.pkl": b"\x80\2}(X\1\0\0\0aK\1X\1\0\0\0bK\2u."}, "no state dict of tensors by name, but a, b"),
-    ({"data.pkl": b"\x80\2(X\6\0\0\0modulecmodels\nNet\nK\1K\2K\3tQ."}, "models.Net, which is refused"),
+    ({"data.pkl": b"\x80\2(X\6\0\0\0modulecmodels\nNet\nK\1K\2K\3tQ."}, "'models.Net', which is refused"),
 ])  # fmt: skip
 def test_other_contents_are_refused(changes: dict, match: str, tmp_path: Path) -> None:
     write_torch(VALUES, tmp_path / "a.pth")
@@ -193,6 +197,67 @@ def test_impossible_tensors_are_refused(old: bytes, new: bytes, match: str, tmp_
         data = archive.read("archive/data.pkl")
     assert old in data
     refused(rezip(tmp_path / "a.pth", tmp_path / "b.pth", {"data.pkl": data.replace(old, new, 1)}), match)
+
+
+def doublings(levels: int = 24) -> bytes:
+    """Opcodes for a tuple that holds the one before twice: to print or to hash it takes 2 ** levels steps."""
+    return b")q\0" + b"".join(b"0h%ch%c\x86q%c" % (i, i, i + 1) for i in range(levels))
+
+
+@pytest.mark.parametrize(("old", "new", "match"), [
+    (b"X\1\0\0\0" + b"0X", doublings() + b"X", "damaged storage"),
+    (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0", b"(K\1J\4\0\0\0t(\x8a\x0b" + b"\x7f" * 11, "too large"),
+    (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0J\1\0\0\0t", b"(J\0\0\2\0J\0\0\2\0t(K\0K\0t", "repeat their numbers"),
+    (b"a.weight", b"a.wei\x1bht", r"a parameter called 'a\.wei\\x1bht'"),
+    (b"FloatStorage", b"Flo\x1btStorage", r"'torch\.Flo\\x1btStorage'"),
+])  # fmt: skip
+def test_hostile_values_do_no_harm(old: bytes, new: bytes, match: str, tmp_path: Path) -> None:
+    write_torch(VALUES, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive:
+        data = archive.read("archive/data.pkl")
+    assert old in data
+    path = rezip(tmp_path / "a.pth", tmp_path / "b.pth", {"data.pkl": data.replace(old, new, 1)})
+    with pytest.raises(PoseError, match=match) as caught:
+        read_weights(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["storages", "tensors", "pickle"])
+def test_hostile_keys_of_old_files_do_no_harm(name: str, tmp_path: Path) -> None:
+    key = doublings()
+    members = {"storages": b"\x80\2K\0.\x80\2].", "tensors": b"\x80\2K\0.", "pickle": b"\x80\2}."}
+    members[name] = {"storages": b"\x80\2K\0.\x80\2](K\1" + key + b"K\0K\0te.",
+                     "tensors": b"\x80\2K\1.\x80\2(" + key + key + b"Nt.", "pickle": b"\x80\2" + key + b"Q."}[name]
+    with tarfile.open(tmp_path / "a.pth.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
+        for member, content in members.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    refused(tmp_path / "a.pth.tar", "cut short|damaged|an object")
+
+
+def test_archives_that_unpack_to_far_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_file, "_LARGEST_COMPRESSED", 2000)
+    write_torch({"a": np.zeros(400, np.float32), "b": np.zeros(400, np.float32)}, tmp_path / "a.pth")
+    rezip(tmp_path / "a.pth", tmp_path / "b.pth", {}, zipfile.ZIP_DEFLATED)
+    np.savez_compressed(tmp_path / "b.npz", a=np.zeros(400, np.float32), b=np.zeros(400, np.float32))
+    for path in (tmp_path / "b.pth", tmp_path / "b.npz"):
+        with pytest.raises(PoseError, match="would unpack to 0 MB") as caught:
+            read_weights(path)
+        assert path.name in str(caught.value)
+    assert len(read_torch(tmp_path / "a.pth")) == 2  # not compressed
+
+
+def test_figures_beside_a_state_dict_are_not_taken_for_it(tmp_path: Path) -> None:
+    """PyTorch's example trainer keeps the best accuracy as a tensor."""
+    write_torch(VALUES, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive:
+        data = archive.read("archive/data.pkl").removeprefix(b"\x80\2").removesuffix(b".")
+    one = data[data.index(b"ctorch._utils") : data.index(b"tR") + 2]
+    for name in (b"state_dict", b"my_network"):
+        nested = b"\x80\2}(X\4\0\0\0best" + one + b"X\x0a\0\0\0" + name + data + b"u."
+        path = rezip(tmp_path / "a.pth", tmp_path / "b.pth", {"data.pkl": nested})
+        assert list(read_torch(path)) == list(VALUES)
 
 
 def test_programs_and_other_archives_are_named(tmp_path: Path) -> None:

@@ -159,8 +159,8 @@ def test_other_files_are_one_line(content: bytes, match: str, tmp_path: Path) ->
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.pth", tmp_path):
-        with pytest.raises(PoseError, match="weights not found"):
+    for path, match in ((tmp_path / "none.pth", "weights not found"), (tmp_path, "are a folder")):
+        with pytest.raises(PoseError, match=match):
             read_weights(path)
 
 

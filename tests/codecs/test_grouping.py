@@ -204,6 +204,34 @@ class TestNobody:
         assert len(PafCodec().decode(*PafCodec().encode(keypoints, (20, 20)))[1]) == 0
 
 
+def noise(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Heat maps and PAFs that no network should give."""
+    rng = np.random.default_rng(0)
+    heatmaps, pafs = rng.random((19, 24, 32), np.float32), rng.standard_normal((38, 24, 32), np.float32)
+    checked = np.zeros_like(heatmaps)
+    checked[:, ::2, ::2] = 1
+    broken = [np.where(maps > 0.7, value, maps) for value in (np.nan, np.inf) for maps in (heatmaps, pafs)]
+    return {
+        "zeros": (0 * heatmaps, 0 * pafs), "ones": (0 * heatmaps + 1, 0 * pafs + 1), "random": (heatmaps, pafs),
+        "peaks everywhere": (checked, 0 * pafs + 1), "nan": (broken[0], broken[1]), "inf": (broken[2], broken[3]),
+        "all nan": (np.nan * heatmaps, np.nan * pafs), "huge": (heatmaps * np.float32(1e30), -pafs * np.float32(1e30)),
+        "small": (heatmaps[:, :1, :1], pafs[:, :1, :1]), "empty": (heatmaps[:, :0], pafs[:, :0]),
+    }[name]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["zeros", "ones", "random", "peaks everywhere", "nan", "inf", "all nan", "huge",
+                                  "small", "empty"])  # fmt: skip
+def test_maps_of_nothing_do_no_harm(name):
+    heatmaps, pafs = noise(name)
+    keypoints, scores = PafCodec().decode(heatmaps, pafs)
+    assert keypoints.shape == (len(scores), 17, 3)
+    assert np.isfinite(keypoints).all()
+    assert np.isfinite(scores).all()
+    # 96 joints of a kind are the most that are looked at, and each belongs to one person.
+    assert len(scores) <= 96 * 18 / 3
+
+
 @pytest.mark.parametrize(("name", "value"), [("limb_support", 1.2), ("min_joints", 1), ("upsample", 0)])
 def test_values_out_of_range(name, value):
     with pytest.raises(UsageError, match=name):

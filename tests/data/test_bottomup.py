@@ -20,7 +20,7 @@ from src.data.bottomup import (
 from src.data.coco import Annotations, Images, People
 from src.data.ignore_mask import usable, write_masks
 from src.errors import PoseError, UsageError
-from src.geometry import transform_points
+from src.geometry import resize_canvas, transform_points
 from src.images import ImageError
 from src.schema import DataConfig
 from src.skeleton import COCO17
@@ -92,6 +92,37 @@ def sample(dataset: BottomUpDataset, index: int = 0, epoch: int = 0) -> tuple[np
 def given(dataset: BottomUpDataset) -> np.ndarray:
     """Keypoints (P, 17, 3) of the last sample."""
     return dataset._codec.keypoints
+
+
+class TestWholePicture:
+    DATA = replace(DATA, crop="picture")
+
+    def test_without_augmentation_it_is_what_evaluation_sees(self, tmp_path):
+        dataset = make(tmp_path, data=self.DATA)
+        canvas, to_image = resize_canvas(discs()[0], (SIZE, SIZE))
+        np.testing.assert_array_equal(sample(dataset)[0], canvas.transpose(2, 0, 1))
+        np.testing.assert_allclose(transform_points(given(dataset)[0, :, :2], to_image), discs()[1][:, :2], atol=1e-3)
+
+    @pytest.mark.parametrize("flip", [0.0, 1.0])
+    @pytest.mark.parametrize("epoch", range(4))
+    def test_keypoints_lie_on_what_they_name(self, tmp_path, flip, epoch):
+        dataset = make(tmp_path, replace(MOVING, flip=flip), self.DATA)
+        image = sample(dataset, 0, epoch)[0]
+        x, y = np.round(given(dataset)[0, :, :2]).astype(int).T
+        inside = (np.minimum(x, y) > 2) & (np.maximum(x, y) < SIZE - 3)
+        expected = LEVELS[COCO17.flip_index] if flip else LEVELS
+        assert inside.sum() >= 8
+        np.testing.assert_allclose(image[0, y[inside], x[inside]], expected[inside], atol=3)
+
+    def test_mask_moves_with_the_picture(self, tmp_path):
+        image, points = discs()
+        people, right_half = np.stack([points, points * (1, 1, 0)]), [[250.0, 0, 500, 0, 500, 400, 250, 400]]
+        annotations = annotate(tmp_path, image, people, [None, right_half])
+        mask = sample(BottomUpDataset(self.DATA, STILL, annotations, COCO17, Recorder()))[3][0]
+        # 500 x 400 pixels become 368 x 294; the right half is ignored, what lies below the picture is not.
+        assert (mask[:37, 24:] == 0).all()
+        assert (mask[:, :21] == 1).all()
+        assert (mask[39:] == 1).all()
 
 
 class TestSample:

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from src.data.coco import Annotations, Images, People, load_annotations
 from src.data.ignore_mask import AnnotatedMasks, MaskFolder, ignore_mask, main, mask_name, usable, write_masks
 from src.errors import PoseError
-from src.files import write_json
+from src.files import read_json, write_json
 from src.images import ImageError
 from src.skeleton import COCO17
 
@@ -280,6 +280,18 @@ class TestCommand:
     def test_limits(self, arguments, capsys):
         assert main([*arguments, "--min_keypoints", "0", "--min_area", "8"]) == 0
         assert capsys.readouterr().out.count("0 written, 0 were there, 1 images have nothing to ignore") == 2
+
+    def test_own_keypoints(self, arguments, tmp_path, capsys):
+        points = [f"p{i}" for i in range(5)]
+        skeleton = write_json(tmp_path / "five.yaml", {"name": "five", "keypoints": points, "limbs": [["p0", "p1"]],
+                                                       "flip_pairs": [], "sigmas": [0.1] * 5})
+        for path in (Path(arguments[1]), Path(arguments[5])):
+            truth = read_json(path, "annotations")
+            truth["categories"][0]["keypoints"] = points
+            write_json(path, truth)
+        assert main(arguments) == 1
+        assert main([*arguments, "--skeleton", str(skeleton)]) == 0
+        assert "ignore_mask_val: 1 written" in capsys.readouterr().out
 
     def test_error_is_one_line(self, arguments, tmp_path, capsys):
         (tmp_path / "val.json").unlink()
