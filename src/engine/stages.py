@@ -16,7 +16,7 @@ from src.data.topdown import Normalizer
 from src.detection import Boxes
 from src.engine import bottomup, topdown
 from src.engine.predictor import Forward
-from src.geometry import box_to_crop, crop_matrix, transform_points
+from src.geometry import box_to_crop, crop_matrix
 from src.images import ImageError
 from src.poses import Poses, make_poses
 from src.schema import Config
@@ -26,8 +26,6 @@ from src.skeleton import load_skeleton
 BATCHES = (4, 1)
 # OpenCV's warps address pixels with 16 bits.
 MAX_SIDE = 32766
-# A strip longer than this many times its width would grow beyond all bounds when its short side is resized.
-MAX_ASPECT = 10
 
 
 class Stages(Protocol):
@@ -144,10 +142,6 @@ class BottomUpStages:
 
     def prepare(self, image: np.ndarray, boxes: Boxes | None) -> bottomup.View:
         """The picture resized as `eval.resize` and `eval.scales` say."""
-        height, width = image.shape[:2]
-        if self._config.eval.resize == "short_side" and max(height, width) > MAX_ASPECT * min(height, width):
-            raise ImageError(f"image is {width}x{height}: too long a strip for its short side to be resized; "
-                             "eval.resize=canvas fits it in whole")
         return self._viewer(image)
 
     def run(self, forward: Forward, prepared: bottomup.View) -> tuple[np.ndarray, np.ndarray]:
@@ -167,8 +161,4 @@ class BottomUpStages:
 
     def heat(self, prepared: bottomup.View, maps: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """The joints' maps, without the background."""
-        stride = self._codec.stride
-        # The centre of cell i is input pixel s i + (s - 1) / 2.
-        corner = transform_points(np.full(2, (stride - 1) / 2), prepared.to_image)
-        matrix = np.column_stack([prepared.to_image[:, :2] * stride, corner])
-        return maps[0][:-1].max(axis=0)[None], matrix[None]
+        return maps[0][:-1].max(axis=0)[None], prepared.cells_to_image(self._codec.stride)[None]
