@@ -6,46 +6,44 @@
 # INFER_BACKEND    lite on the device (default); mindir or onnx run the same way on any machine
 # INFER_OUTPUT     folder for inputs and results (default: outputs/infer_310)
 # PYTHON           interpreter (default: python on PATH)
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+# shellcheck source=common.sh
+source "$(dirname "$0")/common.sh"
+begin "MINDIR_PATH DATA_PATH NEED_PREPROCESS(y|n) [DEVICE_ID] [CONFIG]" "simplepose.mindir data/coco y 0" "" "$@"
+set -- "${given[@]}"
 
-line="usage: bash $0 MINDIR_PATH DATA_PATH NEED_PREPROCESS(y|n) [DEVICE_ID] [CONFIG] [section.key=value ...]"
-usage() {
-    echo "$line" >&2
-    echo "error: $1" >&2
-    exit 2
-}
+if [[ ${2:-} == [yn] ]]; then
+    old_form SimplePoseNet "$1" data/coco "${@:2}"
+fi
 
-if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
-    echo "$line"
-    exit 0
-fi
-if [[ ${2:-} == [yn] ]]; then # as SimplePoseNet documents it
-    usage "DATA_PATH comes second: bash $0 $1 data/coco ${*:2}"
-fi
-[ $# -ge 3 ] || usage "three arguments are needed, $# were given"
-root=$(cd "$(dirname "$0")/.." && pwd)
-model=$1 data=$2 need=$3
-shift 3
-device=0 config=""
-if [ $# -gt 0 ] && [[ $1 != *=* ]]; then device=$1; shift; fi
-if [ $# -gt 0 ] && [[ $1 != *=* ]]; then config=$1; shift; fi
-[ -f "$model" ] || usage "model not found: $model"
-[ -d "$data" ] || usage "data folder not found: $data"
-[[ $need == [yn] ]] || usage "NEED_PREPROCESS must be y or n, not $need"
-[[ $device =~ ^[0-9]+$ ]] || usage "DEVICE_ID must be a number, not $device"
+expect 3 5
+model=$(file MINDIR_PATH "$1")
+data=$(folder DATA_PATH "$2")
+[[ $3 == [yn] ]] || usage_error "NEED_PREPROCESS must be y or n, not $3"
+number DEVICE_ID "${4:-0}"
 backend=${INFER_BACKEND:-lite}
 [[ $backend == lite || $backend == mindir || $backend == onnx ]] ||
-    usage "INFER_BACKEND must be lite, mindir or onnx, not $backend"
+    usage_error "INFER_BACKEND must be lite, mindir or onnx, not $backend"
 
 python=${PYTHON:-python}
-common=(--ckpt "$model" "output=${INFER_OUTPUT:-outputs/infer_310}")
-if [ -n "$config" ] && [ "$config" != - ]; then common=(--config "$config" "${common[@]}"); fi
-common+=(--device_id "$device" "data.root=$data" "$@")
+common=(--ckpt "$model" "output=${INFER_OUTPUT:-outputs/infer_310}" --device_id "${4:-0}" "data.root=$data")
+[ -z "$device" ] || common+=("runtime.device=$device")
+if [ "${5:--}" != - ]; then
+    config=$(recipe "$5")
+    common=(--config "$config" "${common[@]}")
+fi
+common+=("${options[@]}")
 
 rm -f acc.log  # a figure of an earlier run must not pass for this one's
-if [ "$need" = y ]; then
+trap 'rm -f .acc.log.part' EXIT
+if [ "$3" = y ]; then
     "$python" "$root/data_to_bin.py" "${common[@]}"
 fi
-PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" "$python" -m src.deploy.infer --backend "$backend" "${common[@]}"
+# python -m would look into the current folder first, which may have a src of its own.
+"$python" -c '
+import runpy, sys
+sys.path[0] = sys.argv.pop(1)
+runpy.run_module("src.deploy.infer", run_name="__main__", alter_sys=True)' "$root" --backend "$backend" "${common[@]}"
 "$python" "$root/postprocess.py" "${common[@]}" | tee .acc.log.part
 mv .acc.log.part acc.log

@@ -85,6 +85,8 @@ def parse(argv: Sequence[str]) -> Config:
     if not config_file and card is None:
         files = Path("configs").glob("**/*.yaml")
         recipes = sorted(str(path) for path in files if path.parent.name not in ("base", "skeletons"))
+        if model and Path(model).suffix.lower() in ENDINGS:
+            raise UsageError(f"--config FILE is missing, and no model card {card_path(model).name} lies beside {model}")
         raise UsageError(f"--config FILE is missing; recipes here: {', '.join(recipes) or 'none'}")
     builder = ConfigBuilder()
     if card is None:

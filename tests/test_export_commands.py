@@ -70,6 +70,22 @@ def exported(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return *make("simplepose", folder, sample_dir, export__batch_size=None), folder
 
 
+@pytest.fixture(scope="module")
+def finished(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the whole path was run once."""
+    folder = tmp_path_factory.mktemp("finished")
+    shutil.copy(exported[2] / "config.yaml", folder)
+    done = script(exported[1], sample_dir, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    """A copy of that folder."""
+    return shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+
+
 @pytest.mark.parametrize("name", ["simplepose", "openpose"])
 def test_310_path_gives_what_evaluation_gives(name: str, sample_dir: Path, tmp_path: Path) -> None:
     size = {"export__size": [96, 64]} if name == "openpose" else {}
@@ -77,6 +93,8 @@ def test_310_path_gives_what_evaluation_gives(name: str, sample_dir: Path, tmp_p
     blocked = tmp_path / "blocked"
     blocked.mkdir()
     (blocked / "mindspore.py").write_text(NO_MINDSPORE)
+    (tmp_path / "src").mkdir()  # the current folder may be the checkout of something else
+    (tmp_path / "src/__init__.py").write_text("raise SystemExit('src of the current folder was imported')")
     done = script(model, sample_dir, tmp_path, PYTHONPATH=str(blocked))
     assert done.returncode == 0, done.stderr
     evaluated = run([sys.executable, ROOT / "eval.py", "--config", tmp_path / "config.yaml", "--ckpt", model,
@@ -88,13 +106,10 @@ def test_310_path_gives_what_evaluation_gives(name: str, sample_dir: Path, tmp_p
     assert_same_results(results(tmp_path / "run"), results(tmp_path / "eval"))
 
 
-def test_path_that_was_killed_goes_on(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path) -> None:
+def test_path_that_was_killed_goes_on(exported: tuple[Config, Path, Path], finished: Path, sample_dir: Path,
+                                      tmp_path: Path) -> None:
     _, model, folder = exported
     shutil.copy(folder / "config.yaml", tmp_path)
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    shutil.copy(folder / "config.yaml", whole)
-    assert script(model, sample_dir, whole).returncode == 0
     command = ["bash", str(ROOT / "scripts/run_infer_310.sh"), str(model), str(sample_dir), "y", "0",
                str(tmp_path / "config.yaml"), "eval.batch_size=2"]  # fmt: skip
     environment = {**os.environ, "PYTHON": sys.executable, "INFER_BACKEND": "onnx",
@@ -111,24 +126,22 @@ def test_path_that_was_killed_goes_on(exported: tuple[Config, Path, Path], sampl
     assert done.returncode == 0, done.stderr
     now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").glob("*/0*.bin")}
     assert {name: now[name] for name in old} == old, "finished files were made again"
-    assert results(tmp_path / "run") == results(whole / "run")
+    assert results(tmp_path / "run") == results(finished / "run")
 
 
 def test_results_of_another_model_are_not_mixed_in(exported: tuple[Config, Path, Path], sample_dir: Path,
-                                                   tmp_path: Path) -> None:
-    config, model, folder = exported
-    shutil.copy(folder / "config.yaml", tmp_path)
-    assert script(model, sample_dir, tmp_path).returncode == 0
-    first = results(tmp_path / "run")
-    other = tmp_path / "other"
+                                                   copied: Path) -> None:
+    config, model, _ = exported
+    first = results(copied / "run")
+    other = copied / "other"
     other.mkdir()
     overrides = {"export__fold_batch_norm": False, "export__half": True, "export__batch_size": None}
     _, half = make("simplepose", other, sample_dir, runtime__ckpt=config.runtime.ckpt, **overrides)
-    done = script(half, sample_dir, tmp_path, need="n")
+    done = script(half, sample_dir, copied, need="n")
     assert done.returncode == 0, done.stderr
-    assert results(tmp_path / "run") != first
-    done = script(model, sample_dir, tmp_path, need="n")
-    assert results(tmp_path / "run") == first
+    assert results(copied / "run") != first
+    done = script(model, sample_dir, copied, need="n")
+    assert results(copied / "run") == first
 
 
 @pytest.mark.parametrize(("damage", "need", "words"), [
@@ -136,39 +149,35 @@ def test_results_of_another_model_are_not_mixed_in(exported: tuple[Config, Path,
     (lambda run: os.truncate(run / "inputs/000001.bin", 10), "n", "run data_to_bin.py again"),
     (lambda run: (run / "inputs/000001_flip.bin").unlink(), "n", "run data_to_bin.py again"),
 ])  # fmt: skip
-def test_damaged_inputs(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path, damage: object,
+def test_damaged_inputs(exported: tuple[Config, Path, Path], sample_dir: Path, copied: Path, damage: object,
                         need: str, words: str) -> None:
-    _, model, folder = exported
-    shutil.copy(folder / "config.yaml", tmp_path)
-    assert script(model, sample_dir, tmp_path).returncode == 0
-    shutil.rmtree(tmp_path / "run/results")
-    damage(tmp_path / "run")
-    done = script(model, sample_dir, tmp_path, need=need)
+    shutil.rmtree(copied / "run/results")
+    damage(copied / "run")
+    done = script(exported[1], sample_dir, copied, need=need)
     assert done.returncode == 1
     assert words in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert not (tmp_path / "acc.log").exists()
+    assert not (copied / "acc.log").exists()
 
 
 def test_cut_result_is_found_by_postprocess_and_made_again(exported: tuple[Config, Path, Path], sample_dir: Path,
-                                                           tmp_path: Path) -> None:
-    _, model, folder = exported
-    shutil.copy(folder / "config.yaml", tmp_path)
-    assert script(model, sample_dir, tmp_path).returncode == 0
-    first = results(tmp_path / "run")
-    os.truncate(tmp_path / "run/results/000001_0.bin", 100)
-    done = run([sys.executable, ROOT / "postprocess.py", "--config", tmp_path / "config.yaml", "--ckpt", model,
-                f"output={tmp_path / 'run'}"], tmp_path)  # fmt: skip
+                                                           copied: Path) -> None:
+    model = exported[1]
+    first = results(copied / "run")
+    os.truncate(copied / "run/results/000001_0.bin", 100)
+    done = run([sys.executable, ROOT / "postprocess.py", "--config", copied / "config.yaml", "--ckpt", model,
+                f"output={copied / 'run'}"], copied)  # fmt: skip
     assert done.returncode == 1
     assert "000001_0.bin has 100 bytes" in done.stderr
-    assert script(model, sample_dir, tmp_path).returncode == 0
-    assert results(tmp_path / "run") == first
+    assert script(model, sample_dir, copied).returncode == 0
+    assert results(copied / "run") == first
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    ([], "three arguments"), (["nowhere.mindir", ".", "y"], "model not found"),
-    (["MODEL", "nowhere", "y"], "data folder"),
+    ([], "3 to 5 arguments"), (["nowhere.mindir", ".", "y"], "MINDIR_PATH: no such file"),
+    (["MODEL", "nowhere", "y"], "DATA_PATH: no such folder"),
     (["MODEL", ".", "x"], "y or n"), (["MODEL", ".", "y", "one"], "must be a number"),
+    (["MODEL", ".", "y", "0", "nowhere.yaml"], "CONFIG: no such file"),
 ])  # fmt: skip
 def test_script_refuses_wrong_arguments(arguments: list[str], words: str, exported: tuple[Config, Path, Path],
                                         tmp_path: Path) -> None:

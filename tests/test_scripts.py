@@ -31,6 +31,8 @@ GRAMMAR = {
     "run_distribute_eval": "CONFIG CKPT DATASET [NUM_DEVICES=8]",
     "run_demo": "CONFIG CKPT INPUT",
     "run_performance": "CONFIG [NUM_DEVICES=1]",
+    "run_infer_310": "MINDIR_PATH DATA_PATH NEED_PREPROCESS(y|n) [DEVICE_ID] [CONFIG]",
+    "run_eval_onnx": "ONNX_PATH DATA_PATH [CONFIG]",
 }
 CONFIG_FILE = ROOT / "configs/quickstart/simplepose.yaml"
 SIMPLEPOSE, FASTPOSE = "configs/simplepose_r50_256x192.yaml", "configs/fastpose_r50_256x192.yaml"
@@ -67,6 +69,8 @@ OLD_FORMS = [
      f"{SIMPLEPOSE} 8 /root/hccl_8p_01234567_10.155.170.71.json output=./checkpoint"),
     ("run_distribute_train_gpu ./ckpt/gpu_distributed/ 32 165 8 0,1,2,3,4,5,6,7",
      f"{SIMPLEPOSE} 8 0,1,2,3,4,5,6,7 output=./ckpt/gpu_distributed/ train.batch_size=32 train.epochs=165"),
+    ("run_infer_310 pose.mindir y", "pose.mindir data/coco y"),
+    ("run_infer_310 pose.mindir n 1", "pose.mindir data/coco n 1"),
 ]  # fmt: skip
 
 
@@ -106,6 +110,8 @@ def test_no_arguments_give_the_usage(name: str) -> None:
     (("run_distribute_eval", SIMPLEPOSE, "README.md", "nowhere"), "DATASET: no such folder: nowhere"),
     (("run_performance", SIMPLEPOSE, "1", "1"), "1 to 2 arguments before key=value are needed, 3 were given"),
     (("run_standalone_train", SIMPLEPOSE, "train.batchsize=3"), "train.batch_size"),
+    (("run_eval_onnx", "pose.onnx", "."), "ONNX_PATH: no such file: pose.onnx"),
+    (("run_infer_310", "README.md", ".", "yes"), "NEED_PREPROCESS must be y or n, not yes"),
 ])  # fmt: skip
 def test_wrong_arguments_are_named(arguments: tuple[str, ...], words: str) -> None:
     result = script(*arguments)

@@ -28,6 +28,13 @@ _KEPT = {
              "short_side", "scales"),
 }  # fmt: skip
 
+# What is read of a card before anything else could complain of its absence.
+_NEEDED = {
+    "model": ("sha256",),
+    "input": ("dtype", "shape", "size", "color", "scale", "mean", "std"),
+    "config": tuple(_KEPT),
+}
+
 
 @dataclass(frozen=True)
 class ModelCard:
@@ -92,10 +99,22 @@ def read_card(model: str | Path) -> ModelCard | None:
     if Path(model).suffix.lower() not in ENDINGS or not path.is_file():
         return None
     content = read_json(path, "model card")
-    names = {f.name for f in fields(ModelCard)}
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not names <= set(content):
+    if not _is_card(content):
         raise PoseError(f"not a model card of this repository: {path}; export the model again, or remove that file")
-    return ModelCard(**{name: content[name] for name in names})
+    return ModelCard(**{f.name: content[f.name] for f in fields(ModelCard)})
+
+
+def _is_card(content: object) -> bool:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return False
+    kinds = {"network": str, "outputs": list}
+    if not all(isinstance(content.get(f.name), kinds.get(f.name, dict)) for f in fields(ModelCard)):
+        return False
+    if not all(name in content[part] for part, names in _NEEDED.items() for name in names):
+        return False
+    shape, config = content["input"]["shape"], content["config"]
+    return (isinstance(shape, list) and len(shape) == 4 and all(isinstance(part, dict) for part in config.values())
+            and "skeleton" in config["data"])
 
 
 def check_card(card: ModelCard, model: str | Path) -> None:

@@ -46,7 +46,7 @@ class ExportedBackend:
 
         Raises:
             UsageError: the model takes another size.
-            PoseError: it gives other maps than the configured network.
+            PoseError: it cannot run such inputs, or gives other maps than the configured network.
         """
         if self._pixels:
             inputs = to_pixels(inputs, self.card)
@@ -58,7 +58,12 @@ class ExportedBackend:
             if takes not in (None, has):
                 raise UsageError(f"{self.path} takes inputs of {_text(self._shape)}, not {_text(inputs.shape)}: set "
                                  "data.input_size (openpose: and eval.resize=canvas), or export with export.size")
-        outputs = in_batches(self._run, np.ascontiguousarray(inputs), self._shape[0])
+        try:
+            outputs = in_batches(self._run, np.ascontiguousarray(inputs), self._shape[0])
+        except Exception as error:  # each runtime has its own classes
+            reason = " ".join(str(error).split())[:160]
+            raise PoseError(f"{self.path} cannot run inputs of {_text(inputs.shape)} (a model of another network, "
+                            f"size or batch?): {reason}") from error
         found = tuple(maps.shape[1] for maps in outputs)
         if self.channels not in (None, found):
             raise PoseError(f"{self.path} gives {_maps(found)}, the configuration's network {_maps(self.channels)}: a "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,14 +32,12 @@ def open_mindir(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     import mindspore as ms
     from mindspore import nn
 
-    logging.disable(logging.CRITICAL)  # MindSpore reports a broken file itself, over many lines
     try:
-        graph = nn.GraphCell(ms.load(str(path)))
+        with _silent():
+            graph = nn.GraphCell(ms.load(str(path)))
     except Exception as error:  # of various types
         reason = " ".join(str(error).split())[:160]
         raise PoseError(f"not a readable MindIR (damaged or cut short?): {path}: {reason}") from error
-    finally:
-        logging.disable(logging.NOTSET)
 
     def run(inputs: np.ndarray) -> Sequence[np.ndarray]:
         with RUNNING:
@@ -45,3 +46,19 @@ def open_mindir(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
             return [output.asnumpy() for output in outputs]
 
     return ExportedBackend(path, run, card.input["shape"] if card else [None] * 4, card)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """MindSpore reports a broken file itself, over many lines, from Python and from C++."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    logging.disable(logging.CRITICAL)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        logging.disable(logging.NOTSET)
+        os.close(kept)
+        os.close(nowhere)

@@ -128,7 +128,7 @@ def write_bin(path: Path, values: np.ndarray) -> None:
         PoseError: the disk is full, or the folder cannot be written.
     """
     with atomic_path(path) as temporary:
-        np.ascontiguousarray(values).tofile(temporary)
+        temporary.write_bytes(np.ascontiguousarray(values).data)
 
 
 def read_bin(path: Path, shape: list[int], dtype: str, remedy: str) -> np.ndarray:

@@ -124,8 +124,8 @@ def export_checkpoint(config: Config) -> Path:
         log.info(f"{kind} of {temporary.stat().st_size / 2**20:.1f} MiB; comparing with the checkpoint")
         config.runtime.device = runtime.device  # auto is settled
         differences = {} if kind == "AIR" else compare(temporary, reference, what, config)
-    card = _card(config, what, outputs, differences)
-    card.save(card_path(what.path))
+        # Before the model gets its name: a disk too full for the card leaves no model without one.
+        _card(config, what, outputs, differences, file_hash(temporary)).save(card_path(what.path))
     log.info(f"exported {what.path}, card {card_path(what.path)}")
     return what.path
 
@@ -252,7 +252,8 @@ def _tuple(maps: np.ndarray | tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
     return maps if isinstance(maps, tuple) else (maps,)
 
 
-def _card(config: Config, what: Plan, outputs: list[dict[str, Any]], differences: dict[str, float]) -> ModelCard:
+def _card(config: Config, what: Plan, outputs: list[dict[str, Any]], differences: dict[str, float], model_hash: str
+          ) -> ModelCard:
     config, data = copy.deepcopy(config), config.data
     config.data.input_size = list(what.base)
     if config.model.name != "openpose":
@@ -262,7 +263,7 @@ def _card(config: Config, what: Plan, outputs: list[dict[str, Any]], differences
     skeleton = load_skeleton(config.data.skeleton)
     packages = ("mindspore", "numpy", *(("onnx", "onnxruntime") if config.export.file_format == "ONNX" else ()))
     return ModelCard(
-        model={"file": what.path.name, "format": config.export.file_format, "sha256": file_hash(what.path)},
+        model={"file": what.path.name, "format": config.export.file_format, "sha256": model_hash},
         network=config.model.name,
         input={"name": INPUT, "dtype": "uint8" if what.pixels else "float32", "layout": "NHWC" if what.pixels else
                "NCHW", "shape": what.shape, "size": list(what.size) if what.size else None, "color": data.color,

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from src.engine.bottomup import build_codec
-from src.geometry import BOX_PADDING, PADDING_LEVEL
+from src.geometry import BOX_PADDING, MAX_ASPECT, PADDING_LEVEL
 from src.schema import Config
 from src.skeleton import Skeleton
 
@@ -45,7 +45,8 @@ def _top_down(config: Config) -> dict[str, Any]:
     codec, flip = config.codec, config.eval.flip_test
     steps = [
         "Boxes are x, y, width, height in image pixels, from any person detector; W, H are the input's width and "
-        "height, w, h those of the maps.",
+        "height, w, h those of the maps. (COCO's annotated boxes are shrunk before they are evaluated: x to max(x, 0), "
+        "width to min(picture width - 1, x + max(width - 1, 0)) - x with that x, y and height alike.)",
         "Crop: center = (x + width / 2, y + height / 2) as float32; side = float32(max(width, height * W / H) / 200) * "
         f"float32({BOX_PADDING}) * float32(200); the crop is side wide and side * H / W high. (The rounding decides "
         "in the last digit which pixels the crop shows.)",
@@ -69,32 +70,72 @@ def _top_down(config: Config) -> dict[str, Any]:
 
 def _bottom_up(config: Config) -> dict[str, Any]:
     codec = build_codec(config)
-    layout = codec.layout
-    short_side = config.eval.short_side or min(config.data.input_size)
-    canvas = config.eval.resize == "canvas"
+    layout, times = codec.layout, codec.grouping.upsample
     steps = [
-        (f"Resize the whole picture, aspect kept, to fit into {config.data.input_size[0]}x{config.data.input_size[1]} "
-         f"and pad right and bottom with {PADDING_LEVEL}." if canvas else
-         f"Resize the whole picture so that its short side is {short_side}, both sides rounded up to multiples of 8.")
-        + " cv2.resize, bilinear; INTER_AREA where both sides shrink to less than half.",
+        _whole_picture(config) + " cv2.resize, bilinear; INTER_AREA where both sides shrink to less than half.",
         "Normalise as `input` says and run the model.",
-        "Map cell (cx, cy) is input pixel (stride * cx + offset, stride * cy + offset); heat map i is of joints[i], "
-        "the last one is the background; channels 2 i and 2 i + 1 of the fields are x and y of the vector from "
-        "limbs[i][0] to limbs[i][1].",
-        "Joints are the local maxima (against 4 neighbours) of their heat maps above peak_threshold, moved to the top "
-        "of the parabola through the logarithms of three cells along x and along y, at most half a cell.",
-        "The field's component along a possible limb is read, bilinearly, at 10 points from end to end; limb_support "
-        "of them must be above limb_threshold; the limb's score is their mean, plus min(0, map height / 2 / length "
-        "- 1), and must be positive.",
-        "Limbs are taken by falling score, each joint once for a kind of limb, and joined into people; people of fewer "
-        "than min_joints joints, or a score (sum of joint and limb scores / joints) below min_score, are left out.",
-        "Image pixel = (input pixel + 0.5) * picture size / resized size - 0.5; the score of a joint is its peak's "
-        "value. joints[i] is keypoint keypoints[i] of the skeleton; null: a joint that is no keypoint (the neck).",
+        *_merged(config),
+        "Heat map i is of joints[i], the last one is the background; channels 2 i and 2 i + 1 of the fields are x and "
+        "y of the vector from limbs[i][0] to limbs[i][1]. Values that are not finite or not between -1000 and 1000 "
+        "count as 0.",
+        *([f"Enlarge the maps {times} times with cv2.resize, INTER_CUBIC; then smooth the heat maps with "
+           f"cv2.GaussianBlur of standard deviation 3 * {times} / stride. "
+           f"Below, stride means stride / {times}."] if times > 1 else []),
+        "Map cell (cx, cy) is input pixel stride * (cx, cy) + (stride - 1) / 2. s = sigma / stride, in cells.",
+        "Joints are the cells of a heat map above peak_threshold that are higher than the cells left and above, and "
+        "not lower than those right and below. With v the cell's value, V = ln(v), and A and B the logarithms of its "
+        "neighbours on an axis (before, behind), each raised to at least min(0.01, v) first: the joint lies at the "
+        "cell + d, d = (B - A) / (2 (2 V - A - B)), limited to -0.5 ... 0.5, on x and on y (the divisor at least "
+        "2e-6). Where the map ends, the logarithm of the missing neighbour is 2 V - 1 / s^2 minus that of the other. "
+        "The joint's score is v * exp(sum over x and y of d (B - A) / 4).",
+        "Then the joints that hide in the flank of another: subtract from each heat map the maximum of its joints' "
+        "Gaussians, score * exp(-distance^2 / (2 s^2)), of the joints with a score above 0.5, each in the square of "
+        "ceil(3 s) cells around its nearest cell. Maxima above 0.5 of what remains, found in the same way, are joints "
+        "too. Of each kind only the 96 best count.",
+        "Each pair of joints of a limb's two kinds is a candidate. The field's component along the line from the first "
+        "to the second is read, bilinearly (coordinates limited to the map), at 10 equidistant points, both ends "
+        "included; at least limb_support of them must be above limb_threshold. The limb's score, their mean + min(0, "
+        "map height / (2 length) - 1), length in cells, must be positive.",
+        "Take the candidates of all limbs by falling score. Skip one if either joint already has a limb of that kind "
+        "(the same entry of limbs); otherwise both have it now. Then, if both are of one person, its limb scores grow "
+        "by this one; if they are of two (a joint alone is one) that have no kind of joint in common, the two become "
+        "one person, with the limb scores of both and this one; else nothing.",
+        "People of fewer than min_joints joints, or with a score, (sum of joint scores + sum of limb scores) / number "
+        "of joints, below min_score, are left out.",
+        "Image pixel = (input pixel + 0.5) * picture size / resized size - 0.5, on each axis; a keypoint's score is "
+        "its joint's. joints[i] is keypoint keypoints[i] of the skeleton; null: a joint that is no keypoint (the "
+        "neck). Keypoints that were not found are 0, 0, 0.",
     ]  # fmt: skip
     own = [source[0] if len(source) == 1 else None for source in layout.sources]
     return {"kind": "pafs", "stride": codec.stride, "offset": (codec.stride - 1) / 2, "sigma": codec.sigma,
             "joints": list(layout.joints), "keypoints": own, "limbs": [list(limb) for limb in layout.limbs],
-            "grouping": asdict(codec.grouping), "steps": steps}  # fmt: skip
+            "flip_test": config.eval.flip_test, "grouping": asdict(codec.grouping), "steps": steps}  # fmt: skip
+
+
+def _whole_picture(config: Config) -> str:
+    width, height = config.data.input_size
+    if config.eval.resize == "canvas":
+        return (f"Resize the whole picture to (round(width * f), round(height * f)), f = min({width} / width, {height} "
+                f"/ height), at least 1 pixel, and pad it right and bottom with {PADDING_LEVEL} to {width}x{height} "
+                "(the resized size below is that without padding).")
+    side = config.eval.short_side or min(width, height)
+    return (f"Resize the whole picture: its short side to {side}, its long side to round({side} * long / short), "
+            f"both then rounded up to multiples of 8. (Where the long side would exceed {MAX_ASPECT * side}, it "
+            f"becomes that, and the short side round({MAX_ASPECT * side} * short / long).)")
+
+
+def _merged(config: Config) -> list[str]:
+    steps = []
+    if config.eval.scales != [1.0]:
+        steps.append(f"Scales: run it at each of {config.eval.scales} of that size, its sides rounded to multiples "
+                     "of 8 (at least 8), made of the resized picture by cv2.resize, bilinear; resize the maps the same "
+                     "way to an eighth of the size at scale 1.")
+    if config.eval.flip_test:
+        steps.append("Flip test: run each input mirrored left to right too; mirror its maps back, exchange the heat "
+                     "maps of joints that are mirror images (skeleton.flip_pairs; as the names say) and the fields of "
+                     "limbs between such joints, and negate their x; where the mirrored limb is stored with its ends "
+                     "exchanged, negate y instead.")
+    return [*steps, "Take the mean of all heat maps and of all fields."] if steps else []
 
 
 def describe_outputs(config: Config, shapes: list[list[int | None]]) -> list[dict[str, Any]]:

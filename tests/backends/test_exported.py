@@ -20,7 +20,8 @@ from src.schema import DataConfig
 def card_of(data: DataConfig, dtype: str = "float32") -> ModelCard:
     inputs = {"name": "image", "dtype": dtype, "color": data.color, "scale": data.scale, "mean": data.mean,
               "std": data.std, "size": None, "shape": [None] * 4}  # fmt: skip
-    return ModelCard({"sha256": ""}, "simplepose", inputs, [], {}, {}, {}, {}, {})
+    config = {"model": {}, "data": {"skeleton": "coco17"}, "codec": {}, "eval": {}}
+    return ModelCard({"sha256": ""}, "simplepose", inputs, [], {}, {}, {}, {}, config)
 
 
 @pytest.mark.parametrize(("count", "batch", "sizes"), [(5, 2, [2, 2, 2]), (4, 4, [4]), (3, None, [3]), (1, 3, [3])])
@@ -64,6 +65,14 @@ def test_another_size_is_refused_before_running() -> None:
     backend = ExportedBackend(Path("x.onnx"), lambda inputs: [], (None, 3, 64, None), None)
     with pytest.raises(UsageError, match="anyx3x64xany, not 1x3x32x8"):
         backend(np.zeros((1, 3, 32, 8), np.float32))
+
+
+def test_runtime_that_fails_is_one_line() -> None:
+    def run(inputs: np.ndarray) -> list[np.ndarray]:
+        raise RuntimeError("no\nsuch\nconvolution")
+
+    with pytest.raises(PoseError, match=r"x\.mindir cannot run inputs of 1x3x8x8 .*: no such convolution"):
+        ExportedBackend(Path("x.mindir"), run, [None] * 4, None)(np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_missing_model() -> None:

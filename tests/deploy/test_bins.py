@@ -89,12 +89,12 @@ def test_bin_of_another_length(length: int, tmp_path: Path) -> None:
 
 
 def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full(np.ndarray):
-        def tofile(self, path: object) -> None:
-            Path(path).write_bytes(b"half")
-            raise OSError(28, "No space left on device")
+    def full(path: Path, content: memoryview) -> None:
+        with path.open("wb") as file:
+            file.write(content[:1])
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bins.np, "ascontiguousarray", lambda values: values.view(Full))
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(PoseError, match=r"cannot write .*x\.bin: No space left on device"):
         write_bin(tmp_path / "x.bin", np.zeros(4))
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +39,19 @@ def opened(config: Config, path: Path):
     return open_onnx(path) if path.suffix == ".onnx" else open_mindir(path, config.runtime)
 
 
+_REFERENCES: dict[str, MindSporeBackend] = {}
+
+
+def reference_of(config: Config) -> MindSporeBackend:
+    """The network in MindSpore, compiled once for all tests of it."""
+    key = json.dumps(asdict(config.model))
+    if key not in _REFERENCES:
+        _REFERENCES[key] = MindSporeBackend(build(config), any_size=True)
+    return _REFERENCES[key]
+
+
 def assert_same(config: Config, path: Path, sizes: list[tuple[int, int, int]], share: float = 1e-4) -> None:
-    backend, reference = opened(config, path), MindSporeBackend(build(config), any_size=True)
+    backend, reference = opened(config, path), reference_of(config)
     for size in sizes:
         inputs = normalized(config, picture(*size))
         given, expected = backend(inputs), reference(inputs)
@@ -47,14 +60,21 @@ def assert_same(config: Config, path: Path, sizes: list[tuple[int, int, int]], s
             np.testing.assert_allclose(a, b, rtol=0, atol=share * np.abs(b).max())
 
 
-@pytest.mark.parametrize(("name", "kind"), [("simplepose", "MINDIR"), ("fastpose", "ONNX"), ("openpose", "MINDIR"),
-                                            ("openpose", "ONNX")])  # fmt: skip
-def test_any_batch(name: str, kind: str, tmp_path: Path) -> None:
-    config = small_config(name, tmp_path, export__file_format=kind, export__batch_size=None)
-    path = export_checkpoint(config)
+@pytest.fixture(scope="module")
+def any_batch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Path]:
+    name, kind = request.param
+    folder = tmp_path_factory.mktemp(name)
+    config = small_config(name, folder, export__file_format=kind, export__batch_size=None)
+    return config, export_checkpoint(config)
+
+
+@pytest.mark.parametrize("any_batch", [("simplepose", "MINDIR"), ("fastpose", "ONNX"), ("openpose", "MINDIR"),
+                                       ("openpose", "ONNX")], indirect=True, ids="-".join)  # fmt: skip
+def test_any_batch(any_batch: tuple[Config, Path]) -> None:
+    config, path = any_batch
     width, height = config.data.input_size
     sizes = [(1, height, width), (5, height, width)]
-    if name == "openpose":  # any size too
+    if config.model.name == "openpose":  # any size too
         sizes.append((2, height + 8, width + 40))
     assert_same(config, path, sizes)
 
@@ -104,9 +124,9 @@ def test_card_holds_a_skeleton_that_loads(exported: tuple[Config, Path]) -> None
     assert load_skeleton(str(card_path(exported[1]))) == COCO17
 
 
-def test_graph_has_symbolic_axes_and_no_batch_norm(tmp_path: Path) -> None:
-    config = small_config("fastpose", tmp_path, export__file_format="ONNX", export__batch_size=None)
-    graph = onnx.load(export_checkpoint(config)).graph
+@pytest.mark.parametrize("any_batch", [("fastpose", "ONNX")], indirect=True, ids="-".join)
+def test_graph_has_symbolic_axes_and_no_batch_norm(any_batch: tuple[Config, Path]) -> None:
+    graph = onnx.load(any_batch[1]).graph
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_param
     assert graph.output[0].type.tensor_type.shape.dim[0].dim_param
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
@@ -168,8 +188,36 @@ def test_other_sizes_are_refused(exported: tuple[Config, Path]) -> None:
         open_onnx(exported[1])(np.zeros((1, 3, 64, 64), np.float32))
 
 
-def test_cards_of_others_are_refused(exported: tuple[Config, Path], tmp_path: Path) -> None:
-    card_path(tmp_path / "x.onnx").write_text('{"name": "x"}')
+@pytest.mark.parametrize("change", [{"format": None}, {"model": []}, {"input": {}}, {"config": None}, {"outputs": {}},
+                                    {"config": {"data": 3}}])  # fmt: skip
+def test_cards_of_others_are_refused(change: dict, exported: tuple[Config, Path], tmp_path: Path) -> None:
+    content = json.loads(card_path(exported[1]).read_text())
+    card = card_path(tmp_path / "x.onnx")
+    card.write_text(json.dumps(content))
+    assert isinstance(read_card(tmp_path / "x.onnx"), ModelCard)
+    card.write_text(json.dumps(content | change))
     with pytest.raises(PoseError, match="not a model card"):
         read_card(tmp_path / "x.onnx")
-    assert isinstance(read_card(exported[1]), ModelCard)
+
+
+def test_no_room_for_the_card_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = small_config("simplepose", tmp_path, export__file_format="ONNX", export__file_name=str(tmp_path / "pose"))
+    monkeypatch.setattr(command, "output_shapes", lambda *_: [[1, 17, 24, 16]])
+    monkeypatch.setattr(command, "write", lambda *given: given[-1].write_bytes(b"model"))
+    monkeypatch.setattr(command, "compare", lambda *_: {})
+
+    def full(self: ModelCard, path: Path) -> None:
+        raise PoseError(f"cannot write {path}: No space left on device")
+
+    monkeypatch.setattr(ModelCard, "save", full)
+    with pytest.raises(PoseError, match="No space left"):
+        export_checkpoint(config)
+    assert not list(tmp_path.glob("*pose*"))
+
+
+def test_mindspore_reports_a_broken_file_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    config = small_config("simplepose", tmp_path)
+    (tmp_path / "broken.mindir").write_bytes(b"")
+    with pytest.raises(PoseError, match="not a readable MindIR"):
+        open_mindir(tmp_path / "broken.mindir", config.runtime)
+    assert "ERROR" not in capfd.readouterr().err
