@@ -6,4 +6,5 @@ cd "$root"
 source scripts/env.sh
 make_environment "$root"
 python -m ruff check .
-exec python -m pytest "$@"
+# Two at a time: most tests wait for a graph to be compiled on one core. A file's tests share what they made.
+exec python -m pytest -n 2 --dist loadfile "$@"

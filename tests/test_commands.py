@@ -275,12 +275,12 @@ def test_sixteen_keypoints(sample_dir: Path, tmp_path: Path) -> None:
     assert_fails(result, 1, "16 keypoints", "data.skeleton", path.name)
 
 
-def test_empty_evaluation_set(sample_dir: Path, tmp_path: Path) -> None:
+def test_empty_evaluation_set(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+                              ) -> None:
     root = copy_of(sample_dir, tmp_path / "data")
     path = root / "annotations" / "person_keypoints_val2017.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
-    (tmp_path / "any.ckpt").touch()
-    result = run("eval.py", "--ckpt", tmp_path / "any.ckpt", f"data.root={root}", f"output={tmp_path / 'out'}")
+    result = run("eval.py", "--ckpt", trained[0] / "best.ckpt", f"data.root={root}", f"output={tmp_path / 'out'}")
     assert_fails(result, 1, "nobody", path.name)
 
 
