@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from src.backends.exported import ExportedBackend, cpu_threads, model_file
 from src.errors import PoseError
 
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+# Preferred first; whichever of them this build of ONNX Runtime has.
+PROVIDERS = ("CUDAExecutionProvider", "CANNExecutionProvider", "CPUExecutionProvider")
+
 
 def open_onnx(path: str | Path) -> ExportedBackend:
-    """Open an ONNX model on the CPU.
+    """Open an exported pose network.
 
     Raises:
         PoseError: no such file, not an ONNX model or one that takes no pictures, or ONNX Runtime is not installed.
     """
     path, card = model_file(path)
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise PoseError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
-    options = onnxruntime.SessionOptions()
-    # Its own default counts the cores of the machine, not those that a container may use.
-    options.intra_op_num_threads = cpu_threads()
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has an exception class for each kind of failure
-        raise PoseError(f"not a readable ONNX model (damaged or cut short?): {path}: {_first_line(error)}") from error
+    session = open_session(path)
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {inputs[0].shape}")
@@ -35,5 +32,27 @@ def open_onnx(path: str | Path) -> ExportedBackend:
     return ExportedBackend(path, lambda batch: session.run(None, {name: batch}), shape, card)
 
 
-def _first_line(error: Exception) -> str:
+def open_session(path: Path) -> onnxruntime.InferenceSession:
+    """Open any ONNX file, on the best device that the installed ONNX Runtime was built for.
+
+    Raises:
+        PoseError: the file is not an ONNX model, or ONNX Runtime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise PoseError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    # Its own default counts the cores of the machine, not those that a container may use.
+    options.intra_op_num_threads = cpu_threads()
+    options.log_severity_level = 4
+    providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime has an exception class for each kind of failure
+        raise PoseError(f"not a readable ONNX model (damaged or cut short?): {path}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """ONNX Runtime's message on one line, without its tail of source positions."""
     return " ".join(str(error).split())[:200]

@@ -37,6 +37,8 @@ def evaluate_results(config: Config) -> dict[str, float]:
     record = read_json(folder / "results" / "run.json", f"record of the results ({REMEDY})")
     if not isinstance(record, dict) or record.get("inputs") != manifest.run:
         raise PoseError(f"the results in {folder / 'results'} are of other inputs: {REMEDY}")
+    if not isinstance(record.get("outputs"), list) or "model" not in record:
+        raise PoseError(f"the record of the results is damaged: {folder / 'results' / 'run.json'}; {REMEDY}")
     shapes = record["outputs"]
     expected = 2 if config.model.name == "openpose" else 1
     if len(shapes) != expected:

@@ -78,7 +78,7 @@ def _known_shapes(results: Path, identity: str) -> list[list[int]] | None:
     """Shapes of the outputs if these results are of the same inputs, model and backend; else they are removed."""
     path = results / "run.json"
     content = read_json(path, "record of the results") if path.is_file() else {}
-    if isinstance(content, dict) and content.get("run") == identity:
+    if isinstance(content, dict) and content.get("run") == identity and isinstance(content.get("outputs"), list):
         return content["outputs"]
     clear(results)
     return None

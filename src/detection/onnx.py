@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from src.backends.onnx_runtime import first_line, open_session
 from src.detection.boxes import Boxes, select_boxes
 from src.detection.decode import STRIDES, grid, yolov8_people, yolox_people
 from src.detection.letterbox import letterbox
 from src.errors import PoseError
 
 PADDING_LEVEL = 114
-# Preferred first; whichever of them this build of ONNX Runtime has.
-PROVIDERS = ("CUDAExecutionProvider", "CANNExecutionProvider", "CPUExecutionProvider")
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -41,7 +40,9 @@ class OnnxDetector:
 
     def __init__(self, path: str | Path, size: tuple[int, int], threshold: float, nms: float) -> None:
         self._path, self._threshold, self._nms = path, threshold, nms
-        self._session = _open(Path(path))
+        if not Path(path).is_file():
+            raise PoseError(f"ONNX detector not found: {path} (demo.detector_file)")
+        self._session = open_session(Path(path))
         node = self._session.get_inputs()[0]
         self._input, self._dtype = node.name, INPUT_TYPES.get(node.type)
         if len(self._session.get_inputs()) != 1 or self._dtype is None or len(node.shape) != 4 or _fixed(
@@ -68,9 +69,8 @@ class OnnxDetector:
         try:
             return self._session.run(None, {self._input: inputs})[0]
         except Exception as error:  # ONNX Runtime raises types of its own
-            reason = " ".join(str(error).split())[:200]
-            raise PoseError(f"ONNX detector fails on an input of {self.size[0]}x{self.size[1]}: {self._path}: {reason}"
-                            ) from error
+            raise PoseError(f"ONNX detector fails on an input of {self.size[0]}x{self.size[1]}: {self._path}: "
+                            f"{first_line(error)}") from error
 
     def _recognise(self, shape: tuple[int, ...]) -> str:
         if all(side % STRIDES[-1] == 0 for side in self.size) and len(shape) == 3 and shape[0] == 1:
@@ -82,23 +82,6 @@ class OnnxDetector:
         raise PoseError(f"ONNX detector is of no known form: {self._path}: for an input of {self.size[0]}x"
                         f"{self.size[1]} its first output is {' x '.join(map(str, shape))}; YOLOX gives 1 x N x (5 + "
                         "classes), YOLOv8 1 x (4 + classes) x N, N the cells at strides 8, 16 and 32")
-
-
-def _open(path: Path) -> object:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise PoseError("ONNX detectors need the package onnxruntime: pip install onnxruntime") from error
-    if not path.is_file():
-        raise PoseError(f"ONNX detector not found: {path} (demo.detector_file)")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
-    providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime raises types of its own
-        reason = " ".join(str(error).split())[:200]
-        raise PoseError(f"not an ONNX file that ONNX Runtime reads (cut short?): {path}: {reason}") from error
 
 
 def _fixed(side: object) -> int | None:

@@ -118,11 +118,12 @@ def test_an_input_that_is_no_picture_is_refused(tmp_path: Path) -> None:
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(b"not a model")
-    with pytest.raises(PoseError, match=r"not an ONNX file .*x\.onnx"):
+    with pytest.raises(PoseError, match=r"not a readable ONNX model .*x\.onnx"):
         OnnxDetector(path, (416, 416), 0.2, 0.5)
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.onnx").touch()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(PoseError, match="pip install onnxruntime"):
         OnnxDetector(tmp_path / "x.onnx", (416, 416), 0.2, 0.5)
