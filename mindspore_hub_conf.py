@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
 
     Args:
         name: simplepose, fastpose, openpose (or openposenet, as the OpenPose of MindSpore's model zoo is called), or a
-            recipe in configs/ without its ending, such as "simplepose_r101_384x288".
+            recipe in configs/ or configs/pretrained/ by the name of its file ("fast_res50_256x192").
         ckpt: weights of the whole network, in any form that `--ckpt` takes; what is known about their origin sets the
             variant of the network.
         vggpath: ImageNet backbone to start from (vgg19.ckpt, resnet50.ckpt), by the name that openposenet gives it.
@@ -43,9 +44,11 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
         UsageError: unknown name or option.
         PoseError: a file that is missing or holds another network.
     """
-    recipe = CONFIGS / f"{NETWORKS.get(name, name)}.yaml"
-    if not recipe.is_file() or recipe.parent != CONFIGS:
-        raise UsageError(f"no network called {name!r}: there are {', '.join(NETWORKS)}, and the recipes in configs/")
+    recipes = {path.stem: path for path in (*CONFIGS.glob("pretrained/*.yaml"), *CONFIGS.glob("*.yaml"))}
+    recipe = recipes.get(NETWORKS.get(name, name))
+    if recipe is None:
+        raise UsageError(f"no network called {name!r}: there are {', '.join(NETWORKS)}, and the recipes in configs/ "
+                         "and configs/pretrained/")
     for path in (ckpt, vggpath):
         if path and not Path(path).is_file():
             raise PoseError(f"weights not found: {path}")
@@ -62,7 +65,8 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
         builder.set(key, value, "create_network")
     config = builder.build()
 
-    prepare_environment()
+    # Hub has imported MindSpore before this file: what is read at the import must stay as it was.
+    prepare_environment(avx512="mindspore" in sys.modules)
     from src.checkpoints.initial import load_backbone, load_checkpoint
     from src.models import build_model
 

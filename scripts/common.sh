@@ -118,13 +118,22 @@ old_form() {
     exit 2
 }
 
-# An interpreter that has MindSpore (an Ascend image, an active environment) is used as it is.
+# find_interpreter PACKAGE: a python on PATH that has it (an Ascend image, an active environment) is used as it is.
 find_interpreter() {
-    if ! python -c 'import sys, importlib.util as u; sys.exit(u.find_spec("mindspore") is None)' >/dev/null 2>&1; then
-        # shellcheck source=env.sh
-        source "$root/scripts/env.sh"
-        make_environment "$root"
-    fi
+    local missing
+    missing=$(python -c '
+import importlib.util, sys
+print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None))
+' "$1" cv2 numpy omegaconf pycocotools scipy tqdm yaml 2>/dev/null) || missing=$1
+    case " $missing " in
+        "  ") ;;
+        *" $1 "*)
+            # shellcheck source=env.sh
+            source "$root/scripts/env.sh"
+            make_environment "$root"
+            ;;
+        *) fail "the python on PATH has $1, but not $missing: python -m pip install -r $root/requirements.txt" ;;
+    esac
 }
 
 # prepare ARGUMENT...: sets arguments to those of the Python program, with the device and the user's options, and output
@@ -133,7 +142,7 @@ prepare() {
     arguments=("$@")
     [ -z "$device" ] || arguments+=("runtime.device=$device")
     arguments+=("${options[@]}")
-    find_interpreter
+    find_interpreter mindspore
     output=$(python -c '
 import logging, sys
 sys.path[0] = sys.argv[1]

@@ -2,7 +2,7 @@
 # AP of an ONNX model on COCO, with ONNX Runtime (eval.log in the current folder):
 #   bash scripts/run_eval_onnx.sh ONNX_PATH DATA_PATH [CONFIG] [section.key=value ...]
 # CONFIG  recipe; - or left out: the model card beside the model
-# PYTHON  interpreter (default: python on PATH)
+# PYTHON  interpreter (default: python on PATH, or the environment of the other scripts where that has no ONNX Runtime)
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 # shellcheck source=common.sh
@@ -18,4 +18,5 @@ if [ "${3:--}" != - ]; then
     config=$(recipe "$3")
     common=(--config "$config" "${common[@]}")
 fi
+[ -n "${PYTHON:-}" ] || find_interpreter onnxruntime
 "${PYTHON:-python}" "$root/eval.py" "${common[@]}" "${options[@]}" | tee eval.log

@@ -5,7 +5,8 @@
 # CONFIG           recipe; - or left out: the model card beside the model
 # INFER_BACKEND    lite on the device (default); mindir or onnx run the same way on any machine
 # INFER_OUTPUT     folder for inputs and results (default: outputs/infer_310)
-# PYTHON           interpreter (default: python on PATH)
+# PYTHON           interpreter (default: python on PATH, or the environment of the other scripts where that lacks the
+#                  backend)
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 # shellcheck source=common.sh
@@ -26,6 +27,13 @@ backend=${INFER_BACKEND:-lite}
 [[ $backend == lite || $backend == mindir || $backend == onnx ]] ||
     usage_error "INFER_BACKEND must be lite, mindir or onnx, not $backend"
 
+if [ -z "${PYTHON:-}" ]; then
+    case $backend in
+        lite) find_interpreter numpy ;; # no package index has Lite itself: the program says where it comes from
+        mindir) find_interpreter mindspore ;;
+        onnx) find_interpreter onnxruntime ;;
+    esac
+fi
 python=${PYTHON:-python}
 common=(--ckpt "$model" "output=${INFER_OUTPUT:-outputs/infer_310}" --device_id "${4:-0}" "data.root=$data")
 [ -z "$device" ] || common+=("runtime.device=$device")

@@ -48,6 +48,7 @@ class ConfigBuilder:
             raise UsageError(f"{path}: base must be a file name or a list of them, not {bases!r}")
         for base in bases:
             self._add_file(path.parent / base, (*parents, path.resolve()))
+        _find_skeleton(content.get("data"), path.parent)
         self.add_values(content, str(path))
 
     def add_values(self, values: dict[str, Any], source: str) -> None:
@@ -100,6 +101,14 @@ class ConfigBuilder:
             source = self.sources.get(key)
             raise UsageError(f"{source + ': ' if source else ''}{key} {problem}, not {self.get(key)!r}")
         return config
+
+
+def _find_skeleton(data: Any, folder: Path) -> None:
+    """Make `skeleton`, where it names a file relative to `folder` as `base` does, a path from the current folder."""
+    if isinstance(data, dict) and isinstance(data.get("skeleton"), str):
+        path, here = (folder / data["skeleton"]).resolve(), Path.cwd()
+        if path.is_file():
+            data["skeleton"] = str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:

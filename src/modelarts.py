@@ -58,6 +58,8 @@ def job(config: Config) -> Iterator[list[str]]:
     url = options.train_url
     output = _output_folder(config)
     moved.append(f"runtime.output={output}")
+    if config.export.file_name and not Path(config.export.file_name).is_absolute():
+        moved.append(f"export.file_name={Path(output, config.export.file_name)}")
     if not _is_remote(url):
         if not url:
             log.warning(f"note: modelarts.train_url is not given: results stay in {output}")
@@ -217,9 +219,9 @@ def _once(folder: Path, source: str) -> Iterator[bool]:
 class _Upload:
     """Copies new and changed files of a folder to OBS, at intervals and at the end.
 
-    Files here are written beside their place and moved into it (`src.files`), so what is sent is whole; names that
-    begin with a dot are not results. A file that the run removes after it was sent (an old checkpoint) is removed there
-    too.
+    Files here are written beside their place and moved into it (`src.files`), so what is sent is whole, but for logs
+    and metrics, which grow and are sent again; names that begin with a dot are not results. A file that the run removes
+    after it was sent (an old checkpoint) is removed there too.
     """
 
     def __init__(self, folder: Path, url: str) -> None:

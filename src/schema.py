@@ -282,7 +282,7 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
                     "model.init_std",
                     "eval.draw", "eval.short_side", "demo.person_threshold", "demo.keypoint_threshold",
                     "demo.line_width",
-                    "runtime.device_id", "runtime.seed", "runtime.loss_scale", "data.rotation_factor",
+                    "runtime.device_id", "runtime.seed", "data.rotation_factor",
                     "data.half_body_joints")
     bottom_up = config.model.name == "openpose"
     multiple = 8 if bottom_up else 32
@@ -294,6 +294,7 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
         (("data.scale_factor",), lambda v: 0 <= v < 1, "must be 0 or more, and below 1"),
         (("eval.oks_threshold",), lambda v: 0 < v <= 1, "must be above 0 and at most 1"),
         (("train.performance_steps",), lambda v: v == 0 or v >= 2, "must be 0 or at least 2"),
+        (("runtime.loss_scale",), lambda v: v == 0 or v >= 1, "must be 0 (adapting) or at least 1"),
         (("train.ema",), lambda v: 0 <= v < 1, "must be 0 or a decay below 1"),
         (("data.input_size",), lambda v: len(v) == 2 and min(v) >= 32 and all(n % multiple == 0 for n in v),
          f"must be [width, height], multiples of {multiple}"),

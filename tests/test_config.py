@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -56,6 +57,15 @@ class TestInheritance:
         path = write(tmp_path, "recipes/c.yaml", "base: ../base/b.yaml")
         monkeypatch.chdir("/")
         assert load_config(path).train.epochs == 7
+
+    def test_skeleton_file_is_relative_to_the_file_that_names_it(self, tmp_path, monkeypatch):
+        (tmp_path / "own" / "bones").mkdir(parents=True)
+        shutil.copy(ROOT / "configs" / "skeletons" / "body14.yaml", tmp_path / "own" / "bones")
+        write(tmp_path / "own", "c.yaml", "data: {skeleton: bones/body14.yaml}")
+        (tmp_path / "elsewhere").mkdir()
+        for folder in (tmp_path, tmp_path / "elsewhere"):
+            monkeypatch.chdir(folder)
+            assert load_skeleton(load_config(tmp_path / "own" / "c.yaml").data.skeleton).num_keypoints == 14
 
     def test_a_base_named_by_two_files_is_no_circle(self, tmp_path):
         write(tmp_path, "a.yaml", "train: {epochs: 7}")
@@ -181,7 +191,7 @@ class TestUnknownAndWrong:
         ("train.ema", 1), ("data.flip", 1.5), ("data.scale_factor", 1), ("data.std", [1, 0, 1]), ("data.mean", [1, 2]),
         ("data.input_size", [192]), ("data.input_size", [190, 256]), ("codec.heatmap_size", [64, 48]),
         ("model.deconv_kernels", [4, 4, 5]), ("model.deconv_filters", [256]), ("runtime.seed", -1),
-        ("model.upsampling_width", 100),
+        ("model.upsampling_width", 100), ("runtime.loss_scale", 0.5),
     ])  # fmt: skip
     def test_impossible_value_names_the_key(self, tmp_path, key, value):
         section, name = key.split(".")

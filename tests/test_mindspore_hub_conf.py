@@ -31,6 +31,10 @@ def test_recipe_by_its_name():
     assert type(create_network("simplepose_r18_256x192")).__name__ == "SimplePose"
 
 
+def test_recipe_for_published_weights():
+    assert create_network("simple_res50_256x192", base_width=8).backbone.conv1.weight.shape[0] == 8
+
+
 def test_output_of_a_network_with_weights(tmp_path):
     network = create_network("simplepose", **SMALL)
     path = tmp_path / "w.ckpt"

@@ -282,6 +282,10 @@ class TestResults:
     def test_local_address_is_the_output_folder(self, platform, tmp_path):
         assert platform.config(train_url=str(tmp_path / "out")).runtime.output == str(tmp_path / "out")
 
+    def test_exported_file_is_a_result(self, platform):
+        assert platform.config("export.file_name=pose").export.file_name == str(platform.output / "pose")
+        assert platform.config("export.file_name=/other/pose").export.file_name == "/other/pose"
+
     def test_resumed_run_is_fetched_with_its_conventions(self, platform):
         platform.put("results/last.ckpt", "weights")
         platform.put("results/last.yaml", "data: {color: rgb}")

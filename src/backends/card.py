@@ -18,7 +18,7 @@ from src.skeleton import BUILT_IN
 
 FORMAT = "pose-model-card-1"
 # Endings of files that may have a card.
-ENDINGS = (".mindir", ".onnx", ".air", ".ms")
+ENDINGS = (".mindir", ".onnx", ".air")
 # Configuration that a model needs wherever it runs; data sets, boxes, devices and folders are the user's.
 _KEPT = {
     "model": None,
@@ -115,17 +115,6 @@ def _is_card(content: object) -> bool:
     shape, config = content["input"]["shape"], content["config"]
     return (isinstance(shape, list) and len(shape) == 4 and all(isinstance(part, dict) for part in config.values())
             and "skeleton" in config["data"])
-
-
-def check_card(card: ModelCard, model: str | Path) -> None:
-    """Refuse a model that is not the one its card describes.
-
-    Raises:
-        PoseError: the hashes differ.
-    """
-    if file_hash(model) != card.model["sha256"]:
-        raise PoseError(f"{model} is not the model that {card_path(model)} describes (damaged, cut short, or another "
-                        "export): export it again, or bring the card that belongs to it")
 
 
 def card_config(config: Config) -> dict[str, dict[str, Any]]:

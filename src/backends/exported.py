@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from src.backends.card import ModelCard, check_card, read_card
+from src.backends.card import ModelCard, card_path, file_hash, read_card
 from src.errors import PoseError, UsageError
+
+log = logging.getLogger("pose")
 
 # Where Linux tells a container how much of the CPU it may use.
 CGROUP = Path("/sys/fs/cgroup")
@@ -93,8 +96,11 @@ def to_pixels(inputs: np.ndarray, card: ModelCard) -> np.ndarray:
     return np.rint(pixels).astype(np.uint8)
 
 
-def model_file(path: str | Path) -> tuple[Path, ModelCard | None]:
+def model_file(path: str | Path, converted: bool = False) -> tuple[Path, ModelCard | None]:
     """Check that an exported model is there and is the one its card describes.
+
+    Args:
+        converted: it may also be what a device's converter made of that file, which nothing can prove.
 
     Raises:
         PoseError: it is not.
@@ -103,8 +109,12 @@ def model_file(path: str | Path) -> tuple[Path, ModelCard | None]:
     if not path.is_file():
         raise PoseError(f"model not found: {path}")
     card = read_card(path)
-    if card is not None:
-        check_card(card, path)
+    if card is not None and file_hash(path) != card.model["sha256"]:
+        if not converted:
+            raise PoseError(f"{path} is not the model that {card_path(path)} describes (damaged, cut short, or another "
+                            "export): export it again, or bring the card that belongs to it")
+        log.warning(f"note: {path} is not the file that export.py wrote: taken to be converted from it, as its card "
+                    "says it must be run")
     return path, card
 
 

@@ -13,7 +13,7 @@ from src.schema import RuntimeConfig
 
 
 def open_lite(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
-    """Open a MindIR (.mindir, or .ms as its converter writes it) on an Ascend device or the CPU.
+    """Open a MindIR, as exported or as Lite's converter made it for a device, on an Ascend device or the CPU.
 
     `runtime.device=auto` takes the Ascend device, which is what Lite is installed for.
 
@@ -21,7 +21,7 @@ def open_lite(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
         PoseError: no such file, not a model that Lite can build, or Lite is not installed.
         UsageError: `runtime.device=GPU`.
     """
-    path, card = model_file(path)
+    path, card = model_file(path, converted=True)
     if runtime.device == "GPU":
         raise UsageError("runtime.backend=lite runs on runtime.device=Ascend or CPU, not GPU")
     try:
@@ -37,9 +37,8 @@ def open_lite(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     else:
         context.ascend.device_id = runtime.device_id
     model = mslite.Model()
-    kind = mslite.ModelType.MINDIR_LITE if path.suffix == ".ms" else mslite.ModelType.MINDIR
     try:
-        model.build_from_file(str(path), kind, context)
+        model.build_from_file(str(path), mslite.ModelType.MINDIR, context)
         inputs = model.get_inputs()
     except (RuntimeError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]

@@ -6,24 +6,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.backends.exported import ExportedBackend, cpu_threads, model_file
-from src.errors import PoseError
+from src.errors import PoseError, UsageError
+from src.schema import RuntimeConfig
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
-# Preferred first; whichever of them this build of ONNX Runtime has.
-PROVIDERS = ("CUDAExecutionProvider", "CANNExecutionProvider", "CPUExecutionProvider")
+# ONNX Runtime's names for `runtime.device`; auto takes the first that the installed build has.
+PROVIDERS = {"GPU": "CUDAExecutionProvider", "Ascend": "CANNExecutionProvider", "CPU": "CPUExecutionProvider"}
 
 
-def open_onnx(path: str | Path) -> ExportedBackend:
-    """Open an exported pose network.
+def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
+    """Open an exported pose network on `runtime.device`.
 
     Raises:
         PoseError: no such file, not an ONNX model or one that takes no pictures, or ONNX Runtime is not installed.
+        UsageError: ONNX Runtime was built without that device.
     """
     path, card = model_file(path)
-    session = open_session(path)
+    session = open_session(path, runtime)
     inputs = session.get_inputs()
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {inputs[0].shape}")
@@ -32,12 +34,8 @@ def open_onnx(path: str | Path) -> ExportedBackend:
     return ExportedBackend(path, lambda batch: session.run(None, {name: batch}), shape, card)
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """Open any ONNX file, on the best device that the installed ONNX Runtime was built for.
-
-    Raises:
-        PoseError: the file is not an ONNX model, or ONNX Runtime is not installed.
-    """
+def open_session(path: Path, runtime: RuntimeConfig) -> onnxruntime.InferenceSession:
+    """Open any ONNX file; errors are those of `open_onnx`."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -46,7 +44,14 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     # Its own default counts the cores of the machine, not those that a container may use.
     options.intra_op_num_threads = cpu_threads()
     options.log_severity_level = 4
-    providers = [name for name in PROVIDERS if name in onnxruntime.get_available_providers()]
+    there = [device for device, name in PROVIDERS.items() if name in onnxruntime.get_available_providers()]
+    device = there[0] if runtime.device == "auto" else runtime.device
+    if device not in there:
+        raise UsageError(f"runtime.device={device}: the installed ONNX Runtime computes on {', '.join(there)} only")
+    # What a device lacks is computed on the CPU.
+    providers = [PROVIDERS["CPU"]]
+    if device != "CPU":
+        providers.insert(0, (PROVIDERS[device], {"device_id": str(runtime.device_id)}))
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # ONNX Runtime has an exception class for each kind of failure

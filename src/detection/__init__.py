@@ -83,7 +83,8 @@ def build_detector(config: Config) -> Detector:
     if kind == "onnx":
         from src.detection.onnx import OnnxDetector
 
-        return OnnxDetector(demo.detector_file, tuple(demo.detector_size), demo.detector_threshold, demo.detector_nms)
+        return OnnxDetector(demo.detector_file, tuple(demo.detector_size), demo.detector_threshold, demo.detector_nms,
+                            config.runtime)
     from src.detection.yolov3 import load_yolov3
 
     return load_yolov3(config)

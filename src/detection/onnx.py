@@ -16,6 +16,7 @@ from src.detection.boxes import Boxes, select_boxes
 from src.detection.decode import STRIDES, grid, yolov8_people, yolox_people
 from src.detection.letterbox import letterbox
 from src.errors import PoseError
+from src.schema import RuntimeConfig
 
 PADDING_LEVEL = 114
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -29,6 +30,7 @@ class OnnxDetector:
         size: (width, height) of the input, for files that leave it open; multiples of 32.
         threshold: boxes with a lower score are left out.
         nms: boxes that overlap a better one by more than this IoU are left out.
+        runtime: where to compute.
 
     Attributes:
         form: "yolox" or "yolov8".
@@ -36,13 +38,15 @@ class OnnxDetector:
 
     Raises:
         PoseError: ONNX Runtime is not installed, or the file is missing, not ONNX, or of another form.
+        UsageError: ONNX Runtime was built without the configured device.
     """
 
-    def __init__(self, path: str | Path, size: tuple[int, int], threshold: float, nms: float) -> None:
+    def __init__(self, path: str | Path, size: tuple[int, int], threshold: float, nms: float, runtime: RuntimeConfig
+                 ) -> None:
         self._path, self._threshold, self._nms = path, threshold, nms
         if not Path(path).is_file():
             raise PoseError(f"ONNX detector not found: {path} (demo.detector_file)")
-        self._session = open_session(Path(path))
+        self._session = open_session(Path(path), runtime)
         node = self._session.get_inputs()[0]
         self._input, self._dtype = node.name, INPUT_TYPES.get(node.type)
         if len(self._session.get_inputs()) != 1 or self._dtype is None or len(node.shape) != 4 or _fixed(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from src.engine.distributed import launched
 from src.engine.runtime import start
 from src.errors import PoseError, UsageError
 from src.schema import Config
@@ -76,8 +77,8 @@ def check_checkpoint(config: Config, purpose: str) -> None:
 
 
 # Backends by the ending of the file they run; every other file is a checkpoint for MindSpore.
-_ENDINGS = {".mindir": "mindir", ".onnx": "onnx", ".ms": "lite"}
-_RUNS = {"mindir": (".mindir",), "onnx": (".onnx",), "lite": (".mindir", ".ms")}
+_ENDINGS = {".mindir": "mindir", ".onnx": "onnx"}
+_RUNS = {"mindir": ".mindir", "onnx": ".onnx", "lite": ".mindir"}
 
 
 def backend_name(config: Config) -> str:
@@ -87,11 +88,14 @@ def backend_name(config: Config) -> str:
         UsageError: the named backend does not run such files.
     """
     ending, name = Path(config.runtime.ckpt).suffix.lower(), config.runtime.backend
+    if ending == ".air":
+        raise UsageError(f"nothing here runs AIR, which is input for Ascend's own converter: {config.runtime.ckpt}; "
+                         "export it as MINDIR or ONNX too")
     if name == "auto":
         return _ENDINGS.get(ending, "mindspore")
-    if ending not in _RUNS[name] if name in _RUNS else ending in _ENDINGS:
-        runs = " or ".join(_RUNS.get(name, ("checkpoints",)))
-        raise UsageError(f"runtime.backend={name} runs {runs}, not {config.runtime.ckpt}; export.py makes other files")
+    if ending != _RUNS[name] if name in _RUNS else ending in _ENDINGS:
+        raise UsageError(f"runtime.backend={name} runs {_RUNS.get(name, 'checkpoints')}, not {config.runtime.ckpt}; "
+                         "export.py makes other files")
     return name
 
 
@@ -122,10 +126,14 @@ def open_backend(config: Config, any_size: bool = False) -> Backend:
 
 
 def _open_exported(name: str, config: Config) -> ExportedBackend:
+    if name != "mindir" and launched().world > 1:
+        # Only MindSpore's collectives bring results together.
+        raise UsageError(f"runtime.backend={name} runs in one process; RANK_SIZE in the environment asks for "
+                         f"{launched().world}: use scripts/run_eval.sh, or unset it")
     if name == "onnx":
         from src.backends.onnx_runtime import open_onnx
 
-        return open_onnx(config.runtime.ckpt)
+        return open_onnx(config.runtime.ckpt, config.runtime)
     if name == "mindir":
         from src.backends.mindir import open_mindir
 

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("pose")
 
 
+# MindSpore keeps why it cannot load a device's libraries to its log.
+REMEDY = {
+    "Ascend": "; is CANN's set_env.sh sourced, and of the version that this MindSpore needs? GLOG_v=2 in the "
+              "environment shows what is missing",
+    "GPU": "; is this MindSpore's CUDA wheel? GLOG_v=2 in the environment shows what is missing",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Runtime:
     """Where and how this process computes.
@@ -92,14 +100,15 @@ def start(config: RuntimeConfig, columns: bool = True) -> Runtime:
     try:
         import mindspore as ms
     except ImportError as error:
-        raise PoseError(f"MindSpore cannot be imported ({error}); pip install -r requirements.txt") from error
+        raise PoseError(f"MindSpore cannot be imported ({error}); pip install -r requirements.txt (exported models run "
+                        "without it: --backend onnx or lite)") from error
     counts = {"Ascend": _device_count(ms.device_context.ascend), "GPU": _device_count(ms.device_context.gpu), "CPU": 1}
     present = [name for name, count in counts.items() if count]
     if config.device == "auto":
         log.info(f"runtime.device=auto: using {present[0]}")
     elif config.device not in present:
         raise UsageError(f"runtime.device={config.device} is not available to MindSpore here; there is "
-                         f"{', '.join(present)}")
+                         f"{', '.join(present)}{REMEDY.get(config.device, '')}")
     device = present[0] if config.device == "auto" else config.device
     device_id = config.device_id if ranks.world == 1 else local_device()
     if device != "CPU" and device_id >= counts[device]:

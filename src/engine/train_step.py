@@ -60,6 +60,7 @@ class TrainStep(nn.Cell):
         self.averaged = self.values.clone("ema") if config.train.ema else ()
         self.gradients = ops.value_and_grad(self._forward, None, self.params)
         self.reduce = nn.DistributedGradReducer(self.params, mean=True, degree=world) if world > 1 else None
+        self.sum = ops.AllReduce() if world > 1 else None
         self.hyper_map = ops.HyperMap()
         self.set_train()
 
@@ -78,10 +79,15 @@ class TrainStep(nn.Cell):
         value, gradients = self.gradients(image, *targets)
         if self.scaler is not None:
             value, gradients = self.scaler.unscale(value), self.scaler.unscale(gradients)
-        if self.reduce is not None:  # an overflow on one rank becomes one on all
+        if self.reduce is not None:
             gradients = self.reduce(gradients)
         if self.scaler is not None:
             finite = amp.all_finite(gradients)
+            if self.sum is not None:
+                # Where float16 saturates (Ascend 910), an overflow leaves finite gradients and is seen only by the rank
+                # that it happened on; all must skip the update, or their weights part.
+                overflows = self.sum(ops.logical_not(finite).astype(ms.float32).reshape((1,)))
+                finite = (overflows == 0).all()
             self.scaler.adjust(finite)
             if finite:
                 value = ops.depend(value, self._update(gradients))

@@ -11,10 +11,10 @@ import pytest
 from src.backends import exported
 from src.backends.card import FORMAT, ModelCard, card_path, file_hash, read_card
 from src.backends.exported import ExportedBackend, in_batches, to_pixels
-from src.backends.onnx_runtime import open_onnx
+from src.backends.onnx_runtime import open_onnx, open_session
 from src.data.topdown import Normalizer
 from src.errors import PoseError, UsageError
-from src.schema import DataConfig
+from src.schema import DataConfig, RuntimeConfig
 
 
 def card_of(data: DataConfig, dtype: str = "float32") -> ModelCard:
@@ -77,7 +77,30 @@ def test_runtime_that_fails_is_one_line() -> None:
 
 def test_missing_model() -> None:
     with pytest.raises(PoseError, match="model not found"):
-        open_onnx("nowhere.onnx")
+        open_onnx("nowhere.onnx", RuntimeConfig())
+
+
+def test_device_that_onnx_runtime_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    (tmp_path / "x.onnx").touch()
+    with pytest.raises(UsageError, match=r"runtime\.device=GPU: .* computes on CPU only"):
+        open_onnx(tmp_path / "x.onnx", RuntimeConfig(device="GPU"))
+
+
+@pytest.mark.parametrize(("device", "providers"), [
+    ("auto", [("CUDAExecutionProvider", {"device_id": "3"}), "CPUExecutionProvider"]),
+    ("CPU", ["CPUExecutionProvider"]),
+])  # fmt: skip
+def test_configured_device_is_the_one_that_computes(device: str, providers: list, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    given: list = []
+    monkeypatch.setattr(onnxruntime, "get_available_providers",
+                        lambda: ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, providers: given.extend(providers))
+    open_session(tmp_path / "x.onnx", RuntimeConfig(device=device, device_id=3))
+    assert given == providers
 
 
 def test_card_survives_being_written(tmp_path: Path) -> None:

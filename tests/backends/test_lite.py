@@ -10,16 +10,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from src.backends.card import card_path, read_card
 from src.backends.lite import open_lite
 from src.errors import PoseError, UsageError
-from src.schema import RuntimeConfig
+from src.schema import DataConfig, RuntimeConfig
+from tests.backends.test_exported import card_of
 
 
 class StandIn:
     """`mindspore_lite` with one model that doubles its input; its memory is reused by the next run."""
 
     class ModelType(Enum):
-        MINDIR, MINDIR_LITE = 0, 4
+        MINDIR = 0
 
     def __init__(self, shape: list[int]) -> None:
         self.shape, self.calls, lite = shape, [], self
@@ -97,11 +99,13 @@ def test_any_batch_is_resized_once_a_size(model: Path, monkeypatch: pytest.Monke
     assert [call[1][0][0] for call in lite.calls if call[0] == "resize"] == [2, 1]
 
 
-def test_converted_models_are_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "pose.ms"
-    path.write_bytes(b"model")
-    lite, _ = opened(monkeypatch, [1, 3, 8, 8], path)
-    assert lite.calls[0][2] == lite.ModelType.MINDIR_LITE
+def test_converted_model_keeps_its_card(model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+                                        ) -> None:
+    card_of(DataConfig()).save(card_path(model))
+    with caplog.at_level("WARNING", "pose"):
+        _, backend = opened(monkeypatch, [1, 3, 8, 8], model)
+    assert backend.card == read_card(model)
+    assert "pose.mindir is not the file that export.py wrote" in caplog.text
 
 
 def test_broken_model_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from src.detection.onnx import OnnxDetector
 from src.errors import PoseError
+from src.schema import RuntimeConfig
 
 SIDE = 32
 CELLS = 16 + 4 + 1
@@ -66,7 +67,7 @@ def yolov8(path: Path) -> Path:
 
 @pytest.mark.parametrize("decoded", [False, True])
 def test_yolox(tmp_path: Path, decoded: bool) -> None:
-    detector = OnnxDetector(yolox(tmp_path / "x.onnx", decoded), (416, 416), 0.2, 0.5)
+    detector = OnnxDetector(yolox(tmp_path / "x.onnx", decoded), (416, 416), 0.2, 0.5, RuntimeConfig())
     assert (detector.form, detector.size) == ("yolox", (SIDE, SIDE))
     found = detector(PICTURE)
     # Centre (4, 4), 8×16 in the input; the other, centre (24, 24), lies below the picture.
@@ -75,7 +76,7 @@ def test_yolox(tmp_path: Path, decoded: bool) -> None:
 
 
 def test_yolox_border_is_below_and_right(tmp_path: Path) -> None:
-    detector = OnnxDetector(yolox(tmp_path / "x.onnx", False), (416, 416), 0.2, 0.5)
+    detector = OnnxDetector(yolox(tmp_path / "x.onnx", False), (416, 416), 0.2, 0.5, RuntimeConfig())
     tall = np.zeros((64, 48, 3), np.uint8)  # 24×32 in the input, where the bottom right is border
     found = detector(tall)
     np.testing.assert_allclose(found.boxes, [[44, 40, 4, 16]], atol=1e-4)
@@ -83,7 +84,7 @@ def test_yolox_border_is_below_and_right(tmp_path: Path) -> None:
 
 
 def test_yolov8(tmp_path: Path) -> None:
-    detector = OnnxDetector(yolov8(tmp_path / "x.onnx"), (416, 416), 0.2, 0.5)
+    detector = OnnxDetector(yolov8(tmp_path / "x.onnx"), (416, 416), 0.2, 0.5, RuntimeConfig())
     assert detector.form == "yolov8"
     found = detector(PICTURE)  # in rows 8 to 23 of the input
     np.testing.assert_allclose(found.boxes, [[46, 28, 4, 4], [12, 8, 16, 8]], atol=1e-4)
@@ -91,39 +92,40 @@ def test_yolov8(tmp_path: Path) -> None:
 
 
 def test_float16(tmp_path: Path) -> None:
-    detector = OnnxDetector(yolox(tmp_path / "x.onnx", False, dtype=TensorProto.FLOAT16), (416, 416), 0.2, 0.5)
+    path = yolox(tmp_path / "x.onnx", False, dtype=TensorProto.FLOAT16)
+    detector = OnnxDetector(path, (416, 416), 0.2, 0.5, RuntimeConfig())
     np.testing.assert_allclose(detector(PICTURE).boxes, [[0, 0, 16, 24]], atol=0.1)
 
 
 def test_an_open_size_is_that_of_the_configuration(tmp_path: Path) -> None:
     path = yolox(tmp_path / "x.onnx", False, sides=("height", "width"))
-    assert OnnxDetector(path, (SIDE, SIDE), 0.2, 0.5).size == (SIDE, SIDE)
+    assert OnnxDetector(path, (SIDE, SIDE), 0.2, 0.5, RuntimeConfig()).size == (SIDE, SIDE)
     with pytest.raises(PoseError, match="fails on an input of 64x64"):
-        OnnxDetector(path, (64, 64), 0.2, 0.5)
+        OnnxDetector(path, (64, 64), 0.2, 0.5, RuntimeConfig())
 
 
 @pytest.mark.parametrize("shape", [(1, 300, 6), (1, 3 * CELLS, 85), (1, CELLS, 5), (1, 4, CELLS)])
 def test_other_forms_are_refused(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     path = write_graph(tmp_path / "x.onnx", np.zeros(shape), {})
     with pytest.raises(PoseError, match=rf"no known form: .*x\.onnx.* {shape[0]} x {shape[1]} x {shape[2]}"):
-        OnnxDetector(path, (416, 416), 0.2, 0.5)
+        OnnxDetector(path, (416, 416), 0.2, 0.5, RuntimeConfig())
 
 
 def test_an_input_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "x.onnx", np.zeros((1, CELLS, 7)), {}, sides=(SIDE, SIDE, 1))
     with pytest.raises(PoseError, match=r"must have one input.*images: 1 x 3 x 32 x 32 x 1"):
-        OnnxDetector(path, (416, 416), 0.2, 0.5)
+        OnnxDetector(path, (416, 416), 0.2, 0.5, RuntimeConfig())
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(b"not a model")
     with pytest.raises(PoseError, match=r"not a readable ONNX model .*x\.onnx"):
-        OnnxDetector(path, (416, 416), 0.2, 0.5)
+        OnnxDetector(path, (416, 416), 0.2, 0.5, RuntimeConfig())
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.onnx").touch()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(PoseError, match="pip install onnxruntime"):
-        OnnxDetector(tmp_path / "x.onnx", (416, 416), 0.2, 0.5)
+        OnnxDetector(tmp_path / "x.onnx", (416, 416), 0.2, 0.5, RuntimeConfig())

@@ -114,6 +114,22 @@ def test_overflow_skips_the_update_and_halves_the_scale() -> None:
     assert float(step.scaler.scale_value) == scale / 2
 
 
+def test_overflow_on_another_rank_skips_the_update_here_too() -> None:
+    class Sum(nn.Cell):
+        """All-reduce in which one other rank has overflowed, though the gradients here are finite."""
+
+        def construct(self, x: ms.Tensor) -> ms.Tensor:
+            return x + 1
+
+    network = Tiny()
+    step = TrainStep(Runtime("CPU", amp="O2").adapt(network), JointsMSELoss(), rates(0.1, 0.1), config(amp="O2"))
+    step.sum = Sum()
+    before, scale = network.conv.weight.asnumpy().copy(), float(step.scaler.scale_value)
+    step(*batch())
+    np.testing.assert_array_equal(network.conv.weight.asnumpy(), before)
+    assert float(step.scaler.scale_value) == scale / 2
+
+
 def test_weight_decay_reaches_kernels_only() -> None:
     settings = config()
     settings.train.weight_decay = 0.1

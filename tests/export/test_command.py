@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from src.engine.backends import MindSporeBackend, open_backend
 from src.errors import PoseError, UsageError
 from src.export import command
 from src.export.command import export_checkpoint
-from src.schema import Config
+from src.schema import Config, RuntimeConfig
 from src.skeleton import COCO17, load_skeleton
 from tests.export.networks import build, small_config
 
@@ -36,7 +37,7 @@ def normalized(config: Config, pixels: np.ndarray) -> np.ndarray:
 
 
 def opened(config: Config, path: Path):
-    return open_onnx(path) if path.suffix == ".onnx" else open_mindir(path, config.runtime)
+    return open_onnx(path, config.runtime) if path.suffix == ".onnx" else open_mindir(path, config.runtime)
 
 
 _REFERENCES: dict[str, MindSporeBackend] = {}
@@ -152,6 +153,25 @@ def test_air_needs_ascend(tmp_path: Path) -> None:
         export_checkpoint(config)
 
 
+def test_air_has_a_fixed_input(tmp_path: Path) -> None:
+    assert command.plan(small_config("openpose", tmp_path, export__file_format="AIR")).shape == [1, 3, 64, 96]
+    with pytest.raises(UsageError, match=r"export\.batch_size=null: an AIR file has a fixed batch"):
+        command.plan(small_config("openpose", tmp_path, export__file_format="AIR", export__batch_size=None))
+
+
+def test_nothing_runs_air(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nothing here runs AIR.*x\.air"):
+        open_backend(small_config("simplepose", tmp_path, runtime__ckpt=str(tmp_path / "x.air")))
+
+
+def test_onnx_runs_in_one_process(exported: tuple[Config, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK_SIZE", "2")
+    config = copy.deepcopy(exported[0])
+    config.runtime.ckpt = str(exported[1])
+    with pytest.raises(UsageError, match="runs in one process; RANK_SIZE in the environment asks for 2"):
+        open_backend(config)
+
+
 def test_ending_of_another_format(tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path, export__file_name="pose.onnx")
     with pytest.raises(UsageError, match=r"export\.file_name"):
@@ -164,7 +184,7 @@ def test_model_that_its_card_does_not_describe(exported: tuple[Config, Path], tm
     card_path(path).write_bytes(card_path(exported[1]).read_bytes())
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(PoseError, match="not the model that"):
-        open_onnx(path)
+        open_onnx(path, RuntimeConfig())
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".mindir"])
@@ -185,7 +205,7 @@ def test_backend_that_does_not_run_such_files(exported: tuple[Config, Path], tmp
 
 def test_other_sizes_are_refused(exported: tuple[Config, Path]) -> None:
     with pytest.raises(UsageError, match="1x3x96x64, not 1x3x64x64"):
-        open_onnx(exported[1])(np.zeros((1, 3, 64, 64), np.float32))
+        open_onnx(exported[1], RuntimeConfig())(np.zeros((1, 3, 64, 64), np.float32))
 
 
 @pytest.mark.parametrize("change", [{"format": None}, {"model": []}, {"input": {}}, {"config": None}, {"outputs": {}},
