@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +64,7 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
         builder.set(key, value, "create_network")
     config = builder.build()
 
-    # Hub has imported MindSpore before this file: what is read at the import must stay as it was.
-    prepare_environment(avx512="mindspore" in sys.modules)
+    prepare_environment()
     from src.checkpoints.initial import load_backbone, load_checkpoint
     from src.models import build_model
 

@@ -79,7 +79,7 @@ def _make(folder: Path, recipe: str) -> None:
     config = load_config(ROOT / f"configs/{recipe}.yaml", {
         "runtime.device": "CPU", "runtime.ckpt": str(folder / "network.ckpt"), "export.batch_size": None,
         "export.file_name": str(folder / "network"), "export.tolerance": 1e-3})  # fmt: skip
-    start(config.runtime, columns=False)
+    start(config.runtime)
     import mindspore as ms
 
     from src.checkpoints.io import save

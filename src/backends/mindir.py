@@ -21,14 +21,12 @@ from src.schema import RuntimeConfig
 def open_mindir(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     """Open a MindIR model on the device of `runtime`.
 
-    Its convolutions are plain ones: in this process none may be computed from columns (see `src.models.layers`).
-
     Raises:
         PoseError: no such file, or not a MindIR.
         UsageError: the device is not there.
     """
     path, card = model_file(path)
-    start(runtime, columns=False)
+    start(runtime)
     import mindspore as ms
     from mindspore import nn
 

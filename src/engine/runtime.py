@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -36,21 +34,14 @@ class Runtime:
         device: "CPU", "GPU" or "Ascend".
         ranks: the processes of this run.
         amp: mixed precision, O0 to O3.
-        columns: convolutions are computed from columns (see `src.models.layers`); nothing else may run in this process,
-            since AVX-512 is left on.
     """
 
     device: str
     ranks: Ranks = field(default_factory=Ranks)
     amp: str = "O0"
-    columns: bool = False
 
     def adapt(self, network: nn.Cell) -> nn.Cell:
         """The network as this device runs it best, in the configured precision; parameters are shared."""
-        if self.columns:
-            from src.models.layers import use_columns
-
-            use_columns(network)
         if self.amp in ("O2", "O3"):
             from mindspore import amp
 
@@ -68,35 +59,24 @@ class Runtime:
         return network
 
 
-def prepare_environment(avx512: bool = False) -> None:
-    """Set the environment variables that MindSpore reads while it is imported; the user's own values stay.
-
-    Args:
-        avx512: leave AVX-512 on, for networks whose convolutions are computed from columns.
-    """
-    # With AVX-512, oneDNN as MindSpore calls it falls back to its reference convolution: 40 to 80 times slower.
-    if not avx512:
-        os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+def prepare_environment() -> None:
+    """Set the environment variables that MindSpore reads while it is imported; the user's own values stay."""
+    # With AVX-512, oneDNN as MindSpore calls it falls back to its reference convolution: 40 to 100 times slower. This
+    # is read when the first convolution is made, so it may also be set after the import.
+    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     # Errors only: availability probes and graph passes print pages of warnings that no user can act on.
     os.environ.setdefault("GLOG_v", "3")
 
 
-def start(config: RuntimeConfig, columns: bool = True) -> Runtime:
+def start(config: RuntimeConfig) -> Runtime:
     """Import MindSpore, choose the device, seed everything, meet the other processes of a distributed run.
-
-    Args:
-        columns: let convolutions be computed from columns where that is faster on the whole (see `src.models.layers`).
 
     Raises:
         PoseError: MindSpore is not installed.
         UsageError: the device asked for is not there.
     """
     ranks = launched()
-    # The choice is made before the import: the variable is read once. float16 has no fast path either way.
-    columns = (columns and config.device in ("auto", "CPU") and config.amp == "O0"
-               and "ONEDNN_MAX_CPU_ISA" not in os.environ and has_avx512())
-    # Once MindSpore is imported the variable has been read, and must go on saying what it said then.
-    prepare_environment(avx512=columns or "mindspore" in sys.modules)
+    prepare_environment()
     try:
         import mindspore as ms
     except ImportError as error:
@@ -119,7 +99,7 @@ def start(config: RuntimeConfig, columns: bool = True) -> Runtime:
     if ranks.world > 1:
         meet(ranks)
     ms.set_seed(config.seed)
-    return Runtime(device, ranks, config.amp, columns and device == "CPU")
+    return Runtime(device, ranks, config.amp)
 
 
 def _set_device(device: str, device_id: int) -> None:
@@ -137,11 +117,3 @@ def _set_device(device: str, device_id: int) -> None:
 
 def _device_count(context: ModuleType) -> int:
     return context.device_count() if context.is_available() else 0
-
-
-def has_avx512() -> bool:
-    """Whether this is an x86 CPU with AVX-512, as far as Linux tells."""
-    try:
-        return " avx512f " in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False

@@ -50,8 +50,6 @@ class Task:
         stages: builds what finds people in single pictures.
         evaluator: builds the evaluator of a configuration; the flag asks for annotated boxes, where boxes matter.
         loss: builds the loss; called after MindSpore was set up.
-        train_columns: whether training gains from convolutions computed from columns. With 7×7 kernels the columns
-            fill the memory and save no time; a forward pass, which keeps none, is quicker with them either way.
         loss_line: how a loss is logged, from epoch and step in it (both from 1 on): as the original systems did, for
             whoever reads their logs by program.
     """
@@ -60,7 +58,6 @@ class Task:
     stages: Callable[[Config], Stages]
     evaluator: Callable[[Config, bool], Evaluator]
     loss: Callable[[], nn.Cell]
-    train_columns: bool = True
     loss_line: Callable[[int, int, float], str] = _simplepose_line
 
 
@@ -81,6 +78,6 @@ TASKS = {
     "simplepose": Task(topdown.training_set, TopDownStages, topdown.TopDownEvaluator, _joints_mse),
     "fastpose": Task(topdown.training_set, TopDownStages, topdown.TopDownEvaluator, _joints_mse,
                      loss_line=_fastpose_line),
-    "openpose": Task(bottomup.training_set, BottomUpStages, bottomup.BottomUpEvaluator, _openpose, train_columns=False,
+    "openpose": Task(bottomup.training_set, BottomUpStages, bottomup.BottomUpEvaluator, _openpose,
                      loss_line=_openpose_line),
 }

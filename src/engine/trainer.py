@@ -87,7 +87,7 @@ class Trainer:
             Stopped: Ctrl-C or SIGTERM; a checkpoint has been written.
             PoseError: too many unreadable pictures, a loss that is no number, a checkpoint that does not fit.
         """
-        runtime = start(self.config.runtime, self.task.train_columns)
+        runtime = start(self.config.runtime)
         self._build(runtime)
         if self.measures:
             self._measure(runtime)

@@ -109,7 +109,7 @@ def export_checkpoint(config: Config) -> Path:
         import_onnx()
     if kind != "AIR" and config.runtime.device == "auto":
         config.runtime.device = "CPU"  # the same file from anywhere, compared in full precision
-    runtime = start(config.runtime, columns=False)
+    runtime = start(config.runtime)
     if kind == "AIR" and runtime.device != "Ascend":
         raise UsageError(f"export.file_format=AIR needs an Ascend device, and this is {runtime.device}; choose MINDIR "
                          "or ONNX, which any device exports")

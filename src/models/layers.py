@@ -1,10 +1,4 @@
-"""Layers that all networks are built from: MindSpore's own, with a second way to compute them in some places.
-
-On CPUs with AVX-512, oneDNN runs the convolutions that MindSpore gives it (plain layouts, kernel or stride above 1)
-with its reference kernel, 40 to 80 times slower than it could; 1×1 convolutions run at full speed. There
-`use_columns` lets every layer compute itself as a 1×1 convolution of its input's columns (im2col), which takes three
-quarters of the time that oneDNN needs when AVX-512 is forbidden to it. Parameters and results are the same; everywhere
-else, and in exported graphs, the layers are plain.
+"""Layers that all networks are built from: MindSpore's own, padded and initialised as these networks need them.
 
 Batch norm can take its statistics from the batches of all ranks (`synchronize_batch_norm`). MindSpore's
 `nn.SyncBatchNorm` does not run on CPU; this does wherever all-reduce does.
@@ -25,21 +19,6 @@ class Conv2d(nn.Conv2d):
         weight_init = weight_init or HeNormal(mode="fan_out", nonlinearity="relu")
         super().__init__(in_channels, out_channels, kernel, stride, pad_mode="pad", padding=kernel // 2,
                          has_bias=has_bias, weight_init=weight_init, bias_init="zeros")
-        self.columns = False
-        self.pointwise = ops.Conv2D(out_channels, 1)
-        self.half = kernel // 2
-
-    def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """(N, C, H, W) → (N, C', H / stride, W / stride)."""
-        if not self.columns:
-            return super().construct(x)
-        batch, channels, height, width = x.shape
-        kernel, stride = self.kernel_size[0], self.stride[0]
-        size = ((height - 1) // stride + 1, (width - 1) // stride + 1)
-        columns = ops.unfold(x, kernel, padding=self.half, stride=stride)
-        taps = channels * kernel * kernel
-        y = self.pointwise(columns.reshape(batch, taps, *size), self.weight.reshape(self.out_channels, taps, 1, 1))
-        return self.bias_add(y, self.bias) if self.has_bias else y
 
 
 # Padding before and behind, in both directions, with which a stride-2 deconvolution of that kernel doubles the size.
@@ -56,21 +35,6 @@ class Deconv2d(nn.Conv2dTranspose):
                  ) -> None:
         super().__init__(in_channels, out_channels, kernel, 2, pad_mode="pad", padding=DECONV_PADDING[kernel] * 2,
                          has_bias=has_bias, weight_init=weight_init, bias_init="zeros")
-        self.columns = False
-        self.pointwise = ops.Conv2DTranspose(in_channels, 1)
-        self.before = DECONV_PADDING[kernel][0]
-
-    def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """(N, C, H, W) → (N, C', 2 H, 2 W)."""
-        if not self.columns:
-            return super().construct(x)
-        batch, channels, height, width = x.shape
-        kernel = self.kernel_size[0]
-        taps = self.out_channels * kernel * kernel
-        columns = self.pointwise(x, self.weight.reshape(channels, taps, 1, 1), (batch, taps, height, width))
-        size = ms.Tensor([2 * height, 2 * width], ms.int32)
-        y = ops.fold(columns.reshape(batch, taps, height * width), size, kernel, padding=self.before, stride=2)
-        return self.bias_add(y, self.bias) if self.has_bias else y
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -106,11 +70,3 @@ def synchronize_batch_norm(network: nn.Cell, world: int) -> None:
     for _, cell in network.cells_and_names():
         if isinstance(cell, BatchNorm2d):
             cell.world, cell.all_reduce = world, ops.AllReduce()
-
-
-def use_columns(network: nn.Cell) -> nn.Cell:
-    """Let the layers of a network compute themselves as 1×1 convolutions of columns; returns the network."""
-    for _, cell in network.cells_and_names():
-        if isinstance(cell, Deconv2d) or (isinstance(cell, Conv2d) and (cell.kernel_size[0] > 1 or cell.stride[0] > 1)):
-            cell.columns = True
-    return network

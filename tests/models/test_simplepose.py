@@ -12,7 +12,7 @@ from mindspore.common.initializer import Normal
 from src.checkpoints.io import assign
 from src.checkpoints.names import batch_norm_from_torch, simplepose_from_torch
 from src.engine.backends import MindSporeBackend
-from src.models.layers import Deconv2d, use_columns
+from src.models.layers import Deconv2d
 from src.models.resnet import MaxPool
 from src.models.simplepose import SimplePose
 from tests.golden.formula import parameter, picture
@@ -106,20 +106,3 @@ def test_deconvolution_spreads_each_pixel_over_its_kernel(kernel: int) -> None:
             expected[:, 2 * row : 2 * row + kernel, 2 * column : 2 * column + kernel] += patch
     expected = expected[:, before : before + 8, before : before + 10] + layer.bias.asnumpy()[:, None, None]
     np.testing.assert_allclose(layer(ms.Tensor(x)).asnumpy()[0], expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("variant", [{}, {"deconv_kernels": [3, 2, 4], "deconv_bias": True, "final_kernel": 3}])
-def test_columns_change_neither_outputs_nor_gradients(variant: dict) -> None:
-    network = SimplePose(18, 5, [8, 8, 8], base_width=8, **variant)
-    fill(network, torch_keys(network))
-    image, params = ms.Tensor(picture(3, (2, 3, 64, 96))), network.trainable_params()
-
-    def mean_square(x: ms.Tensor) -> ms.Tensor:
-        return (network(x) ** 2).mean()
-
-    value, plain = ms.value_and_grad(mean_square, None, params)(image)
-    use_columns(network)
-    columns_value, columns = ms.value_and_grad(mean_square, None, params)(image)
-    assert float(columns_value) == pytest.approx(float(value), rel=1e-5)
-    for p, a, b in zip(params, plain, columns):
-        np.testing.assert_allclose(b.asnumpy(), a.asnumpy(), atol=2e-4 * np.abs(a.asnumpy()).max(), err_msg=p.name)
