@@ -41,7 +41,7 @@ class Runtime:
     amp: str = "O0"
 
     def adapt(self, network: nn.Cell) -> nn.Cell:
-        """The network as this device runs it best, in the configured precision; parameters are shared."""
+        """The network in the configured precision; parameters are shared."""
         if self.amp in ("O2", "O3"):
             from mindspore import amp
 
@@ -60,9 +60,9 @@ class Runtime:
 
 
 def prepare_environment() -> None:
-    """Set the environment variables that MindSpore reads while it is imported; the user's own values stay."""
-    # With AVX-512, oneDNN as MindSpore calls it falls back to its reference convolution: 40 to 100 times slower. This
-    # is read when the first convolution is made, so it may also be set after the import.
+    """Set the environment variables that MindSpore and oneDNN read once; the user's own values stay."""
+    # With AVX-512, oneDNN as MindSpore calls it falls back to its reference convolution: 40 to 100 times slower. It
+    # reads this for its first convolution, so setting it after the import of MindSpore is in time.
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
     # Errors only: availability probes and graph passes print pages of warnings that no user can act on.
     os.environ.setdefault("GLOG_v", "3")
