@@ -83,11 +83,9 @@ def parse(argv: Sequence[str]) -> Config:
     model = str(overrides.get("runtime.ckpt", ""))
     card = read_card(model) if model and not config_file else None
     if not config_file and card is None:
-        files = Path("configs").glob("**/*.yaml")
-        recipes = sorted(str(path) for path in files if path.parent.name not in ("base", "skeletons"))
         if model and Path(model).suffix.lower() in ENDINGS:
             raise UsageError(f"--config FILE is missing, and no model card {card_path(model).name} lies beside {model}")
-        raise UsageError(f"--config FILE is missing; recipes here: {', '.join(recipes) or 'none'}")
+        raise UsageError(f"--config FILE is missing; recipes are in {Path(__file__).resolve().parents[1] / 'configs'}")
     builder = ConfigBuilder()
     if card is None:
         builder.add_file(config_file)

@@ -105,6 +105,19 @@ def image_folder(data: DataConfig, split: str) -> Path:
     return Path(explicit) if explicit else Path(data.root) / getattr(data, f"{split}_set")
 
 
+def detection_file(named: str, data: DataConfig) -> Path:
+    """File of person detections: a relative path may start from the current folder or from `data.root`.
+
+    Raises:
+        PoseError: it is in neither.
+    """
+    for path in (Path(named), Path(data.root) / named):
+        if path.is_file():
+            return path
+    raise PoseError(f"detection file (eval.bbox_file) not found: {named}, here or below data.root {data.root}; "
+                    "eval.use_gt_bbox=true takes the annotated boxes")
+
+
 def load_annotations(path: Path, folder: Path, skeleton: Skeleton, segmentations: bool = False) -> Annotations:
     """Read and check an annotation file in COCO's keypoint format.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from src.backends.card import ModelCard, file_hash, read_card
 from src.backends.exported import to_pixels
+from src.data.coco import detection_file
 from src.data.loader import worker_threads
 from src.deploy.bins import Manifest, has_length, input_settings, run_hash, write_bin, write_manifest
 from src.engine.bottomup import BottomUpEvaluator
@@ -114,6 +115,6 @@ def _as_taken(inputs: np.ndarray, card: ModelCard | None) -> np.ndarray:
 def _fingerprint(evaluator: Evaluator, config: Config) -> list[object]:
     """What changes when the annotations, the detections or a picture do."""
     pictures = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in evaluator.images.files]
-    boxes = config.eval.bbox_file
-    return [file_hash(evaluator.annotations.path), file_hash(boxes) if boxes and not config.eval.use_gt_bbox else "",
-            pictures]
+    named = "" if config.eval.use_gt_bbox else config.eval.bbox_file
+    boxes = file_hash(detection_file(named, config.data)) if named else ""
+    return [file_hash(evaluator.annotations.path), boxes, pictures]

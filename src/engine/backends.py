@@ -112,6 +112,9 @@ def open_backend(config: Config, any_size: bool = False) -> Backend:
     log.info(f"loading {config.runtime.ckpt}" + (f" into {name}" if name != "mindspore" else ""))
     if name != "mindspore":
         backend = _open_exported(name, config)
+        if backend.card is not None and backend.card.network != config.model.name:
+            raise UsageError(f"{config.runtime.ckpt} is {backend.card.network}, the configuration's model.name is "
+                             f"{config.model.name}: leave out --config, its card says how it is run")
         backend.channels = _channels(config)
         return backend
     runtime = start(config.runtime)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from src.codecs.heatmap import HeatmapCodec
-from src.data.coco import People, labelled, load_detections, load_split
+from src.data.coco import People, detection_file, labelled, load_detections, load_split
 from src.data.topdown import TopDownDataset
 from src.engine.distributed import Ranks
 from src.engine.evaluator import Evaluator
@@ -114,9 +114,10 @@ class TopDownEvaluator(Evaluator):
         if not eval_config.bbox_file:
             raise UsageError("eval.bbox_file is empty: name a person detection file, or set eval.use_gt_bbox=true to "
                              "evaluate with the annotated boxes")
-        people = load_detections(eval_config.bbox_file, self.annotations, eval_config.image_threshold)
+        path = detection_file(eval_config.bbox_file, self.config.data)
+        people = load_detections(path, self.annotations, eval_config.image_threshold)
         if not len(people):
-            raise PoseError(f"no box is left to evaluate: {eval_config.bbox_file} (eval.image_threshold is "
+            raise PoseError(f"no box is left to evaluate: {path} (eval.image_threshold is "
                             f"{eval_config.image_threshold})")
-        log.info(f"loaded {len(people)} boxes from {eval_config.bbox_file}")
+        log.info(f"loaded {len(people)} boxes from {path}")
         return people

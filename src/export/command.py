@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
+import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -179,9 +181,15 @@ def write(network: nn.Cell, what: Plan, config: Config, output_names: list[str],
 def _export(network: nn.Cell, inputs: ms.Tensor, kind: str, path: Path, final: Path) -> None:
     import mindspore as ms
 
+    # MindSpore refuses paths with spaces or letters beyond ASCII: it writes to a folder that has none.
+    usual = tempfile.gettempdir()
+    usual = usual if re.fullmatch(r"[\w@.:/-]+", usual, re.ASCII) else "/tmp"
     logging.disable(logging.CRITICAL)  # MindSpore reports a failure itself, over many lines
     try:
-        ms.export(network, inputs, file_name=str(path), file_format=kind)
+        with tempfile.TemporaryDirectory(dir=usual) as folder:
+            written = Path(folder) / f"network{path.suffix}"
+            ms.export(network, inputs, file_name=str(written), file_format=kind)
+            shutil.copyfile(written, path)
     except Exception as error:  # of various types
         raise PoseError(f"MindSpore cannot write {final}: {' '.join(str(error).split())[:200]} (disk full?)") from error
     finally:

@@ -9,7 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.coco import Annotations, annotation_file, image_folder, labelled, load_annotations, load_detections
+from src.data.coco import (
+    Annotations,
+    annotation_file,
+    detection_file,
+    image_folder,
+    labelled,
+    load_annotations,
+    load_detections,
+)
 from src.errors import PoseError
 from src.images import ImageError
 from src.schema import DataConfig
@@ -347,6 +355,17 @@ class TestDetections:
     def test_of_other_pictures(self, folder):
         with pytest.raises(PoseError, match="is of other pictures than the annotation file"):
             folder.detections([detection(1), detection(2)])
+
+    def test_path_from_here_or_from_the_root(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        data = DataConfig(root="coco")
+        with pytest.raises(PoseError, match=r"not found: boxes\.json, here or below data\.root coco; eval\.use_gt_bbox"):
+            detection_file("boxes.json", data)
+        (tmp_path / "coco").mkdir()
+        (tmp_path / "coco" / "boxes.json").touch()
+        assert detection_file("boxes.json", data) == Path("coco/boxes.json")
+        (tmp_path / "boxes.json").touch()
+        assert detection_file("boxes.json", data) == Path("boxes.json")
 
     def test_missing(self, folder):
         with pytest.raises(PoseError, match=r"detection file \(eval.bbox_file\) not found"):

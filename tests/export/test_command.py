@@ -172,6 +172,20 @@ def test_onnx_runs_in_one_process(exported: tuple[Config, Path], monkeypatch: py
         open_backend(config)
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_folder_with_a_space_and_letters_beyond_ascii(kind: str, tmp_path: Path) -> None:
+    name = str(tmp_path / "a b 姿态" / "p")
+    config = small_config("simplepose", tmp_path, export__file_format=kind, export__file_name=name)
+    path = export_checkpoint(config)
+    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}.json"]
+
+
+def test_recipe_of_another_network(exported: tuple[Config, Path], tmp_path: Path) -> None:
+    config = small_config("openpose", tmp_path, runtime__ckpt=str(exported[1]))
+    with pytest.raises(UsageError, match=r"is simplepose, the configuration's model\.name is openpose"):
+        open_backend(config)
+
+
 def test_ending_of_another_format(tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path, export__file_name="pose.onnx")
     with pytest.raises(UsageError, match=r"export\.file_name"):
