@@ -1,6 +1,6 @@
 """Poses of the people in a picture: python examples/five_lines.py CONFIG CKPT PICTURE [DRAWN.jpg].
 
-Run it from the checkout's folder, where `src` is.
+It runs from any folder: it finds `src` beside its own.
 """
 
 import sys
@@ -11,6 +11,7 @@ import cv2
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src import PoseEstimator
+from src.errors import PoseError
 
 
 def main(config: str, ckpt: str, picture: str, drawn: str = "drawn.jpg") -> None:
@@ -18,7 +19,7 @@ def main(config: str, ckpt: str, picture: str, drawn: str = "drawn.jpg") -> None
     estimator = PoseEstimator(config, ckpt)
     people = estimator(picture)
     for keypoints, score, box in zip(people.keypoints, people.scores, people.boxes):
-        print(f"score {score:.2f}, box {box.round().tolist()}, nose at {keypoints[0].round(1).tolist()}")
+        print(f"score {score:.2f}, box {box.round().tolist()}, {(keypoints > 0).any(axis=1).sum()} keypoints")
     print(f"{len(people)} people, drawn in {drawn}")
     cv2.imwrite(drawn, estimator.draw(cv2.imread(picture), people))
 
@@ -26,4 +27,7 @@ def main(config: str, ckpt: str, picture: str, drawn: str = "drawn.jpg") -> None
 if __name__ == "__main__":
     if len(sys.argv) not in (4, 5):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except PoseError as error:
+        sys.exit(f"error: {error}")

@@ -359,7 +359,7 @@ class TestDetections:
     def test_path_from_here_or_from_the_root(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         data = DataConfig(root="coco")
-        with pytest.raises(PoseError, match=r"not found: boxes\.json, here or below data\.root coco; eval\.use_gt_bbox"):
+        with pytest.raises(PoseError, match=r"not found: boxes\.json, here or below data\.root coco; eval\.use_gt"):
             detection_file("boxes.json", data)
         (tmp_path / "coco").mkdir()
         (tmp_path / "coco" / "boxes.json").touch()
