@@ -56,7 +56,7 @@ class DataConfig:
     val_annotations: str = key("", "evaluation annotations; empty: as above")
     train_images: str = key("", "folder of training pictures; empty: root/SET")
     val_images: str = key("", "folder of evaluation pictures; empty: root/SET")
-    skeleton: str = key("coco17", "keypoint set: coco17 or a YAML file")
+    skeleton: str = key("coco17", "keypoint set: coco17 or a YAML file (in a recipe: relative to it)")
     input_size: list[int] = key([192, 256], "network input [width, height]")
     color: str = key("bgr", "channel order of the input", ("bgr", "rgb"))
     scale: float = key(255.0, "pixel values are divided by this")
@@ -139,7 +139,8 @@ class EvalConfig:
     flip_test: bool = key(True, "average with the maps of the mirrored input")
     shift_heatmap: bool = key(True, "shift the mirrored maps by one cell before averaging")
     use_gt_bbox: bool = key(False, "annotated boxes instead of bbox_file")
-    bbox_file: str = key("", "person detections as JSON (image_id, category_id, bbox, score)")
+    bbox_file: str = key("", "person detections as JSON (image_id, category_id, bbox, score), a path from here or "
+                              "from data.root")
     image_threshold: float = key(0.0, "detections with a lower score are left out")
     rescore: str = key("visible_mean", "person score from joint and box scores", ("visible_mean", "alphapose"))
     visible_threshold: float = key(0.2, "joints above this score count for visible_mean and are drawn")

@@ -82,6 +82,18 @@ def script(name: str, *arguments: object, cwd: Path = ROOT, device: str = "CPU",
                           capture_output=True, text=True, check=False, timeout=300)
 
 
+def test_packages_that_an_image_lacks_are_named(tmp_path: Path) -> None:
+    """A python that has MindSpore, as those of Ascend images do, but not the rest."""
+    stub = tmp_path / "python"
+    stub.write_text("#!/bin/sh\necho cv2 omegaconf\n")
+    stub.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = subprocess.run(["bash", SCRIPTS / "run_standalone_train.sh", ROOT / SIMPLEPOSE], env=environment,
+                            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 2
+    assert "the python on PATH has mindspore, but not cv2 omegaconf: python -m pip install" in result.stderr
+
+
 def test_shellcheck_finds_nothing() -> None:
     beside = shutil.which("shellcheck", path=str(Path(sys.executable).parent))
     shellcheck = beside or shutil.which("shellcheck")
