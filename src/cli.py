@@ -21,7 +21,8 @@ from src.backends.card import ENDINGS, card_path, read_card
 from src.checkpoints.resolve import conventions_file, conventions_of, pick, stored_conventions
 from src.config import ConfigBuilder, describe_keys, parse_value
 from src.errors import PoseError, UsageError
-from src.schema import FLAGS, SCHEMA, Config
+from src.legacy import counterpart
+from src.schema import FLAGS, SCHEMA, SIZES, Config
 
 log = logging.getLogger("pose")
 
@@ -94,7 +95,7 @@ def parse(argv: Sequence[str]) -> Config:
         config_file = model
     ckpt = _checkpoint(builder, overrides, config_file)
     if ckpt:
-        add_conventions(builder, Path(ckpt))
+        add_conventions(builder, Path(ckpt), is_start=ckpt == _value(builder, overrides, "train.init_from"))
     for key, value in overrides.items():
         before, source = builder.get(key), builder.sources.get(key, "")
         builder.set(key, value, "command line")
@@ -117,8 +118,9 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
             if flag in PLATFORM_FLAGS:
                 log.warning(f"note: {name} is ModelArts' own and not used")
             elif flag != "config" and flag not in FLAGS and flag not in SCHEMA:
-                raise UsageError(f"unknown option {name}; options are --config, --debug, --help, "
-                                 f"{', '.join('--' + f for f in FLAGS)}, then section.key=value")
+                known = ", ".join(f"--{f}" for f in ("config", "debug", "help", *FLAGS))
+                hint = counterpart(name[2:]) or f"options are {known}, then section.key=value"
+                raise UsageError(f"unknown option {name}; {hint}")
             if not equals and flag in FLAGS and SCHEMA[FLAGS[flag]].type == "bool":
                 # A switch: its value may be left out.
                 value = arguments.pop(0) if arguments and arguments[0].lower() in ("true", "false") else "true"
@@ -140,17 +142,22 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
     return config_file, overrides
 
 
-def add_conventions(builder: ConfigBuilder, ckpt: Path) -> None:
+def add_conventions(builder: ConfigBuilder, ckpt: Path, is_start: bool = False) -> None:
     """Apply the input conventions of a checkpoint, saying what they change.
 
     They are in X.yaml for X.ckpt, and in the model card X.onnx.json for X.onnx; without such a file, those of other
     people's weights follow from the names in them.
+
+    Args:
+        is_start: a new run starts from the weights, at its own input size.
     """
     card = read_card(ckpt)
     path = card_path(ckpt) if card else conventions_file(ckpt)
     stored = pick(card.values(ckpt), card.conventions) if card else stored_conventions(ckpt)
     if not stored and ckpt.is_file() and ckpt.suffix.lower() not in ENDINGS:
         path, stored = ckpt, conventions_of(ckpt)
+    if card is None and (is_start or builder.get("model.name") == "openpose"):
+        stored = {key: value for key, value in stored.items() if key not in SIZES}
     for key, value in stored.items():
         before, given = builder.get(key), key in builder.sources
         builder.set(key, value, f"{path} (checkpoint)")
@@ -174,14 +181,15 @@ def help_text(description: str) -> str:
 def _checkpoint(builder: ConfigBuilder, overrides: dict[str, object], config_file: str) -> str:
     """The checkpoint that a run starts from; its conventions stand between the file and the command line."""
 
-    def value(key: str) -> str:
-        return str(overrides.get(key) or builder.get(key))
-
-    resume = value("train.resume")
+    resume = _value(builder, overrides, "train.resume")
     if resume == "auto":
-        last = Path(value("runtime.output") or _default_output(config_file)) / "last.ckpt"
+        last = Path(_value(builder, overrides, "runtime.output") or _default_output(config_file)) / "last.ckpt"
         resume = str(last) if last.is_file() else ""
-    return value("runtime.ckpt") or resume or value("train.init_from")
+    return _value(builder, overrides, "runtime.ckpt") or resume or _value(builder, overrides, "train.init_from")
+
+
+def _value(builder: ConfigBuilder, overrides: dict[str, object], key: str) -> str:
+    return str(overrides.get(key) or builder.get(key))
 
 
 def _default_output(config_file: str) -> str:

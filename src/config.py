@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from src.errors import UsageError
 from src.files import write_text
-from src.schema import CONVENTIONS, SCHEMA, Config, problems
+from src.schema import CONVENTIONS, SCHEMA, SIZES, Config, problems
 
 
 class ConfigBuilder:
@@ -48,6 +48,9 @@ class ConfigBuilder:
             raise UsageError(f"{path}: base must be a file name or a list of them, not {bases!r}")
         for base in bases:
             self._add_file(path.parent / base, (*parents, path.resolve()))
+        if "server_list" in content:
+            raise UsageError(f"{path} is a rank table, not a recipe: bash scripts/run_distribute_train.sh CONFIG "
+                             f"NUM_DEVICES {path}")
         _find_skeleton(content.get("data"), path.parent)
         self.add_values(content, str(path))
 
@@ -156,13 +159,13 @@ def save_config(config: Config, path: str | Path) -> None:
 
 
 def save_conventions(config: Config, path: str | Path, source: dict[str, Any] | None = None) -> None:
-    """Write the input conventions of a checkpoint (see `CONVENTIONS`) as nested YAML.
+    """Write the input conventions of a checkpoint (see `CONVENTIONS` and `SIZES`) as nested YAML.
 
     Args:
         source: where converted weights came from, for whoever asks later: written, and not read as configuration.
     """
     content: dict[str, dict[str, Any]] = {}
-    for key in CONVENTIONS:
+    for key in (*CONVENTIONS, *SIZES):
         section, name = key.split(".")
         content.setdefault(section, {})[name] = getattr(getattr(config, section), name)
     if source:
@@ -197,6 +200,10 @@ def _parse_yaml(text: str, source: str) -> dict[str, Any]:
 
 
 def _nearest(key: str, known: list[str]) -> str:
+    from src.legacy import counterpart  # which needs this module
+
+    if clause := counterpart(key):
+        return f"; {clause}"
     match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if not match and "." in key:
         name = key.partition(".")[2]

@@ -70,6 +70,17 @@ def key_tables() -> tuple[list[Row], list[Row]]:
     return first, second
 
 
+def counterpart(there: str) -> str:
+    """One clause on what a key or flag of the original systems is here; empty where none of them has it."""
+    try:
+        rows = [row for table in key_tables() for row in table if row.there == there]
+    except PoseError:  # without docs/, there is only less to say
+        return ""
+    clauses = (f"{row.system}'s {there} " + (f"is {', '.join(row.here)} here" if row.here else
+                                             f"has no counterpart here: {row.note.replace('`', '')}") for row in rows)
+    return "; ".join(dict.fromkeys(clauses))
+
+
 def _parse_row(line: str) -> Row:
     cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
     if len(cells) != 4:

@@ -98,6 +98,7 @@ class TestFlags:
         (["--nope", "1"], "unknown option --nope; options are --config"), (["--output"], "--output needs a value"),
         (["--output", "--debug"], "--output needs a value"), (["stray"], "'stray' is neither an option nor"),
         ([""], "'' is neither an option nor"),
+        (["--imgpath_train", "x"], "--imgpath_train; OpenPose's imgpath_train is data.train_images here"),
     ])  # fmt: skip
     def test_misuse(self, arguments, message):
         with pytest.raises(UsageError) as caught:
@@ -144,6 +145,18 @@ class TestPrecedence:
     def test_checkpoint_to_start_from(self, recipe, tmp_path):
         ckpt = self.checkpoint(tmp_path, "data: {color: rgb}")
         assert parse(["--config", recipe, f"train.init_from={ckpt}"]).data.color == "rgb"
+
+    def test_input_size_follows_a_checkpoint_that_is_evaluated(self, recipe, tmp_path):
+        ckpt = self.checkpoint(tmp_path, "data: {input_size: [96, 128]}\ncodec: {heatmap_size: [24, 32]}")
+        config = parse(["--config", recipe, "--ckpt", ckpt])
+        assert (config.data.input_size, config.codec.heatmap_size) == ([96, 128], [24, 32])
+
+    @pytest.mark.parametrize(("network", "key"), [("simplepose", "train.init_from"), ("openpose", "runtime.ckpt")])
+    def test_input_size_does_not_follow(self, tmp_path, network, key):
+        ckpt = self.checkpoint(tmp_path, "data: {input_size: [96, 128]}\ncodec: {heatmap_size: [24, 32]}")
+        (tmp_path / "c.yaml").write_text(f"model: {{name: {network}}}")
+        config = parse(["--config", str(tmp_path / "c.yaml"), f"{key}={ckpt}"])
+        assert (config.data.input_size, config.codec.heatmap_size) == ([192, 256], [48, 64])
 
     def test_only_conventions_are_taken_from_beside_a_checkpoint(self, recipe, tmp_path):
         ckpt = self.checkpoint(tmp_path, "train: {epochs: 999}\nsource: elsewhere\ndata: {color: rgb, root: nowhere}")

@@ -10,7 +10,7 @@ import pytest
 
 from src.config import ConfigBuilder, describe_keys, load_config, parse_value, save_config, save_conventions
 from src.errors import UsageError
-from src.schema import CONVENTIONS, SCHEMA, Config
+from src.schema import CONVENTIONS, SCHEMA, SIZES, Config
 from src.skeleton import load_skeleton
 from tests.conftest import ROOT
 
@@ -155,6 +155,19 @@ class TestUnknownAndWrong:
         with pytest.raises(UsageError, match=r"unknown key 'model.batch_size'; did you mean '\w+\.batch_size'"):
             ConfigBuilder().set("model.batch_size", 1, "here")
 
+    @pytest.mark.parametrize(("key", "clause"), [
+        ("TEST.MODEL_FILE", "SimplePoseNet's TEST.MODEL_FILE is runtime.ckpt here"),
+        ("TEST.NMS_THRE", "SimplePoseNet's TEST.NMS_THRE has no counterpart here: the document shows nothing"),
+    ])  # fmt: skip
+    def test_key_of_an_original_system(self, key, clause):
+        with pytest.raises(UsageError) as caught:
+            ConfigBuilder().set(key, 1, "here")
+        assert clause in str(caught.value)
+
+    def test_rank_table_in_the_place_of_a_recipe(self, tmp_path):
+        message = recipe_complaint(tmp_path, '{"version": "1.0", "server_count": "1", "server_list": []}')
+        assert "is a rank table, not a recipe" in message
+
     def test_key_like_no_other(self):
         with pytest.raises(UsageError, match="here: unknown key 'qqqq'; --help lists all keys"):
             ConfigBuilder().set("qqqq", 1, "here")
@@ -233,13 +246,15 @@ class TestSaving:
         assert load_config(tmp_path / "out" / "config.yaml") == config
 
     def test_conventions_read_back_as_a_configuration(self, tmp_path):
-        config = load_config(write(tmp_path, "c.yaml", ""), {"data.color": "rgb", "data.mean": [1, 2, 3]})
+        config = load_config(write(tmp_path, "c.yaml", ""), {
+            "data.color": "rgb", "data.mean": [1, 2, 3], "data.input_size": [96, 128], "codec.heatmap_size": [24, 32]})
         save_conventions(config, tmp_path / "x.yaml")
         stored = load_config(tmp_path / "x.yaml")
         assert (stored.data.color, stored.data.mean) == ("rgb", [1, 2, 3])
+        assert (stored.data.input_size, stored.codec.heatmap_size) == ([96, 128], [24, 32])
 
     def test_conventions_are_keys_of_the_schema(self):
-        assert set(CONVENTIONS) <= set(SCHEMA)
+        assert {*CONVENTIONS, *SIZES} <= set(SCHEMA)
 
 
 class TestSchema:

@@ -11,7 +11,7 @@ from mindspore import nn
 from src.checkpoints.io import assign, load
 from src.checkpoints.names import network_weights
 from src.checkpoints.origins import read_weights, recognise
-from src.checkpoints.resolve import float_weights, resolve_checkpoint
+from src.checkpoints.resolve import check_model, float_weights, resolve_checkpoint
 from src.errors import PoseError
 from src.schema import Config
 
@@ -55,9 +55,9 @@ def load_backbone(network: nn.Cell, path: str | Path) -> str:
             f"not used: {unused}{note}")
 
 
-def load_weights(network: nn.Cell, path: str | Path) -> str:
-    """Load the weights of a file of any known origin; the last layer may be for another skeleton and then stays as it
-    is.
+def load_weights(network: nn.Cell, config: Config) -> str:
+    """Load `train.init_from`, a file of any known origin; the last layer may be for another skeleton and then stays as
+    it is.
 
     Returns:
         One line on what matched.
@@ -65,7 +65,9 @@ def load_weights(network: nn.Cell, path: str | Path) -> str:
     Raises:
         PoseError: the file is unreadable, or of another network; the network is unchanged.
     """
+    path = config.train.init_from
     recognised = recognise(read_weights(path), path)
+    check_model(recognised, config, path)
     values = float_weights(recognised.values, path)
     head = _current(network, lambda name: name.startswith(HEAD))
     changed = {name: value for name, value in head.items() if name in values and values[name].shape != value.shape}

@@ -19,7 +19,7 @@ from src.checkpoints.origins import Recognised, read_weights, recognise
 from src.config import read_yaml, save_conventions
 from src.errors import PoseError, UsageError
 from src.files import atomic_path
-from src.schema import CONVENTIONS, Config
+from src.schema import CONVENTIONS, SIZES, Config
 
 log = logging.getLogger("pose")
 
@@ -108,7 +108,9 @@ def stored_conventions(path: str | Path) -> dict[str, Any]:
         UsageError: the file is no YAML mapping.
     """
     described = conventions_file(path)
-    return pick(read_yaml(described), CONVENTIONS) if described.is_file() and described != Path(path) else {}
+    if not described.is_file() or described == Path(path):
+        return {}
+    return pick(read_yaml(described), (*CONVENTIONS, *SIZES))
 
 
 def pick(content: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

@@ -140,7 +140,11 @@ def load_annotations(path: Path, folder: Path, skeleton: Skeleton, segmentations
 
 def load_split(data: DataConfig, split: str, skeleton: Skeleton, segmentations: bool = False) -> Annotations:
     """`load_annotations` of the configured "train" or "val" split."""
-    return load_annotations(annotation_file(data, split), image_folder(data, split), skeleton, segmentations)
+    path = annotation_file(data, split)
+    if not path.exists():
+        raise PoseError(f"annotation file not found: {path}; data.root={data.root} is where COCO is looked for (python "
+                        f"-m src.data.sample {data.root} draws a small data set)")
+    return load_annotations(path, image_folder(data, split), skeleton, segmentations)
 
 
 def labelled(annotations: Annotations) -> People:

@@ -184,7 +184,7 @@ def run_demo(config: Config) -> None:
     log.info(demo.describe_speed(done, "frames" if source.is_video else "pictures"))
     missing = 0 if source.is_video else source.total - done
     left_out = f"; {missing} left out" if missing else ""
-    log.info(f"{len(demo.entries)} people{left_out}; results in {folder}")
+    log.info(f"{len(demo.entries)} {'person' if len(demo.entries) == 1 else 'people'}{left_out}; results in {folder}")
     if not demo.entries and estimator.detector == "hog":
         log.info(HOG_HINT)
 

@@ -143,7 +143,7 @@ class Trainer:
         if config.model.pretrained and not self.resume_from:
             log.info(load_backbone(self.network, config.model.pretrained))
         if train.init_from and not self.resume_from:
-            log.info(load_weights(self.network, train.init_from))
+            log.info(load_weights(self.network, config))
         adapted = runtime.adapt(self.network)
         if train.sync_batch_norm and ranks.world > 1:
             synchronize_batch_norm(self.network, ranks.world)

@@ -313,11 +313,11 @@ def test_our_own_checkpoints_are_taken_as_they_are(tmp_path: Path) -> None:
 
 
 def test_training_starts_from_other_peoples_weights(tmp_path: Path) -> None:
-    config = load_config(recipe(tmp_path))
+    config = load_config(recipe(tmp_path), {"train.init_from": str(tmp_path / "a.pth")})
     values = state_dict(tmp_path / "recipe.yaml")
     write_torch({"state": np.zeros(1, np.float32), **values}, tmp_path / "a.pth")
     network = build_model(config.model, load_skeleton("coco17"))
-    line = load_weights(network, tmp_path / "a.pth")
+    line = load_weights(network, config)
     assert "SimpleBaselines (PyTorch)" in line
     np.testing.assert_array_equal(network.final_layer.bias.asnumpy(), values["final_layer.bias"])
 

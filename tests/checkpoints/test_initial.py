@@ -13,6 +13,7 @@ from src.checkpoints.io import save
 from src.errors import PoseError
 from src.models.openpose import OpenPose
 from src.models.simplepose import SimplePose
+from src.schema import Config, ModelConfig, TrainConfig
 from tests.graph import ms
 
 
@@ -52,15 +53,26 @@ def test_backbone_of_another_depth_is_refused(tmp_path: Path) -> None:
         load_backbone(narrow(50), tmp_path / "r34.ckpt")
 
 
+def start_from(path: Path, **overrides: object) -> Config:
+    model = {"depth": 18, "base_width": 16, "deconv_filters": [16, 16, 16], **overrides}
+    return Config(model=ModelConfig(**model), train=TrainConfig(init_from=str(path)))
+
+
 def test_other_skeleton_starts_from_everything_but_the_last_layer(tmp_path: Path) -> None:
     source = narrow(joints=17)
     save({p.name: p for p in source.get_parameters()}, tmp_path / "a.ckpt")
     target = narrow(joints=14)
     last = target.final_layer.weight.asnumpy().copy()
-    line = load_weights(target, tmp_path / "a.ckpt")
+    line = load_weights(target, start_from(tmp_path / "a.ckpt"))
     assert "new for this skeleton: final_layer.weight, final_layer.bias" in line
     np.testing.assert_array_equal(target.final_layer.weight.asnumpy(), last)
     np.testing.assert_array_equal(target.backbone.conv1.weight.asnumpy(), source.backbone.conv1.weight.asnumpy())
+
+
+def test_start_from_another_network_names_it(tmp_path: Path) -> None:
+    save({p.name: p for p in narrow().get_parameters()}, tmp_path / "a.ckpt")
+    with pytest.raises(PoseError, match=r"a\.ckpt is SimplePose of this repository and needs model\.name=simplepose"):
+        load_weights(OpenPose(stages=1, width=8), start_from(tmp_path / "a.ckpt", name="openpose"))
 
 
 def test_published_vgg_fills_openpose(parity_dir: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from src.data.coco import (
     labelled,
     load_annotations,
     load_detections,
+    load_split,
 )
 from src.errors import PoseError
 from src.images import ImageError
@@ -198,6 +199,10 @@ class TestDamagedAnnotations:
     def test_missing(self, folder):
         with pytest.raises(PoseError, match="annotation file not found"):
             load_annotations(folder.path, folder.images, COCO17)
+
+    def test_missing_data_set_names_its_key(self, tmp_path):
+        with pytest.raises(PoseError, match=r"person_keypoints_val2017\.json; data\.root=.* is where COCO"):
+            load_split(DataConfig(root=str(tmp_path / "absent")), "val", COCO17)
 
     def test_cut_in_half(self, folder):
         folder.load()
