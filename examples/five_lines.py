@@ -11,6 +11,7 @@ import cv2
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from src import PoseEstimator
+from src.detection import HOG_HINT
 from src.errors import PoseError
 
 
@@ -21,6 +22,8 @@ def main(config: str, ckpt: str, picture: str, drawn: str = "drawn.jpg") -> None
     for keypoints, score, box in zip(people.keypoints, people.scores, people.boxes):
         print(f"score {score:.2f}, box {box.round().tolist()}, {(keypoints > 0).any(axis=1).sum()} keypoints")
     print(f"{len(people)} people, drawn in {drawn}")
+    if not len(people) and estimator.detector == "hog":
+        print(HOG_HINT)
     cv2.imwrite(drawn, estimator.draw(cv2.imread(picture), people))
 
 

@@ -101,6 +101,12 @@ file() {
     absolute "$2"
 }
 
+# exported NAME PATH ENDING
+exported() {
+    [[ ${2,,} == *."$3" ]] || usage_error "$1: $2 is no .$3 file; export.py makes one"
+    file "$1" "$2"
+}
+
 folder() {
     [ -d "$2" ] || usage_error "$1: no such folder: $2"
     absolute "$2"

@@ -11,7 +11,7 @@ begin "ONNX_PATH DATA_PATH [CONFIG]" "simplepose.onnx data/coco" "" "$@"
 set -- "${given[@]}"
 
 expect 2 3
-model=$(file ONNX_PATH "$1")
+model=$(exported ONNX_PATH "$1" onnx)
 data=$(folder DATA_PATH "$2")
 common=(--ckpt "$model" --backend onnx "data.root=$data")
 if [ "${3:--}" != - ]; then

@@ -19,13 +19,15 @@ if [[ ${2:-} == [yn] ]]; then
 fi
 
 expect 3 5
-model=$(file MINDIR_PATH "$1")
 data=$(folder DATA_PATH "$2")
 [[ $3 == [yn] ]] || usage_error "NEED_PREPROCESS must be y or n, not $3"
 number DEVICE_ID "${4:-0}"
 backend=${INFER_BACKEND:-lite}
 [[ $backend == lite || $backend == mindir || $backend == onnx ]] ||
     usage_error "INFER_BACKEND must be lite, mindir or onnx, not $backend"
+ending=mindir
+[ "$backend" != onnx ] || ending=onnx
+model=$(exported MINDIR_PATH "$1" "$ending")
 
 if [ -z "${PYTHON:-}" ]; then
     case $backend in

@@ -14,11 +14,11 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from src.backends.card import ENDINGS, card_path, read_card
-from src.checkpoints.resolve import conventions_file, conventions_of, pick, stored_conventions
+from src.checkpoints.resolve import conventions_file, conventions_of, pick, stored_conventions, stored_sizes
 from src.config import ConfigBuilder, describe_keys, parse_value
 from src.errors import PoseError, UsageError
 from src.legacy import counterpart
@@ -93,9 +93,9 @@ def parse(argv: Sequence[str]) -> Config:
     else:  # an exported model brings its configuration
         builder.add_values(card.values(model), str(card_path(model)))
         config_file = model
-    ckpt = _checkpoint(builder, overrides, config_file)
+    ckpt, is_start = _checkpoint(builder, overrides, config_file)
     if ckpt:
-        add_conventions(builder, Path(ckpt), is_start=ckpt == _value(builder, overrides, "train.init_from"))
+        add_conventions(builder, Path(ckpt), SIZES if is_start else overrides)
     for key, value in overrides.items():
         before, source = builder.get(key), builder.sources.get(key, "")
         builder.set(key, value, "command line")
@@ -119,7 +119,7 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
                 log.warning(f"note: {name} is ModelArts' own and not used")
             elif flag != "config" and flag not in FLAGS and flag not in SCHEMA:
                 known = ", ".join(f"--{f}" for f in ("config", "debug", "help", *FLAGS))
-                hint = counterpart(name[2:]) or f"options are {known}, then section.key=value"
+                hint = counterpart(name[2:]) or counterpart(flag) or f"options are {known}, then section.key=value"
                 raise UsageError(f"unknown option {name}; {hint}")
             if not equals and flag in FLAGS and SCHEMA[FLAGS[flag]].type == "bool":
                 # A switch: its value may be left out.
@@ -142,27 +142,39 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, object]]:
     return config_file, overrides
 
 
-def add_conventions(builder: ConfigBuilder, ckpt: Path, is_start: bool = False) -> None:
+def add_conventions(builder: ConfigBuilder, ckpt: Path, decided: Iterable[str] = ()) -> None:
     """Apply the input conventions of a checkpoint, saying what they change.
 
     They are in X.yaml for X.ckpt, and in the model card X.onnx.json for X.onnx; without such a file, those of other
     people's weights follow from the names in them.
 
     Args:
-        is_start: a new run starts from the weights, at its own input size.
+        decided: keys that the caller sets itself. Where the size is among them, that of the checkpoint does not count.
     """
     card = read_card(ckpt)
     path = card_path(ckpt) if card else conventions_file(ckpt)
     stored = pick(card.values(ckpt), card.conventions) if card else stored_conventions(ckpt)
     if not stored and ckpt.is_file() and ckpt.suffix.lower() not in ENDINGS:
         path, stored = ckpt, conventions_of(ckpt)
-    if card is None and (is_start or builder.get("model.name") == "openpose"):
-        stored = {key: value for key, value in stored.items() if key not in SIZES}
+    if card is None and {"data.input_size", "codec.heatmap_size"}.isdisjoint(decided):
+        stored |= _sizes(builder, ckpt)
     for key, value in stored.items():
         before, given = builder.get(key), key in builder.sources
         builder.set(key, value, f"{path} (checkpoint)")
         if given and builder.get(key) != before:
             log.warning(f"note: {key}={builder.get(key)} from {path} overrides {before} of the configuration")
+
+
+def _sizes(builder: ConfigBuilder, ckpt: Path) -> dict[str, object]:
+    """Sizes of a checkpoint's training; none where the configured network has another stride, which is told later."""
+    sizes = stored_sizes(ckpt)
+    if not sizes or builder.get("model.name") == "openpose":
+        return {}
+    pairs = [[get(key) for key in ("data.input_size", "codec.heatmap_size")] for get in (builder.get, sizes.get)]
+    if not all(isinstance(size, list) for pair in pairs for size in pair):
+        return {}
+    (here, its_maps), (there, their_maps) = pairs
+    return sizes if [n * m for n, m in zip(here, their_maps)] == [n * m for n, m in zip(there, its_maps)] else {}
 
 
 def help_text(description: str) -> str:
@@ -178,18 +190,19 @@ def help_text(description: str) -> str:
             f"\nflags that stand for a key:\n{flags}\n\nkeys and their defaults:\n{describe_keys()}")
 
 
-def _checkpoint(builder: ConfigBuilder, overrides: dict[str, object], config_file: str) -> str:
-    """The checkpoint that a run starts from; its conventions stand between the file and the command line."""
+def _checkpoint(builder: ConfigBuilder, overrides: dict[str, object], config_file: str) -> tuple[str, bool]:
+    """The checkpoint whose conventions stand between the file and the command line, and whether a new run starts from
+    it."""
 
-    resume = _value(builder, overrides, "train.resume")
+    def value(key: str) -> str:
+        return str(overrides.get(key) or builder.get(key))
+
+    resume = value("train.resume")
     if resume == "auto":
-        last = Path(_value(builder, overrides, "runtime.output") or _default_output(config_file)) / "last.ckpt"
+        last = Path(value("runtime.output") or _default_output(config_file)) / "last.ckpt"
         resume = str(last) if last.is_file() else ""
-    return _value(builder, overrides, "runtime.ckpt") or resume or _value(builder, overrides, "train.init_from")
-
-
-def _value(builder: ConfigBuilder, overrides: dict[str, object], key: str) -> str:
-    return str(overrides.get(key) or builder.get(key))
+    ckpt = value("runtime.ckpt") or resume
+    return ckpt or value("train.init_from"), not ckpt
 
 
 def _default_output(config_file: str) -> str:

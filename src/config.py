@@ -163,9 +163,11 @@ def save_conventions(config: Config, path: str | Path, source: dict[str, Any] | 
 
     Args:
         source: where converted weights came from, for whoever asks later: written, and not read as configuration.
+            What size they were trained at is not known then.
     """
     content: dict[str, dict[str, Any]] = {}
-    for key in (*CONVENTIONS, *SIZES):
+    sizes = () if source or config.model.name == "openpose" else SIZES
+    for key in (*CONVENTIONS, *sizes):
         section, name = key.split(".")
         content.setdefault(section, {})[name] = getattr(getattr(config, section), name)
     if source:
@@ -202,12 +204,12 @@ def _parse_yaml(text: str, source: str) -> dict[str, Any]:
 def _nearest(key: str, known: list[str]) -> str:
     from src.legacy import counterpart  # which needs this module
 
-    if clause := counterpart(key):
+    tails = {k.split(".")[1]: k for k in known if "." in k}
+    if key not in tails and (clause := counterpart(key)):
         return f"; {clause}"
     match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if not match and "." in key:
         name = key.partition(".")[2]
-        tails = {k.split(".")[1]: k for k in known if "." in k}
         close = difflib.get_close_matches(name, list(tails), n=1, cutoff=0.6)
         match = [tails[close[0]]] if close else []
     return f"; did you mean {match[0]!r}?" if match else "; --help lists all keys"

@@ -158,7 +158,7 @@ def _configuration(config: str | Path | Config | None, ckpt: str | Path | None, 
     ckpt = str(ckpt or overrides.get("runtime.ckpt") or builder.get("runtime.ckpt"))
     builder.set("runtime.ckpt", ckpt, "ckpt")
     if ckpt and not isinstance(config, Config):
-        add_conventions(builder, Path(ckpt))
+        add_conventions(builder, Path(ckpt), overrides)
     for key, value in overrides.items():
         builder.set(key, value, "overrides")
     return builder.build()

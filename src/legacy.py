@@ -76,9 +76,11 @@ def counterpart(there: str) -> str:
         rows = [row for table in key_tables() for row in table if row.there == there]
     except PoseError:  # without docs/, there is only less to say
         return ""
-    clauses = (f"{row.system}'s {there} " + (f"is {', '.join(row.here)} here" if row.here else
-                                             f"has no counterpart here: {row.note.replace('`', '')}") for row in rows)
-    return "; ".join(dict.fromkeys(clauses))
+    systems: dict[str, list[str]] = {}
+    for row in rows:
+        clause = f"is {', '.join(row.here)} here" if row.here else f"is no key here: {row.note.replace('`', '')}"
+        systems.setdefault(clause, []).append(row.system)
+    return "; ".join(f"{there} of {', '.join(names)} {clause}" for clause, names in systems.items())
 
 
 def _parse_row(line: str) -> Row:

@@ -263,9 +263,9 @@ FLAGS = {
 # How images must be fed to given weights: stored beside every checkpoint, obeyed by whatever loads it.
 CONVENTIONS = ("model.maxpool", "model.se", "model.shuffle", "data.color", "data.scale", "data.mean", "data.std",
                "eval.rescore")
-# Stored beside them, obeyed by what evaluates a top-down checkpoint or continues its run: the layers fit any size, the
-# weights do not. A new run may start from them at another size, and bottom-up networks see pictures of many sizes.
-SIZES = ("data.input_size", "codec.heatmap_size")
+# Stored besides for top-down networks, whose layers fit any size while their weights do not: obeyed, all or none, by
+# what evaluates a checkpoint or continues its run. A new run may start from the weights at another size.
+SIZES = ("data.input_size", "codec.heatmap_size", "codec.sigma")
 
 
 def schema_fields() -> dict[str, Any]:

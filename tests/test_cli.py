@@ -98,12 +98,16 @@ class TestFlags:
         (["--nope", "1"], "unknown option --nope; options are --config"), (["--output"], "--output needs a value"),
         (["--output", "--debug"], "--output needs a value"), (["stray"], "'stray' is neither an option nor"),
         ([""], "'' is neither an option nor"),
-        (["--imgpath_train", "x"], "--imgpath_train; OpenPose's imgpath_train is data.train_images here"),
+        (["--imgpath_train", "x"], "--imgpath_train; imgpath_train of OpenPose is data.train_images here"),
     ])  # fmt: skip
     def test_misuse(self, arguments, message):
         with pytest.raises(UsageError) as caught:
             split_arguments(arguments)
         assert message in str(caught.value)
+
+
+# Sizes of training, as they lie beside a checkpoint.
+SMALL = "data: {input_size: [96, 128]}\ncodec: {heatmap_size: [24, 32], sigma: 1.0}"
 
 
 class TestPrecedence:
@@ -146,17 +150,25 @@ class TestPrecedence:
         ckpt = self.checkpoint(tmp_path, "data: {color: rgb}")
         assert parse(["--config", recipe, f"train.init_from={ckpt}"]).data.color == "rgb"
 
-    def test_input_size_follows_a_checkpoint_that_is_evaluated(self, recipe, tmp_path):
-        ckpt = self.checkpoint(tmp_path, "data: {input_size: [96, 128]}\ncodec: {heatmap_size: [24, 32]}")
-        config = parse(["--config", recipe, "--ckpt", ckpt])
-        assert (config.data.input_size, config.codec.heatmap_size) == ([96, 128], [24, 32])
+    @pytest.mark.parametrize("arguments", [["--ckpt", "CKPT"], ["train.resume=CKPT", "train.init_from=CKPT"]])
+    def test_sizes_follow_a_checkpoint_that_is_evaluated_or_resumed(self, recipe, tmp_path, arguments, capsys):
+        ckpt = self.checkpoint(tmp_path, SMALL)
+        config = parse(["--config", recipe, *(argument.replace("CKPT", ckpt) for argument in arguments)])
+        assert (config.data.input_size, config.codec.heatmap_size, config.codec.sigma) == ([96, 128], [24, 32], 1.0)
 
-    @pytest.mark.parametrize(("network", "key"), [("simplepose", "train.init_from"), ("openpose", "runtime.ckpt")])
-    def test_input_size_does_not_follow(self, tmp_path, network, key):
-        ckpt = self.checkpoint(tmp_path, "data: {input_size: [96, 128]}\ncodec: {heatmap_size: [24, 32]}")
+    @pytest.mark.parametrize(("network", "stored", "arguments"), [
+        ("simplepose", SMALL, ["train.init_from=CKPT"]),  # a new run has its own size
+        ("openpose", SMALL, ["--ckpt=CKPT"]),  # bottom-up
+        ("simplepose", SMALL.replace("24, 32", "48, 64"), ["--ckpt=CKPT"]),  # a network of another stride
+        ("simplepose", "data: {input_size: [96, 128]}", ["--ckpt=CKPT"]),  # somebody's recipe
+        ("simplepose", SMALL.replace("[24, 32]", "24"), ["--ckpt=CKPT"]),
+        ("simplepose", SMALL, ["--ckpt=CKPT", "data.input_size=[192,256]"]),  # the command line decides
+    ])  # fmt: skip
+    def test_sizes_do_not_follow(self, tmp_path, network, stored, arguments):
+        ckpt = self.checkpoint(tmp_path, stored)
         (tmp_path / "c.yaml").write_text(f"model: {{name: {network}}}")
-        config = parse(["--config", str(tmp_path / "c.yaml"), f"{key}={ckpt}"])
-        assert (config.data.input_size, config.codec.heatmap_size) == ([192, 256], [48, 64])
+        config = parse(["--config", str(tmp_path / "c.yaml"), *(a.replace("CKPT", ckpt) for a in arguments)])
+        assert (config.data.input_size, config.codec.heatmap_size, config.codec.sigma) == ([192, 256], [48, 64], 2.0)
 
     def test_only_conventions_are_taken_from_beside_a_checkpoint(self, recipe, tmp_path):
         ckpt = self.checkpoint(tmp_path, "train: {epochs: 999}\nsource: elsewhere\ndata: {color: rgb, root: nowhere}")

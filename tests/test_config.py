@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from src.config import ConfigBuilder, describe_keys, load_config, parse_value, save_config, save_conventions
+from src.checkpoints.resolve import pick
+from src.config import (
+    ConfigBuilder,
+    describe_keys,
+    load_config,
+    parse_value,
+    read_yaml,
+    save_config,
+    save_conventions,
+)
 from src.errors import UsageError
 from src.schema import CONVENTIONS, SCHEMA, SIZES, Config
 from src.skeleton import load_skeleton
@@ -156,8 +165,9 @@ class TestUnknownAndWrong:
             ConfigBuilder().set("model.batch_size", 1, "here")
 
     @pytest.mark.parametrize(("key", "clause"), [
-        ("TEST.MODEL_FILE", "SimplePoseNet's TEST.MODEL_FILE is runtime.ckpt here"),
-        ("TEST.NMS_THRE", "SimplePoseNet's TEST.NMS_THRE has no counterpart here: the document shows nothing"),
+        ("TEST.MODEL_FILE", "TEST.MODEL_FILE of SimplePoseNet is runtime.ckpt here"),
+        ("TEST.NMS_THRE", "TEST.NMS_THRE of SimplePoseNet is no key here: the document shows nothing"),
+        ("heatmap_size", "did you mean 'codec.heatmap_size'?"),  # ours, though OpenPose had one too
     ])  # fmt: skip
     def test_key_of_an_original_system(self, key, clause):
         with pytest.raises(UsageError) as caught:
@@ -252,6 +262,13 @@ class TestSaving:
         stored = load_config(tmp_path / "x.yaml")
         assert (stored.data.color, stored.data.mean) == ("rgb", [1, 2, 3])
         assert (stored.data.input_size, stored.codec.heatmap_size) == ([96, 128], [24, 32])
+
+    @pytest.mark.parametrize(("network", "source"), [("openpose", None), ("simplepose", {"file": "x.pth"})])
+    def test_sizes_are_not_stored_where_they_do_not_count(self, tmp_path, network, source):
+        config = load_config(write(tmp_path, "c.yaml", ""), {"model.name": network, "data.input_size": [96, 128],
+                                                             "codec.heatmap_size": [24, 32]})  # fmt: skip
+        save_conventions(config, tmp_path / "x.yaml", source)
+        assert pick(read_yaml(tmp_path / "x.yaml"), SIZES) == {}
 
     def test_conventions_are_keys_of_the_schema(self):
         assert {*CONVENTIONS, *SIZES} <= set(SCHEMA)

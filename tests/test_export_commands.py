@@ -174,7 +174,7 @@ def test_cut_result_is_found_by_postprocess_and_made_again(exported: tuple[Confi
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    ([], "3 to 5 arguments"), (["nowhere.mindir", ".", "y"], "MINDIR_PATH: no such file"),
+    ([], "3 to 5 arguments"), (["nowhere.onnx", ".", "y"], "MINDIR_PATH: no such file"),
     (["MODEL", "nowhere", "y"], "DATA_PATH: no such folder"),
     (["MODEL", ".", "x"], "y or n"), (["MODEL", ".", "y", "one"], "must be a number"),
     (["MODEL", ".", "y", "0", "nowhere.yaml"], "CONFIG: no such file"),
@@ -182,7 +182,7 @@ def test_cut_result_is_found_by_postprocess_and_made_again(exported: tuple[Confi
 def test_script_refuses_wrong_arguments(arguments: list[str], words: str, exported: tuple[Config, Path, Path],
                                         tmp_path: Path) -> None:
     given = [exported[1] if argument == "MODEL" else argument for argument in arguments]
-    done = run(["bash", ROOT / "scripts/run_infer_310.sh", *given], tmp_path)
+    done = run(["bash", ROOT / "scripts/run_infer_310.sh", *given], tmp_path, INFER_BACKEND="onnx")
     assert done.returncode == 2
     assert words in done.stderr
 

@@ -123,6 +123,8 @@ def test_no_arguments_give_the_usage(name: str) -> None:
     (("run_performance", SIMPLEPOSE, "1", "1"), "1 to 2 arguments before key=value are needed, 3 were given"),
     (("run_standalone_train", SIMPLEPOSE, "train.batchsize=3"), "train.batch_size"),
     (("run_eval_onnx", "pose.onnx", "."), "ONNX_PATH: no such file: pose.onnx"),
+    (("run_eval_onnx", "best.ckpt", "."), "ONNX_PATH: best.ckpt is no .onnx file; export.py makes one"),
+    (("run_infer_310", "best.ckpt", ".", "y"), "MINDIR_PATH: best.ckpt is no .mindir file; export.py makes one"),
     (("run_infer_310", "README.md", ".", "yes"), "NEED_PREPROCESS must be y or n, not yes"),
 ])  # fmt: skip
 def test_wrong_arguments_are_named(arguments: tuple[str, ...], words: str) -> None:

@@ -33,7 +33,7 @@ from src.checkpoints.torch_file import write_torch
 from src.cli import add_conventions, set_up_logging
 from src.config import ConfigBuilder, parse_value
 from src.errors import PoseError, UsageError
-from src.schema import Config
+from src.schema import SIZES, Config
 from src.skeleton import load_skeleton
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def _write_torch(values: Mapping[str, np.ndarray], config: Config, src: Path, ds
 def _configuration(options: argparse.Namespace) -> Config:
     builder = ConfigBuilder()
     builder.add_file(options.config)
-    add_conventions(builder, options.src)
+    add_conventions(builder, options.src, SIZES)
     for override in options.overrides:
         key, equals, value = override.partition("=")
         if not equals:

@@ -11,7 +11,7 @@ from mindspore import nn
 from src.checkpoints.io import assign, load
 from src.checkpoints.names import network_weights
 from src.checkpoints.origins import read_weights, recognise
-from src.checkpoints.resolve import check_model, float_weights, resolve_checkpoint
+from src.checkpoints.resolve import check_network, float_weights, resolve_checkpoint
 from src.errors import PoseError
 from src.schema import Config
 
@@ -67,7 +67,7 @@ def load_weights(network: nn.Cell, config: Config) -> str:
     """
     path = config.train.init_from
     recognised = recognise(read_weights(path), path)
-    check_model(recognised, config, path)
+    check_network(recognised, config, path)
     values = float_weights(recognised.values, path)
     head = _current(network, lambda name: name.startswith(HEAD))
     changed = {name: value for name, value in head.items() if name in values and values[name].shape != value.shape}

@@ -108,9 +108,18 @@ def stored_conventions(path: str | Path) -> dict[str, Any]:
         UsageError: the file is no YAML mapping.
     """
     described = conventions_file(path)
-    if not described.is_file() or described == Path(path):
-        return {}
-    return pick(read_yaml(described), (*CONVENTIONS, *SIZES))
+    return pick(read_yaml(described), CONVENTIONS) if described.is_file() and described != Path(path) else {}
+
+
+def stored_sizes(path: str | Path) -> dict[str, Any]:
+    """The `SIZES` of a checkpoint's training, as X.yaml beside X.ckpt says: all of them, or none.
+
+    Raises:
+        UsageError: the file is no YAML mapping.
+    """
+    described = conventions_file(path)
+    sizes = pick(read_yaml(described), SIZES) if described.is_file() and described != Path(path) else {}
+    return sizes if len(sizes) == len(SIZES) else {}
 
 
 def pick(content: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
@@ -135,17 +144,30 @@ def check_model(recognised: Recognised, config: Config, path: str | Path) -> Non
     Raises:
         PoseError, UsageError: another network, depth, width or the like; or no pose network at all.
     """
+    check_network(recognised, config, path)
+    _check_keys(list(recognised.model), recognised, config, path)
+
+
+def check_network(recognised: Recognised, config: Config, path: str | Path) -> None:
+    """Refuse weights that are not of the kind of network that is configured, whatever its depth or width.
+
+    Raises:
+        PoseError, UsageError: another network, or no pose network at all.
+    """
     title = recognised.origin.title
     if recognised.origin.part == "backbone":
         raise UsageError(f"{path} is an {title}, no pose network: train from it with model.pretrained={path}")
     if recognised.origin.part == "detector":
         raise UsageError(f"{path} is {title}, no pose network: use it with demo.detector_file={path}")
-    name = recognised.model.get("model.name")
-    keys = ["model.name"] if name and name != config.model.name else list(recognised.model)
+    _check_keys([key for key in recognised.model if key == "model.name"], recognised, config, path)
+
+
+def _check_keys(keys: list[str], recognised: Recognised, config: Config, path: str | Path) -> None:
     wrong = [key for key in keys if getattr(config.model, key.split(".")[1]) != recognised.model[key]]
     if wrong:
         need = " ".join(f"{key}={recognised.model[key]}".replace(" ", "") for key in wrong)
-        raise PoseError(f"checkpoint does not fit the network of the configuration: {path} is {title} and needs {need}")
+        raise PoseError(f"checkpoint does not fit the network of the configuration: {path} is "
+                        f"{recognised.origin.title} and needs {need}")
 
 
 def float_weights(values: Mapping[str, np.ndarray], path: str | Path) -> dict[str, np.ndarray]:

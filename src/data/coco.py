@@ -141,7 +141,7 @@ def load_annotations(path: Path, folder: Path, skeleton: Skeleton, segmentations
 def load_split(data: DataConfig, split: str, skeleton: Skeleton, segmentations: bool = False) -> Annotations:
     """`load_annotations` of the configured "train" or "val" split."""
     path = annotation_file(data, split)
-    if not path.exists():
+    if not Path(data.root).exists() and Path(data.root) in path.parents:
         raise PoseError(f"annotation file not found: {path}; data.root={data.root} is where COCO is looked for (python "
                         f"-m src.data.sample {data.root} draws a small data set)")
     return load_annotations(path, image_folder(data, split), skeleton, segmentations)

@@ -82,7 +82,7 @@ def read_manifest(folder: Path, config: Config) -> Manifest:
     if other:
         key = other[0]
         raise UsageError(f"the inputs in {folder} were made with {key}={manifest.settings[key]}, now it is "
-                         f"{given[key]}: give the same configuration, or run data_to_bin.py again")
+                         f"{given[key]}: give each step the same --config and --ckpt, or run data_to_bin.py again")
     return manifest
 
 
