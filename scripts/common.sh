@@ -203,6 +203,19 @@ start() {
     fi
     # In a session of its own it outlives the terminal.
     setsid nohup "$@" >>"$log" 2>&1 </dev/null &
-    echo "pid: $!  (kill $! stops it; a training run saves first)"
+    local pid=$! tenths
+    echo "pid: $pid  (kill $pid stops it; a training run saves first)"
     echo "log: $log"
+    # What is wrong with data or a checkpoint shows within two seconds, and then here too.
+    for ((tenths = 0; tenths < 20; tenths++)); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    if ! kill -0 "$pid" 2>/dev/null; then
+        wait "$pid" || {
+            local status=$?
+            tail -n 1 "$log" >&2
+            exit $status
+        }
+    fi
 }

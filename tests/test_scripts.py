@@ -193,6 +193,14 @@ def test_exit_status_and_error_are_those_of_the_program(tmp_path: Path) -> None:
     assert result.stderr in (tmp_path / "outputs" / "simplepose" / "train.log").read_text()
 
 
+def test_run_in_the_background_that_dies_at_once_says_why(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = script("run_standalone_train", CONFIG_FILE, "data.root=empty", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: annotation file not found: ")
+    assert result.stdout.startswith("pid: ")
+
+
 # Stands for train.py. What each rank does is in its name, a list such as "wait,die"; `started` says that it runs.
 RANK = """
 import os, pathlib, signal, subprocess, sys, time
