@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from src.backends.card import ENDINGS, card_path, read_card
-from src.checkpoints.resolve import conventions_file, conventions_of, pick, stored_conventions, stored_sizes
+from src.checkpoints.resolve import conventions_file, conventions_of, pick, stored_conventions
 from src.config import ConfigBuilder, describe_keys, parse_value
 from src.errors import PoseError, UsageError
 from src.legacy import counterpart
@@ -166,9 +166,10 @@ def add_conventions(builder: ConfigBuilder, ckpt: Path, decided: Iterable[str] =
 
 
 def _sizes(builder: ConfigBuilder, ckpt: Path) -> dict[str, object]:
-    """Sizes of a checkpoint's training; none where the configured network has another stride, which is told later."""
-    sizes = stored_sizes(ckpt)
-    if not sizes or builder.get("model.name") == "openpose":
+    """Sizes of a checkpoint's training, all or none; none where the configured network has another stride, which is
+    told later."""
+    sizes = stored_conventions(ckpt, SIZES)
+    if len(sizes) < len(SIZES) or builder.get("model.name") == "openpose":
         return {}
     pairs = [[get(key) for key in ("data.input_size", "codec.heatmap_size")] for get in (builder.get, sizes.get)]
     if not all(isinstance(size, list) for pair in pairs for size in pair):

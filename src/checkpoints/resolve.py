@@ -19,7 +19,7 @@ from src.checkpoints.origins import Recognised, read_weights, recognise
 from src.config import read_yaml, save_conventions
 from src.errors import PoseError, UsageError
 from src.files import atomic_path
-from src.schema import CONVENTIONS, SIZES, Config
+from src.schema import CONVENTIONS, Config
 
 log = logging.getLogger("pose")
 
@@ -101,25 +101,14 @@ def conventions_file(path: str | Path) -> Path:
     return Path(path).parent / f"{Path(path).stem}.yaml"
 
 
-def stored_conventions(path: str | Path) -> dict[str, Any]:
-    """Keys that a checkpoint must be fed with, as X.yaml beside X.ckpt says; none without such a file.
+def stored_conventions(path: str | Path, keys: Iterable[str] = CONVENTIONS) -> dict[str, Any]:
+    """Those of `keys` that a checkpoint must be fed with, as X.yaml beside X.ckpt says; none without such a file.
 
     Raises:
         UsageError: the file is no YAML mapping.
     """
     described = conventions_file(path)
-    return pick(read_yaml(described), CONVENTIONS) if described.is_file() and described != Path(path) else {}
-
-
-def stored_sizes(path: str | Path) -> dict[str, Any]:
-    """The `SIZES` of a checkpoint's training, as X.yaml beside X.ckpt says: all of them, or none.
-
-    Raises:
-        UsageError: the file is no YAML mapping.
-    """
-    described = conventions_file(path)
-    sizes = pick(read_yaml(described), SIZES) if described.is_file() and described != Path(path) else {}
-    return sizes if len(sizes) == len(SIZES) else {}
+    return pick(read_yaml(described), keys) if described.is_file() and described != Path(path) else {}
 
 
 def pick(content: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
