@@ -1,17 +1,11 @@
 """Write the evaluation set as raw network inputs: python data_to_bin.py --config FILE output=DIR [--ckpt MODEL]."""
 
 import sys
+from pathlib import Path
 
-from src.cli import run
-from src.schema import Config
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
 
-
-def data_to_bin(config: Config) -> None:
-    from src.deploy.prepare import write_inputs
-
-    write_inputs(config)
-
+from mspose.commands import main
 
 if __name__ == "__main__":
-    sys.exit(run("Write the evaluation set as raw network inputs, with a manifest, for inference on a device.",
-                 data_to_bin))
+    sys.exit(main(["prepare", *sys.argv[1:]]))

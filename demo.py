@@ -1,21 +1,11 @@
 """Find people's poses in pictures or video: python demo.py --config FILE --ckpt FILE --input PICTURE|FOLDER|VIDEO|0."""
 
 import sys
+from pathlib import Path
 
-from src.cli import run
-from src.schema import Config
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
 
-
-def demo(config: Config) -> None:
-    if config.demo.serve:
-        from src.demo.page import serve
-
-        serve(config)
-    else:
-        from src.demo.run import run_demo
-
-        run_demo(config)
-
+from mspose.commands import main
 
 if __name__ == "__main__":
-    sys.exit(run("Find people's poses in pictures, a video or what a camera sees, or serve a web page for it.", demo))
+    sys.exit(main(["demo", *sys.argv[1:]]))

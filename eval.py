@@ -1,16 +1,11 @@
 """Evaluate a pose network on COCO keypoints: python eval.py --config FILE --ckpt FILE [section.key=value ...]."""
 
 import sys
+from pathlib import Path
 
-from src.cli import run
-from src.schema import Config
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
 
-
-def evaluate(config: Config) -> None:
-    from src.engine.evaluation import evaluate_checkpoint
-
-    evaluate_checkpoint(config)
-
+from mspose.commands import main
 
 if __name__ == "__main__":
-    sys.exit(run("Evaluate a pose network on COCO keypoints.", evaluate))
+    sys.exit(main(["eval", *sys.argv[1:]]))

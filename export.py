@@ -1,16 +1,11 @@
 """Export a checkpoint for deployment: python export.py --config FILE --ckpt FILE --file_format MINDIR|ONNX|AIR."""
 
 import sys
+from pathlib import Path
 
-from src.cli import run
-from src.schema import Config
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
 
-
-def export(config: Config) -> None:
-    from src.export.command import export_checkpoint
-
-    export_checkpoint(config)
-
+from mspose.commands import main
 
 if __name__ == "__main__":
-    sys.exit(run("Export a checkpoint for deployment: a MindIR, ONNX or AIR file and its model card.", export))
+    sys.exit(main(["export", *sys.argv[1:]]))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.cli import add_conventions
-from src.config import ConfigBuilder
-from src.engine.runtime import prepare_environment
-from src.errors import PoseError, UsageError
-from src.schema import SCHEMA
-from src.skeleton import load_skeleton
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
+
+from mspose.cli import add_conventions
+from mspose.config.builder import ConfigBuilder
+from mspose.config.recipes import recipes
+from mspose.config.schema import SCHEMA
+from mspose.errors import PoseError, UsageError
+from mspose.runtime.device import prepare_environment
+from mspose.skeleton import load_skeleton
 
 if TYPE_CHECKING:
     from mindspore import nn
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
 # Names of networks, also as the original system calls its own, and the recipes that describe them.
 NETWORKS = {
     "simplepose": "simplepose_r50_256x192",
@@ -43,11 +46,12 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
         UsageError: unknown name or option.
         PoseError: a file that is missing or holds another network.
     """
-    recipes = {path.stem: path for path in (*CONFIGS.glob("pretrained/*.yaml"), *CONFIGS.glob("*.yaml"))}
-    recipe = recipes.get(NETWORKS.get(name, name))
+    recipe = recipes().get(NETWORKS.get(name, name))
     if recipe is None:
-        raise UsageError(f"no network called {name!r}: there are {', '.join(NETWORKS)}, and the recipes in configs/ "
-                         "and configs/pretrained/")
+        raise UsageError(
+            f"no network called {name!r}: there are {', '.join(NETWORKS)}, and the recipes in configs/ "
+            "and configs/pretrained/"
+        )
     for path in (ckpt, vggpath):
         if path and not Path(path).is_file():
             raise PoseError(f"weights not found: {path}")
@@ -65,8 +69,8 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
     config = builder.build()
 
     prepare_environment()
-    from src.checkpoints.initial import load_backbone, load_checkpoint
-    from src.models import build_model
+    from mspose.checkpoints.initial import load_backbone, load_checkpoint
+    from mspose.models import build_model
 
     network = build_model(config.model, load_skeleton(config.data.skeleton))
     if vggpath or config.model.pretrained:

@@ -1,16 +1,11 @@
 """Evaluate raw results of a device, without MindSpore: python postprocess.py --config FILE output=DIR."""
 
 import sys
+from pathlib import Path
 
-from src.cli import run
-from src.schema import Config
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
 
-
-def postprocess(config: Config) -> None:
-    from src.deploy.evaluate import evaluate_results
-
-    evaluate_results(config)
-
+from mspose.commands import main
 
 if __name__ == "__main__":
-    sys.exit(run("Turn the raw results of a device into keypoints and AP.", postprocess))
+    sys.exit(main(["postprocess", *sys.argv[1:]]))

@@ -1,16 +1,11 @@
 """Train a pose network: python train.py --config FILE [section.key=value ...]."""
 
 import sys
+from pathlib import Path
 
-from src.cli import run
-from src.schema import Config
+sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
 
-
-def train(config: Config) -> None:
-    from src.engine.trainer import Trainer
-
-    Trainer(config).run()
-
+from mspose.commands import main
 
 if __name__ == "__main__":
-    sys.exit(run("Train a pose network.", train))
+    sys.exit(main(["train", *sys.argv[1:]]))

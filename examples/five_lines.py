@@ -1,6 +1,6 @@
 """Poses of the people in a picture: python examples/five_lines.py CONFIG CKPT PICTURE [DRAWN.jpg].
 
-It runs from any folder: it finds `src` beside its own.
+It runs from any folder, also in a checkout that is not installed.
 """
 
 import sys
@@ -8,11 +8,11 @@ from pathlib import Path
 
 import cv2
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from src import PoseEstimator
-from src.detection import HOG_HINT
-from src.errors import PoseError
+from mspose import PoseEstimator
+from mspose.detection import HOG_HINT
+from mspose.errors import PoseError
 
 
 def main(config: str, ckpt: str, picture: str, drawn: str = "drawn.jpg") -> None:

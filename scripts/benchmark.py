@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 
 
 def alternate(rounds: int, **sides: Callable[[], float]) -> None:
@@ -50,14 +50,14 @@ def seconds(function: Callable[[], object]) -> float:
 
 def pipeline(arguments: argparse.Namespace) -> None:
     """Training input of both kinds with full augmentation against single-thread cv2.imread of its files, images/s."""
-    from src.engine.runtime import prepare_environment
+    from mspose.runtime.device import prepare_environment
 
     prepare_environment()
     import cv2
 
-    from src.config import load_config
-    from src.data.loader import BadImages, Plan, train_batches
-    from src.engine.tasks import TASKS
+    from mspose.config.builder import load_config
+    from mspose.data.loader import BadImages, Plan, train_batches
+    from mspose.methods.tasks import TASKS
 
     cv2.setNumThreads(1)
     for recipe, batch_size in (("simplepose_r50_256x192", 16), ("openpose_vgg19_368", 5)):
@@ -72,8 +72,16 @@ def pipeline(arguments: argparse.Namespace) -> None:
 
         def batches(dataset: Any = dataset, plan: Plan = plan, repeats: int = repeats) -> float:
             steps = repeats * plan.steps_per_epoch
-            stream = train_batches(dataset.train_sample, dataset.train_shapes, plan, 0, steps, arguments.workers, 4,
-                                   BadImages(len(dataset)))
+            stream = train_batches(
+                dataset.train_sample,
+                dataset.train_shapes,
+                plan,
+                0,
+                steps,
+                arguments.workers,
+                4,
+                BadImages(len(dataset)),
+            )
             return steps * plan.batch_size / seconds(lambda: [None for _ in stream])
 
         batches()
@@ -86,8 +94,9 @@ class Worker:
     """A process that measures rounds on request, so that two frameworks can alternate without sharing threads."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
-                                         env=environment)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+        )
         self._read()
 
     def _read(self) -> str:
@@ -106,8 +115,10 @@ class Worker:
 def network(arguments: argparse.Namespace) -> None:
     """Forward pass or training step of SimplePose beside PyTorch eager, ms/image."""
     shape = [str(arguments.depth), str(arguments.batch), "192", "256"]
-    ours = Worker([sys.executable, __file__, f"{arguments.part}-worker", "--depth", shape[0], "--batch", shape[1]],
-                  dict(os.environ))
+    ours = Worker(
+        [sys.executable, __file__, f"{arguments.part}-worker", "--depth", shape[0], "--batch", shape[1]],
+        dict(os.environ),
+    )
     print(f"ms/image, SimplePose-R{arguments.depth} {arguments.part}, batch {arguments.batch}, 192x256")
     # PyTorch gets the environment as it is: the variable that cures MindSpore would slow it down.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN_")}
@@ -127,19 +138,19 @@ def network_worker(arguments: argparse.Namespace) -> None:
     import contextlib
 
     with contextlib.redirect_stdout(sys.stderr):
-        from src.engine.runtime import start
-        from src.schema import Config
+        from mspose.config.schema import Config
+        from mspose.runtime.device import start
 
         config = Config()
         config.runtime.device = "CPU"
         runtime = start(config.runtime)
         import mindspore as ms
 
-        from src.engine.backends import MindSporeBackend
-        from src.engine.train_step import TrainStep
-        from src.models import build_model
-        from src.models.losses import JointsMSELoss
-        from src.skeleton import COCO17
+        from mspose.backends.checkpoint import MindSporeBackend
+        from mspose.models import build_model
+        from mspose.models.losses import JointsMSELoss
+        from mspose.skeleton import COCO17
+        from mspose.train.step import TrainStep
 
     config.model.depth, batch = arguments.depth, arguments.batch
     model = runtime.adapt(build_model(config.model, COCO17))
@@ -147,8 +158,9 @@ def network_worker(arguments: argparse.Namespace) -> None:
     image = rng.standard_normal((batch, 3, 256, 192), np.float32)
     if arguments.part == "train-worker":
         step = TrainStep(model, JointsMSELoss(), np.full(10000, 1e-3, np.float32), config)
-        batch_data = [ms.Tensor(v) for v in (image, rng.random((batch, 17, 64, 48), np.float32),
-                                             np.ones((batch, 17), np.float32))]
+        batch_data = [
+            ms.Tensor(v) for v in (image, rng.random((batch, 17, 64, 48), np.float32), np.ones((batch, 17), np.float32))
+        ]
         run = lambda: step(*batch_data).asnumpy()  # noqa: E731
     else:
         backend = MindSporeBackend(model)
@@ -163,7 +175,7 @@ def network_worker(arguments: argparse.Namespace) -> None:
 
 def decode(arguments: argparse.Namespace) -> None:
     """Heat maps of 64 people to keypoints, against reading the maps once, ms/person."""
-    from src.codecs.heatmap import HeatmapCodec
+    from mspose.codecs.heatmap import HeatmapCodec
 
     rng = np.random.default_rng(0)
     codec = HeatmapCodec((192, 256), (48, 64))
@@ -173,16 +185,19 @@ def decode(arguments: argparse.Namespace) -> None:
     print("ms/person, batches of 64 people, 17 maps of 48x64")
     for refine in ("quarter", "dark"):
         variant = HeatmapCodec((192, 256), (48, 64), refine=refine)
-        alternate(arguments.rounds * 5, **{
-            f"decode ({refine})": lambda v=variant: seconds(lambda: v.decode(maps, centers, sizes)) / 64 * 1e3,
-            "read once": lambda: seconds(lambda: maps.sum()) / 64 * 1e3,
-        })
+        alternate(
+            arguments.rounds * 5,
+            **{
+                f"decode ({refine})": lambda v=variant: seconds(lambda: v.decode(maps, centers, sizes)) / 64 * 1e3,
+                "read once": lambda: seconds(lambda: maps.sum()) / 64 * 1e3,
+            },
+        )
 
 
 def nms(arguments: argparse.Namespace) -> None:
     """Rescoring and OKS-NMS of 104,125 people over 5,000 images, against a plain loop over a tenth of them, s."""
-    from src.evaluation.oks import NMS, rescore_visible_mean
-    from src.skeleton import COCO17
+    from mspose.evaluation.oks import NMS, rescore_visible_mean
+    from mspose.skeleton import COCO17
 
     rng = np.random.default_rng(0)
     count, sigmas = 104_125, np.array(COCO17.sigmas)
@@ -213,8 +228,9 @@ def nms(arguments: argparse.Namespace) -> None:
     print(f"{'peak memory growth':28} {growth:.0f} MB")
 
 
-def plain_nms(keypoints: np.ndarray, boxes: np.ndarray, areas: np.ndarray, images: np.ndarray, sigmas: np.ndarray
-              ) -> list[int]:
+def plain_nms(
+    keypoints: np.ndarray, boxes: np.ndarray, areas: np.ndarray, images: np.ndarray, sigmas: np.ndarray
+) -> list[int]:
     """Rescoring and OKS-NMS one person at a time: the baseline of `nms`."""
     kept = []
     for image in np.unique(images):
@@ -257,9 +273,18 @@ def targets(arguments: argparse.Namespace) -> None:
     benchmark_paf.targets(arguments, alternate)
 
 
-PARTS = {"pipeline": pipeline, "forward": network, "train": network, "forward-worker": network_worker,
-         "train-worker": network_worker, "decode": decode, "nms": nms,
-         "backends": backends, "grouping": grouping, "targets": targets}  # fmt: skip
+PARTS = {
+    "pipeline": pipeline,
+    "forward": network,
+    "train": network,
+    "forward-worker": network_worker,
+    "train-worker": network_worker,
+    "decode": decode,
+    "nms": nms,
+    "backends": backends,
+    "grouping": grouping,
+    "targets": targets,
+}
 
 
 def main() -> None:
@@ -272,8 +297,13 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=50, help="ResNet depth (default: 50)")
     parser.add_argument("--batch", type=int, default=8, help="images a step (default: 8)")
     parser.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: 7)")
-    parser.add_argument("--networks", nargs="+", default=["simplepose", "fastpose", "openpose"],
-                        choices=("simplepose", "fastpose", "openpose"), help="networks for backends (default: all)")
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=["simplepose", "fastpose", "openpose"],
+        choices=("simplepose", "fastpose", "openpose"),
+        help="networks for backends (default: all)",
+    )
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")
     arguments = parser.parse_args()
     PARTS[arguments.part](arguments)

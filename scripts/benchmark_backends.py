@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / "src"))
 
 RECIPES = {"simplepose": "simplepose_r50_256x192", "fastpose": "fastpose_r50_256x192", "openpose": "openpose_vgg19_368"}
 
@@ -34,15 +34,37 @@ def backends(arguments: argparse.Namespace, worker: type) -> None:
             config, files = _export(name, Path(folder), environment)
             width, height = config.data.input_size
             batch = 1 if name == "openpose" else arguments.batch
-            commands = {backend: [sys.executable, __file__, backend, str(files[ending]), str(Path(folder) / "c.yaml"),
-                                  str(batch)] for backend, ending in (("mindspore", "ckpt"), ("mindir", "mindir"),
-                                                                      ("onnx", "onnx"), ("session", "onnx"))}
+            commands = {
+                backend: [
+                    sys.executable,
+                    __file__,
+                    backend,
+                    str(files[ending]),
+                    str(Path(folder) / "c.yaml"),
+                    str(batch),
+                ]
+                for backend, ending in (
+                    ("mindspore", "ckpt"),
+                    ("mindir", "mindir"),
+                    ("onnx", "onnx"),
+                    ("session", "onnx"),
+                )
+            }
             if has_torch:
-                commands["PyTorch"] = [arguments.torch_python, str(ROOT / "scripts/torch_baseline.py"), "forward",
-                                       str(config.model.depth), str(batch), str(width), str(height), name]
+                commands["PyTorch"] = [
+                    arguments.torch_python,
+                    str(ROOT / "scripts/torch_baseline.py"),
+                    "forward",
+                    str(config.model.depth),
+                    str(batch),
+                    str(width),
+                    str(height),
+                    name,
+                ]
             workers = {backend: worker(command, environment) for backend, command in commands.items()}
-            rounds = [{backend: process.measure(4) for backend, process in workers.items()}
-                      for _ in range(arguments.rounds)]  # fmt: skip
+            rounds = [
+                {backend: process.measure(4) for backend, process in workers.items()} for _ in range(arguments.rounds)
+            ]
         _report(name, f"{width}x{height}", rounds)
 
 
@@ -61,32 +83,45 @@ def _report(name: str, size: str, rounds: list[dict[str, float]]) -> None:
 
 def _export(name: str, folder: Path, environment: dict[str, str]) -> tuple[object, dict[str, Path]]:
     """Random weights of a recipe as checkpoint, MindIR and ONNX; made in a process of its own."""
-    from src.config import load_config
+    from mspose.config.builder import load_config
 
     config = load_config(ROOT / f"configs/{RECIPES[name]}.yaml")
     files = {ending: folder / f"network.{ending}" for ending in ("ckpt", "mindir", "onnx")}
-    subprocess.run([sys.executable, __file__, "make", str(folder), RECIPES[name], "0"], check=True, env=environment,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
+    subprocess.run(
+        [sys.executable, __file__, "make", str(folder), RECIPES[name], "0"],
+        check=True,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
     return config, files
 
 
 def _make(folder: Path, recipe: str) -> None:
-    from src.config import load_config, save_config
-    from src.engine.runtime import start
-    from src.export.command import export_checkpoint
-    from src.skeleton import COCO17
+    from mspose.config.builder import load_config, save_config
+    from mspose.export.command import export_checkpoint
+    from mspose.runtime.device import start
+    from mspose.skeleton import COCO17
 
-    config = load_config(ROOT / f"configs/{recipe}.yaml", {
-        "runtime.device": "CPU", "runtime.ckpt": str(folder / "network.ckpt"), "export.batch_size": None,
-        "export.file_name": str(folder / "network"), "export.tolerance": 1e-3})  # fmt: skip
+    config = load_config(
+        ROOT / f"configs/{recipe}.yaml",
+        {
+            "runtime.device": "CPU",
+            "runtime.ckpt": str(folder / "network.ckpt"),
+            "export.batch_size": None,
+            "export.file_name": str(folder / "network"),
+            "export.tolerance": 1e-3,
+        },
+    )
     start(config.runtime)
     import mindspore as ms
 
-    from src.checkpoints.io import save
-    from src.models import build_model
+    from mspose.checkpoints.io import save
+    from mspose.models import build_model
 
-    save({p.name: ms.Tensor(p.asnumpy()) for p in build_model(config.model, COCO17).get_parameters()},
-         config.runtime.ckpt)  # fmt: skip
+    save(
+        {p.name: ms.Tensor(p.asnumpy()) for p in build_model(config.model, COCO17).get_parameters()},
+        config.runtime.ckpt,
+    )
     for kind in ("MINDIR", "ONNX"):
         config.export.file_format = kind
         export_checkpoint(config)
@@ -100,8 +135,8 @@ def _runner(backend: str, file: str, recipe: str):  # a backend, or a bare sessi
         session = onnxruntime.InferenceSession(file)
         name = session.get_inputs()[0].name
         return lambda inputs: session.run(None, {name: inputs})
-    from src.config import load_config
-    from src.engine.backends import open_backend
+    from mspose.backends.open import open_backend
+    from mspose.config.builder import load_config
 
     config = load_config(recipe, {"runtime.ckpt": file, "runtime.backend": backend, "runtime.device": "CPU"})
     return open_backend(config)
@@ -113,7 +148,7 @@ def main() -> None:
     if backend == "make":
         _make(Path(file), recipe)
         return
-    from src.config import load_config
+    from mspose.config.builder import load_config
 
     with contextlib.redirect_stdout(sys.stderr):
         run = _runner(backend, file, recipe)

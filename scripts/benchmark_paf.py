@@ -11,9 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from src.codecs.paf import PafCodec
-from src.evaluation.coco import evaluate_keypoints, to_coco_results
-from src.skeleton import COCO17, OPENPOSE18
+from mspose.codecs.paf import PafCodec
+from mspose.evaluation.coco import evaluate_keypoints, to_coco_results
+from mspose.skeleton import COCO17, OPENPOSE18
 
 # Picture height at which maps are drawn, and their noise: small people in small maps, as in the parity fixture.
 HEIGHT, HEAT_NOISE, PAF_NOISE = 184, 0.02, 0.03
@@ -54,10 +54,13 @@ def targets(arguments: argparse.Namespace, alternate: Callable) -> None:
         return (time.perf_counter() - begin) * 1e3
 
     print("ms/image, 5 people, 19 + 38 maps of 46x46")
-    alternate(arguments.rounds * 5, **{
-        "encode": lambda: milliseconds(lambda: codec.encode(keypoints, (46, 46))),
-        "one by one": lambda: milliseconds(lambda: plain_encode(keypoints, (46, 46))),
-    })  # fmt: skip
+    alternate(
+        arguments.rounds * 5,
+        **{
+            "encode": lambda: milliseconds(lambda: codec.encode(keypoints, (46, 46))),
+            "one by one": lambda: milliseconds(lambda: plain_encode(keypoints, (46, 46))),
+        },
+    )
 
 
 def read_maps(truth: dict, path: str) -> Maps:
@@ -65,8 +68,10 @@ def read_maps(truth: dict, path: str) -> Maps:
     heights = {image["id"]: image["height"] for image in truth["images"]}
     with np.load(path) as stored:
         ids = [int(name.split("_")[1]) for name in stored if name.startswith("heatmaps")]
-        return [(i, stored[f"heatmaps_{i}"].astype(np.float32), stored[f"pafs_{i}"].astype(np.float32),
-                 HEIGHT / heights[i]) for i in ids]  # fmt: skip
+        return [
+            (i, stored[f"heatmaps_{i}"].astype(np.float32), stored[f"pafs_{i}"].astype(np.float32), HEIGHT / heights[i])
+            for i in ids
+        ]
 
 
 def draw_maps(truth: dict, count: int = 20) -> Maps:
@@ -114,7 +119,7 @@ def plain_decode(heatmaps: np.ndarray, pafs: np.ndarray) -> tuple[np.ndarray, np
     # The body first and the two limbs from shoulder to ear last, as in the authors' code.
     for limb in (6, 10, 7, 8, 11, 12, 0, 1, 2, 3, 4, 5, 14, 15, 17, 16, 18, 9, 13):
         kind_a, kind_b = OPENPOSE18.limbs[limb]
-        for score, a, b in plain_limbs(peaks, kinds[kind_a], kinds[kind_b], large[19 + 2 * limb:][:2], height):
+        for score, a, b in plain_limbs(peaks, kinds[kind_a], kinds[kind_b], large[19 + 2 * limb :][:2], height):
             owners = [p for p in people if p["joints"].get(kind_a) == a or p["joints"].get(kind_b) == b]
             if len(owners) == 1:
                 owners[0]["joints"].update({kind_a: a, kind_b: b})

@@ -6,6 +6,9 @@
 # Paths may be relative to the current folder, and so are those in key=value; configurations are also found in the
 # checkout. DEVICE_TARGET=Ascend|GPU|CPU in the environment overrides a script's device. Bash 4.4 or newer.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=env.sh
+source "$root/scripts/env.sh"
+package_on_path "$root"
 
 fail() {
     echo "error: $1" >&2
@@ -91,6 +94,8 @@ recipe() {
         absolute "$1"
     elif [[ $1 != /* ]] && [ -f "$root/$1" ]; then
         echo "$root/$1"
+    elif [ -f "$root/configs/${1%.yaml}.yaml" ]; then
+        echo "$root/configs/${1%.yaml}.yaml"
     else
         usage_error "CONFIG: no such file: $1; recipes are in $root/configs"
     fi
@@ -134,8 +139,6 @@ print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None)
     case " $missing " in
         "  ") ;;
         *" $1 "*)
-            # shellcheck source=env.sh
-            source "$root/scripts/env.sh"
             make_environment "$root"
             ;;
         *) fail "the python on PATH has $1, but not $missing: python -m pip install -r $root/requirements.txt" ;;
@@ -152,15 +155,15 @@ prepare() {
     output=$(python -c '
 import logging, sys
 sys.path[0] = sys.argv[1]
-from src.cli import parse
-from src.errors import PoseError
-logging.disable(logging.WARNING)  # the program itself will say it
+from mspose.cli import parse
+from mspose.errors import PoseError
+logging.getLogger("pose").setLevel(logging.CRITICAL)  # the program itself will say it
 try:
     print(parse([a for a in sys.argv[2:] if a != "--debug"]).runtime.output)
 except PoseError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
-' "$root" "${arguments[@]}")
+' "$root/src" "${arguments[@]}")
     output=$(absolute "$output")
     mkdir -p "$output" 2>/dev/null && [ -w "$output" ] || fail "cannot write to $output; output=FOLDER takes another one"
 }
@@ -185,8 +188,8 @@ launch() {
 launch_ranks() {
     local by_table=()
     [ -z "${4:-}" ] || by_table=(--rank_table "$4")
-    # Isolated: modules in src/ must not be taken for the standard library's.
-    start "$1" python -I "$root/src/launch.py" --ranks "$2" --logs "$output/ranks" "${by_table[@]}" \
+    # Isolated: modules beside it must not be taken for the standard library's.
+    start "$1" python -I "$root/src/mspose/runtime/launch.py" --ranks "$2" --logs "$output/ranks" "${by_table[@]}" \
         "$root/$3" "${arguments[@]}"
 }
 

@@ -11,6 +11,7 @@ if [ $# -gt 1 ] || [ ! -f "$config" ]; then
     echo "usage: bash scripts/quickstart.sh [NETWORK]   networks: $networks" >&2
     exit 2
 fi
+download="PYTHONPATH=src python -m mspose download"
 case $network in
     fastpose)
         recipe=fastpose_r50_256x192
@@ -34,7 +35,7 @@ make_environment "$root"
 output=outputs/quickstart/$network
 begin=$SECONDS
 echo "== 1/4 sample data: drawn people in COCO's format"
-python -m src.data.sample data/sample --workers 2
+python -m mspose sample data/sample --workers 2
 echo "== 2/4 training $network"
 python train.py --config "$config" output="$output" train.resume=auto
 echo "== 3/4 evaluation on people it has not seen"
@@ -51,7 +52,7 @@ done in $((SECONDS - begin)) s
   pictures  $output/eval/pictures/ (prediction left, annotation right)
   demo      $output/demo/sheet.jpg, pictures/, predictions.json
 next, with COCO itself:
-  python -m src.data.download data/coco
+  $download data/coco
   python train.py --config configs/$recipe.yaml $start
   python eval.py --config configs/$recipe.yaml --ckpt outputs/$recipe/best.ckpt$boxes
 END

@@ -50,10 +50,11 @@ trap 'rm -f .acc.log.part' EXIT
 if [ "$3" = y ]; then
     "$python" "$root/data_to_bin.py" "${common[@]}"
 fi
-# python -m would look into the current folder first, which may have a src of its own.
+# python -m would look into the current folder first, which may have an mspose of its own.
 "$python" -c '
-import runpy, sys
+import sys
 sys.path[0] = sys.argv.pop(1)
-runpy.run_module("src.deploy.infer", run_name="__main__", alter_sys=True)' "$root" --backend "$backend" "${common[@]}"
+from mspose.commands import main
+sys.exit(main(["infer", *sys.argv[1:]]))' "$root/src" --backend "$backend" "${common[@]}"
 "$python" "$root/postprocess.py" "${common[@]}" | tee .acc.log.part
 mv .acc.log.part acc.log

@@ -12,8 +12,13 @@ import time
 import torch
 from torch import nn
 
-STAGES = {18: ((2, 2, 2, 2), False), 34: ((3, 4, 6, 3), False), 50: ((3, 4, 6, 3), True), 101: ((3, 4, 23, 3), True),
-          152: ((3, 8, 36, 3), True)}  # fmt: skip
+STAGES = {
+    18: ((2, 2, 2, 2), False),
+    34: ((3, 4, 6, 3), False),
+    50: ((3, 4, 6, 3), True),
+    101: ((3, 4, 23, 3), True),
+    152: ((3, 8, 36, 3), True),
+}
 
 
 class Block(nn.Module):
@@ -22,16 +27,22 @@ class Block(nn.Module):
     def __init__(self, inputs: int, width: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
         outputs = width * (4 if bottleneck else 1)
-        shapes = [(inputs, width, 1, 1), (width, width, 3, stride), (width, outputs, 1, 1)] if bottleneck else [
-            (inputs, width, 3, stride), (width, outputs, 3, 1)]
+        shapes = (
+            [(inputs, width, 1, 1), (width, width, 3, stride), (width, outputs, 1, 1)]
+            if bottleneck
+            else [(inputs, width, 3, stride), (width, outputs, 3, 1)]
+        )
         layers: list[nn.Module] = []
         for i, (a, b, kernel, s) in enumerate(shapes):
             layers += [nn.Conv2d(a, b, kernel, s, kernel // 2, bias=False), nn.BatchNorm2d(b)]
             layers += [nn.ReLU(inplace=True)] if i + 1 < len(shapes) else []
         self.body = nn.Sequential(*layers)
         same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False),
-                                                                 nn.BatchNorm2d(outputs))
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) → (N, C', H/stride, W/stride)."""
@@ -41,8 +52,12 @@ class Block(nn.Module):
 def resnet(depth: int) -> list[nn.Module]:
     """Layers of a ResNet without its classifier."""
     counts, bottleneck = STAGES[depth]
-    layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(inplace=True),
-                               nn.MaxPool2d(3, 2, 1)]
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(3, 2, 1),
+    ]
     channels = 64
     for i, count in enumerate(counts):
         for j in range(count):
@@ -65,8 +80,12 @@ def fastpose(depth: int, joints: int = 17) -> nn.Module:
     channels = (2048 if STAGES[depth][1] else 512) // 4
     layers = [*resnet(depth), nn.PixelShuffle(2)]
     for width in (1024, 512):
-        layers += [nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
-                   nn.PixelShuffle(2)]
+        layers += [
+            nn.Conv2d(channels, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.PixelShuffle(2),
+        ]
         channels = width // 4
     return nn.Sequential(*layers, nn.Conv2d(channels, joints, 3, 1, 1))
 
@@ -91,8 +110,12 @@ class OpenPose(nn.Module):
         self.features = nn.Sequential(*layers[:-1], *_convolutions(512, [(256, 3), (128, 3)]))
         first, other = [(128, 3)] * 3 + [(512, 1)], [(128, 7)] * 5 + [(128, 1)]
         self.stages = nn.ModuleList(
-            nn.ModuleList(nn.Sequential(*_convolutions(185 if i else 128, [*(other if i else first), (maps, 1)])[:-1])
-                          for maps in (38, 19)) for i in range(6))  # fmt: skip
+            nn.ModuleList(
+                nn.Sequential(*_convolutions(185 if i else 128, [*(other if i else first), (maps, 1)])[:-1])
+                for maps in (38, 19)
+            )
+            for i in range(6)
+        )
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, 3, H, W) → fields and heat maps of the last stage."""

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# For the commands that tests start.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -40,7 +42,7 @@ def coco_mini() -> Path:
 @pytest.fixture(scope="session")
 def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small generated data set of drawn people: 24 training and 10 evaluation pictures."""
-    from src.data.sample import generate
+    from mspose.synthetic.sample import generate
 
     root = tmp_path_factory.mktemp("sample")
     generate(root, 24, 10)

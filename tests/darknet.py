@@ -32,8 +32,12 @@ class Builder:
         if is_output:
             self.numbers.append(0.5 * draw(filters))
         else:
-            self.numbers += [0.1 * draw(filters), 1 + 0.1 * draw(filters), 0.1 * draw(filters),
-                             0.5 + self.random.random(filters)]
+            self.numbers += [
+                0.1 * draw(filters),
+                1 + 0.1 * draw(filters),
+                0.1 * draw(filters),
+                0.5 + self.random.random(filters),
+            ]
         spread = np.sqrt(1 / (inputs * kernel * kernel))
         self.numbers.append(spread * draw((filters, inputs, kernel, kernel)).ravel())
         self.channels.append(filters)
@@ -44,8 +48,9 @@ class Builder:
         self.channels.append(channels)
 
 
-def write_yolov3(folder: Path, size: tuple[int, int], base_width: int, classes: int, seed: int = 0
-                 ) -> tuple[Path, Path]:
+def write_yolov3(
+    folder: Path, size: tuple[int, int], base_width: int, classes: int, seed: int = 0
+) -> tuple[Path, Path]:
     """Write yolov3.cfg and yolov3.weights for an input of `size` (width, height); returns their paths."""
     net = Builder(size, seed)
     net.convolution(base_width, 3)
@@ -69,8 +74,9 @@ def write_yolov3(folder: Path, size: tuple[int, int], base_width: int, classes: 
             net.convolution(width, 1)
             net.convolution(2 * width, 3)
         net.convolution(3 * (5 + classes), 1, is_output=True)
-        net.section(f"[yolo]\nmask={mask}\nanchors={ANCHORS}\nclasses={classes}\nnum=9\nthresh=0.01\n",
-                    3 * (5 + classes))
+        net.section(
+            f"[yolo]\nmask={mask}\nanchors={ANCHORS}\nclasses={classes}\nnum=9\nthresh=0.01\n", 3 * (5 + classes)
+        )
     cfg, weights = folder / "yolov3.cfg", folder / "yolov3.weights"
     cfg.write_text("\n".join(net.sections))
     header = np.array([0, 2, 0], "<i4").tobytes() + np.array([32013312], "<i8").tobytes()

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import load_config
-from src.schema import Config
+from mspose.config.builder import load_config
+from mspose.config.schema import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 TOP_DOWN = ROOT / "configs" / "quickstart" / "simplepose.yaml"
@@ -30,12 +30,20 @@ class Sliced:
 
 def install(monkeypatch: pytest.MonkeyPatch, network: object) -> None:
     """Let estimators run `network` instead of loading one."""
-    monkeypatch.setattr("src.estimator.open_backend", lambda config, any_size=False: network)
+    monkeypatch.setattr("mspose.estimator.open_backend", lambda config, any_size=False: network)
 
 
 def config_with(tmp_path: Path, recipe: Path = TOP_DOWN, **keys: object) -> Config:
     """A configuration whose checkpoint is an empty file; keys are written section__key."""
     (tmp_path / "net.ckpt").touch()
     overrides = {key.replace("__", "."): value for key, value in keys.items()}
-    return load_config(recipe, {"runtime.ckpt": str(tmp_path / "net.ckpt"), "demo.detector": "whole",
-                                "demo.person_threshold": 0.0, "runtime.output": str(tmp_path / "out"), **overrides})
+    return load_config(
+        recipe,
+        {
+            "runtime.ckpt": str(tmp_path / "net.ckpt"),
+            "demo.detector": "whole",
+            "demo.person_threshold": 0.0,
+            "runtime.output": str(tmp_path / "out"),
+            **overrides,
+        },
+    )

@@ -1,6 +1,6 @@
 """MindSpore set up as the scripts do: `from tests.graph import ms` in tests that need it."""
 
-from src.engine.runtime import prepare_environment
+from mspose.runtime.device import prepare_environment
 
 prepare_environment()
 

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from src.cli import parse, run, split_arguments
-from src.errors import PoseError, UsageError
-from src.schema import FLAGS, SCHEMA, Config
+from mspose.cli import parse, run, split_arguments
+from mspose.config.schema import FLAGS, SCHEMA, Config
+from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT
 
-SAMPLE_VALUES = {"runtime.device": ("CPU", "CPU"), "runtime.device_id": ("3", 3), "modelarts.enable": ("true", True),
-                 "demo.serve": ("true", True)}
+SAMPLE_VALUES = {
+    "runtime.device": ("CPU", "CPU"),
+    "runtime.device_id": ("3", 3),
+    "modelarts.enable": ("true", True),
+    "demo.serve": ("true", True),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -40,8 +44,15 @@ def recipe(tmp_path: Path) -> str:
 def script(name: str, *arguments: str) -> subprocess.CompletedProcess:
     """Run an entry script the way a user does, recording what it imports."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    return subprocess.run([sys.executable, "-X", "importtime", name, *arguments], cwd=ROOT, env=environment,
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", name, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def imported(result: subprocess.CompletedProcess) -> set[str]:
@@ -74,9 +85,16 @@ class TestFlags:
     def test_config(self, arguments):
         assert split_arguments(arguments) == ("a.yaml", {})
 
-    @pytest.mark.parametrize(("arguments", "value"), [(["--serve"], True), (["--serve", "train.lr=1"], True),
-                                                      (["--serve", "False"], False), (["--serve=false"], False),
-                                                      (["--serve", "--input", "a"], True)])
+    @pytest.mark.parametrize(
+        ("arguments", "value"),
+        [
+            (["--serve"], True),
+            (["--serve", "train.lr=1"], True),
+            (["--serve", "False"], False),
+            (["--serve=false"], False),
+            (["--serve", "--input", "a"], True),
+        ],
+    )
     def test_switch_needs_no_value(self, arguments, value):
         assert split_arguments(arguments)[1]["demo.serve"] is value
 
@@ -94,12 +112,17 @@ class TestFlags:
     def test_empty_value_of_a_path(self):
         assert split_arguments(["eval.bbox_file="]) == ("", {"eval.bbox_file": ""})
 
-    @pytest.mark.parametrize(("arguments", "message"), [
-        (["--nope", "1"], "unknown option --nope; options are --config"), (["--output"], "--output needs a value"),
-        (["--output", "--debug"], "--output needs a value"), (["stray"], "'stray' is neither an option nor"),
-        ([""], "'' is neither an option nor"),
-        (["--imgpath_train", "x"], "--imgpath_train; imgpath_train of OpenPose is data.train_images here"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--nope", "1"], "unknown option --nope; options are --config"),
+            (["--output"], "--output needs a value"),
+            (["--output", "--debug"], "--output needs a value"),
+            (["stray"], "'stray' is neither an option nor"),
+            ([""], "'' is neither an option nor"),
+            (["--imgpath_train", "x"], "--imgpath_train; imgpath_train of OpenPose is data.train_images here"),
+        ],
+    )
     def test_misuse(self, arguments, message):
         with pytest.raises(UsageError) as caught:
             split_arguments(arguments)
@@ -134,7 +157,7 @@ class TestPrecedence:
             f"note: data.mean=[0.4, 0.4, 0.4] from {conventions} overrides [0.3, 0.3, 0.3] of the configuration",
             f"note: data.std=[2.0, 2.0, 2.0] (command line) overrides [1.0, 1.0, 1.0] stored in "
             f"{conventions} (checkpoint)",
-        ]  # fmt: skip
+        ]
 
     def test_agreement_is_not_worth_a_note(self, recipe, tmp_path, capsys):
         ckpt = self.checkpoint(tmp_path, "data: {mean: [0.3, 0.3, 0.3], color: rgb}")
@@ -156,14 +179,17 @@ class TestPrecedence:
         config = parse(["--config", recipe, *(argument.replace("CKPT", ckpt) for argument in arguments)])
         assert (config.data.input_size, config.codec.heatmap_size, config.codec.sigma) == ([96, 128], [24, 32], 1.0)
 
-    @pytest.mark.parametrize(("network", "stored", "arguments"), [
-        ("simplepose", SMALL, ["train.init_from=CKPT"]),  # a new run has its own size
-        ("openpose", SMALL, ["--ckpt=CKPT"]),  # bottom-up
-        ("simplepose", SMALL.replace("24, 32", "48, 64"), ["--ckpt=CKPT"]),  # a network of another stride
-        ("simplepose", "data: {input_size: [96, 128]}", ["--ckpt=CKPT"]),  # somebody's recipe
-        ("simplepose", SMALL.replace("[24, 32]", "24"), ["--ckpt=CKPT"]),
-        ("simplepose", SMALL, ["--ckpt=CKPT", "data.input_size=[192,256]"]),  # the command line decides
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("network", "stored", "arguments"),
+        [
+            ("simplepose", SMALL, ["train.init_from=CKPT"]),  # a new run has its own size
+            ("openpose", SMALL, ["--ckpt=CKPT"]),  # bottom-up
+            ("simplepose", SMALL.replace("24, 32", "48, 64"), ["--ckpt=CKPT"]),  # a network of another stride
+            ("simplepose", "data: {input_size: [96, 128]}", ["--ckpt=CKPT"]),  # somebody's recipe
+            ("simplepose", SMALL.replace("[24, 32]", "24"), ["--ckpt=CKPT"]),
+            ("simplepose", SMALL, ["--ckpt=CKPT", "data.input_size=[192,256]"]),  # the command line decides
+        ],
+    )
     def test_sizes_do_not_follow(self, tmp_path, network, stored, arguments):
         ckpt = self.checkpoint(tmp_path, stored)
         (tmp_path / "c.yaml").write_text(f"model: {{name: {network}}}")
@@ -203,12 +229,19 @@ class TestErrors:
         code = run("Test.", command, arguments)
         return code, capsys.readouterr().err
 
-    @pytest.mark.parametrize(("error", "code", "line"), [
-        (PoseError("file is bad"), 1, "error: file is bad\n"),
-        (UsageError("key is bad"), 2, "error: key is bad\n"),
-        (KeyboardInterrupt(), 130, "error: interrupted\n"),
-        (RuntimeError("deep\n  down"), 1, "error: RuntimeError: deep down (run again with --debug for the place)\n"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("error", "code", "line"),
+        [
+            (PoseError("file is bad"), 1, "error: file is bad\n"),
+            (UsageError("key is bad"), 2, "error: key is bad\n"),
+            (KeyboardInterrupt(), 130, "error: interrupted\n"),
+            (
+                RuntimeError("deep\n  down"),
+                1,
+                "error: RuntimeError: deep down (run again with --debug for the place)\n",
+            ),
+        ],
+    )
     def test_one_line_and_the_exit_code(self, recipe, capsys, error, code, line):
         def command(config: Config) -> None:
             raise error
@@ -247,8 +280,10 @@ class TestErrors:
         assert configs[0].train.epochs == 5
 
     def test_reader_that_stops_reading_the_help(self):
-        code = (f"import sys, os; sys.path.insert(0, {str(ROOT)!r}); r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
-                "from src.cli import run; sys.exit(run('Test.', print, ['--help']))")  # fmt: skip
+        code = (
+            f"import sys, os; sys.path.insert(0, {str(ROOT)!r}); r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
+            "from mspose.cli import run; sys.exit(run('Test.', print, ['--help']))"
+        )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert (result.returncode, result.stderr) == (1, "")
 
@@ -279,8 +314,13 @@ class TestScripts:
         assert "mindspore" not in imported(result)
 
     def test_missing_data(self, tmp_path):
-        result = script("train.py", "--config", "configs/simplepose_coco_mini.yaml", f"output={tmp_path}",
-                        f"data.root={tmp_path / 'absent'}")  # fmt: skip
+        result = script(
+            "train.py",
+            "--config",
+            "configs/simplepose_coco_mini.yaml",
+            f"output={tmp_path}",
+            f"data.root={tmp_path / 'absent'}",
+        )
         (line,) = messages(result)
         assert line.startswith(f"error: annotation file not found: {tmp_path / 'absent'}")
         assert result.returncode == 1
@@ -288,8 +328,20 @@ class TestScripts:
 
 
 def test_what_edge_hosts_run_needs_no_mindspore():
-    modules = ["config", "skeleton", "geometry", "images", "files", "cli", "visual", "codecs.heatmap", "evaluation.oks",
-               "evaluation.coco", "data.coco", "data.topdown"]  # fmt: skip
+    modules = [
+        "config",
+        "skeleton",
+        "geometry",
+        "images",
+        "files",
+        "cli",
+        "visual",
+        "codecs.heatmap",
+        "evaluation.oks",
+        "evaluation.coco",
+        "data.coco",
+        "data.topdown",
+    ]
     code = f"import sys; sys.modules['mindspore'] = None; import {', '.join('src.' + module for module in modules)}"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")

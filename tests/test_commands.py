@@ -14,13 +14,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.checkpoints.io import load
+from mspose.checkpoints.io import load
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/quickstart/simplepose.yaml"
-SMALL = ("model.base_width=8", "model.deconv_filters=[16,16,16]", "data.input_size=[64,96]",
-         "codec.heatmap_size=[16,24]", "train.batch_size=8", "train.log_steps=1", "train.epochs=2",
-         "train.eval_epochs=2", "train.warmup_steps=2", "data.workers=2")  # fmt: skip
+SMALL = (
+    "model.base_width=8",
+    "model.deconv_filters=[16,16,16]",
+    "data.input_size=[64,96]",
+    "codec.heatmap_size=[16,24]",
+    "train.batch_size=8",
+    "train.log_steps=1",
+    "train.epochs=2",
+    "train.eval_epochs=2",
+    "train.warmup_steps=2",
+    "data.workers=2",
+)
 
 
 def command(script: str, *arguments: object, config: str = CONFIG) -> list[str]:
@@ -28,8 +37,9 @@ def command(script: str, *arguments: object, config: str = CONFIG) -> list[str]:
 
 
 def run(script: str, *arguments: object, config: str = CONFIG) -> subprocess.CompletedProcess:
-    return subprocess.run(command(script, *arguments, config=config), cwd=ROOT, capture_output=True, text=True,
-                          check=False, timeout=300)
+    return subprocess.run(
+        command(script, *arguments, config=config), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def assert_fails(result: subprocess.CompletedProcess, code: int, *words: str) -> None:
@@ -52,7 +62,8 @@ def test_training_leaves_checkpoints_records_and_curves(trained: tuple[Path, sub
     folder, result = trained
     assert result.returncode == 0, result.stderr
     assert {"last.ckpt", "last.yaml", "best.ckpt", "best.yaml", "config.yaml", "curves.png", "metrics.jsonl"} <= {
-        p.name for p in folder.iterdir()}
+        p.name for p in folder.iterdir()
+    }
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     losses = [r["loss"] for r in records if "loss" in r]
     assert len(losses) == records[-1]["step"]
@@ -60,11 +71,13 @@ def test_training_leaves_checkpoints_records_and_curves(trained: tuple[Path, sub
     assert f"epoch: 1 step: 1, loss is {losses[0]:.4g}, " in result.stdout
 
 
-def test_evaluation_prints_the_table_and_ap_last(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path,
-                                                 tmp_path: Path) -> None:
+def test_evaluation_prints_the_table_and_ap_last(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     folder, _ = trained
-    result = run("eval.py", "--ckpt", folder / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}",
-                 "eval.draw=2")
+    result = run(
+        "eval.py", "--ckpt", folder / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}", "eval.draw=2"
+    )
     assert result.returncode == 0, result.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     last = result.stdout.strip().splitlines()[-1]
@@ -76,8 +89,9 @@ def test_evaluation_prints_the_table_and_ap_last(trained: tuple[Path, subprocess
     assert all(len(r["keypoints"]) == 51 for r in results)
 
 
-def test_last_checkpoint_gives_the_best_ap_again(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path,
-                                                 tmp_path: Path) -> None:
+def test_last_checkpoint_gives_the_best_ap_again(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     """The averaged weights of a training checkpoint are what was evaluated while training."""
     folder, _ = trained
     result = run("eval.py", "--ckpt", folder / "last.ckpt", f"data.root={sample_dir}", f"output={tmp_path}")
@@ -85,23 +99,37 @@ def test_last_checkpoint_gives_the_best_ap_again(trained: tuple[Path, subprocess
     assert float(result.stdout.strip().splitlines()[-1].removeprefix("AP: ")) == pytest.approx(recorded, abs=1e-6)
 
 
-def test_detections_are_evaluated(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
-                                  ) -> None:
+def test_detections_are_evaluated(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     folder, _ = trained
     truth = json.loads((sample_dir / "annotations" / "person_keypoints_val2017.json").read_text())
     people = truth["annotations"]
     boxes = [{"image_id": p["image_id"], "category_id": 1, "bbox": p["bbox"], "score": 0.5} for p in people]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    result = run("eval.py", "--ckpt", folder / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}",
-                 "eval.use_gt_bbox=false", f"eval.bbox_file={tmp_path / 'boxes.json'}")
+    result = run(
+        "eval.py",
+        "--ckpt",
+        folder / "best.ckpt",
+        f"data.root={sample_dir}",
+        f"output={tmp_path}",
+        "eval.use_gt_bbox=false",
+        f"eval.bbox_file={tmp_path / 'boxes.json'}",
+    )
     assert result.returncode == 0, result.stderr
     assert f"loaded {len(boxes)} boxes" in result.stdout
 
 
 @pytest.mark.parametrize("precision", ["O0", "O2"])
 def test_run_killed_at_any_step_ends_with_the_same_weights(sample_dir: Path, tmp_path: Path, precision: str) -> None:
-    options = (f"data.root={sample_dir}", "train.epochs=6", "train.save_steps=3", "train.eval_epochs=0",
-               "train.ema=0.9", f"runtime.amp={precision}")
+    options = (
+        f"data.root={sample_dir}",
+        "train.epochs=6",
+        "train.save_steps=3",
+        "train.eval_epochs=0",
+        "train.ema=0.9",
+        f"runtime.amp={precision}",
+    )
     assert run("train.py", *options, f"output={tmp_path / 'whole'}").returncode == 0
     folder = tmp_path / "killed"
     process = subprocess.Popen(command("train.py", *options, f"output={folder}"), cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -133,22 +161,25 @@ def test_sigterm_saves_and_says_how_to_continue(sample_dir: Path, tmp_path: Path
     assert (tmp_path / "last.ckpt").exists()
 
 
-def test_used_output_folder_is_not_overwritten(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path
-                                               ) -> None:
+def test_used_output_folder_is_not_overwritten(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path
+) -> None:
     result = run("train.py", f"data.root={sample_dir}", f"output={trained[0]}")
     assert_fails(result, 2, "holds a run already", "train.resume=auto")
 
 
-def test_another_run_is_not_continued_into_a_used_folder(trained: tuple[Path, subprocess.CompletedProcess],
-                                                         sample_dir: Path, tmp_path: Path) -> None:
+def test_another_run_is_not_continued_into_a_used_folder(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other.ckpt"
     other.write_bytes((trained[0] / "last.ckpt").read_bytes())
     result = run("train.py", f"data.root={sample_dir}", f"output={trained[0]}", f"train.resume={other}")
     assert_fails(result, 2, "holds a run already")
 
 
-def test_finished_run_says_so(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
-                              ) -> None:
+def test_finished_run_says_so(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     last = trained[0] / "last.ckpt"
     result = run("train.py", f"data.root={sample_dir}", f"output={tmp_path}", f"train.resume={last}", "train.ema=0.5")
     assert result.returncode == 0, result.stderr
@@ -157,11 +188,19 @@ def test_finished_run_says_so(trained: tuple[Path, subprocess.CompletedProcess],
     assert (tmp_path / "best.ckpt").exists()
 
 
-def test_resume_with_another_batch_size_continues_at_an_epoch(trained: tuple[Path, subprocess.CompletedProcess],
-                                                              sample_dir: Path, tmp_path: Path) -> None:
+def test_resume_with_another_batch_size_continues_at_an_epoch(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     last = trained[0] / "last.ckpt"
-    result = run("train.py", f"data.root={sample_dir}", f"output={tmp_path}", f"train.resume={last}", "train.ema=0.5",
-                 "train.batch_size=4", "train.epochs=3")
+    result = run(
+        "train.py",
+        f"data.root={sample_dir}",
+        f"output={tmp_path}",
+        f"train.resume={last}",
+        "train.ema=0.5",
+        "train.batch_size=4",
+        "train.epochs=3",
+    )
     assert result.returncode == 0, result.stderr
     assert "continuing at epoch 3" in result.stdout
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -170,8 +209,8 @@ def test_resume_with_another_batch_size_continues_at_an_epoch(trained: tuple[Pat
 
 
 def test_own_keypoints_train_and_evaluate(tmp_path: Path) -> None:
-    from src.data.sample import generate
-    from src.skeleton import load_skeleton
+    from mspose.skeleton import load_skeleton
+    from mspose.synthetic.sample import generate
 
     skeleton = ROOT / "configs" / "skeletons" / "body14.yaml"
     generate(tmp_path / "data", 16, 6, skeleton=load_skeleton(str(skeleton)))
@@ -184,13 +223,30 @@ def test_own_keypoints_train_and_evaluate(tmp_path: Path) -> None:
 
 
 def test_openpose_trains_resumes_and_evaluates(sample_dir: Path, tmp_path: Path) -> None:
-    options = ("--config", "configs/openpose_vgg19_368.yaml", f"data.root={sample_dir}", f"output={tmp_path}",
-               "model.stages=2", "model.stage_width=8", "model.base_width=4", "data.input_size=[96,96]",
-               "train.batch_size=4", "train.log_steps=1", "train.eval_epochs=1", "data.workers=2")  # fmt: skip
+    options = (
+        "--config",
+        "configs/openpose_vgg19_368.yaml",
+        f"data.root={sample_dir}",
+        f"output={tmp_path}",
+        "model.stages=2",
+        "model.stage_width=8",
+        "model.base_width=4",
+        "data.input_size=[96,96]",
+        "train.batch_size=4",
+        "train.log_steps=1",
+        "train.eval_epochs=1",
+        "data.workers=2",
+    )
 
     def call(script: str, *more: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, script, *options, *more], cwd=ROOT, capture_output=True, text=True,
-                              check=False, timeout=300)
+        return subprocess.run(
+            [sys.executable, script, *options, *more],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
 
     result = call("train.py", "train.epochs=1")
     assert result.returncode == 0, result.stderr
@@ -220,23 +276,27 @@ def test_too_many_unreadable_pictures_stop_the_run(sample_dir: Path, tmp_path: P
     assert_fails(result, 1, "images cannot be read", "more than 1%")
 
 
-def test_cut_picture_in_evaluation_is_named(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path,
-                                            tmp_path: Path) -> None:
+def test_cut_picture_in_evaluation_is_named(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     root = copy_of(sample_dir, tmp_path / "data")
     victims = [cut_picture(root, index, "val2017") for index in range(10)]
     result = run("eval.py", "--ckpt", trained[0] / "best.ckpt", f"data.root={root}", f"output={tmp_path / 'out'}")
     assert_fails(result, 1, "truncated", victims[0].parent.name)
 
 
-def test_checkpoint_of_another_network(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path,
-                                       tmp_path: Path) -> None:
-    result = run("eval.py", "--ckpt", trained[0] / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}",
-                 "model.depth=50")
+def test_checkpoint_of_another_network(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
+    result = run(
+        "eval.py", "--ckpt", trained[0] / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}", "model.depth=50"
+    )
     assert_fails(result, 1, "does not fit", "best.ckpt")
 
 
-def test_checkpoint_cut_short(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
-                              ) -> None:
+def test_checkpoint_cut_short(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     (tmp_path / "cut.ckpt").write_bytes((trained[0] / "best.ckpt").read_bytes()[:5000])
     result = run("eval.py", "--ckpt", tmp_path / "cut.ckpt", f"data.root={sample_dir}", f"output={tmp_path / 'out'}")
     assert_fails(result, 1, "not a readable MindSpore checkpoint", "cut.ckpt")
@@ -275,8 +335,9 @@ def test_sixteen_keypoints(sample_dir: Path, tmp_path: Path) -> None:
     assert_fails(result, 1, "16 keypoints", "data.skeleton", path.name)
 
 
-def test_empty_evaluation_set(trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
-                              ) -> None:
+def test_empty_evaluation_set(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
     root = copy_of(sample_dir, tmp_path / "data")
     path = root / "annotations" / "person_keypoints_val2017.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
@@ -284,17 +345,21 @@ def test_empty_evaluation_set(trained: tuple[Path, subprocess.CompletedProcess],
     assert_fails(result, 1, "nobody", path.name)
 
 
-@pytest.mark.parametrize(("arguments", "code", "words"), [
-    (["train.lrr=1"], 2, ["train.lrr", "train.lr"]),
-    (["train.batch_size=100000"], 2, ["train.batch_size", "100000"]),
-    (["train.batch_size=many"], 2, ["train.batch_size", "whole number"]),
-    (["train.init_from=none.ckpt"], 1, ["train.init_from", "none.ckpt"]),
-    (["train.resume=none.ckpt"], 1, ["train.resume", "none.ckpt"]),
-    (["--ckpt=any.ckpt"], 2, ["--ckpt", "train.init_from"]),
-    (["model.pretrained=none.ckpt"], 1, ["model.pretrained", "none.ckpt"]),
-    (["runtime.device=Ascend"], 2, ["runtime.device", "Ascend"]),
-    (["data.input_size=[100,100]"], 2, ["data.input_size"]),
-], ids=lambda value: value[0] if isinstance(value, list) else None)  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train.lrr=1"], 2, ["train.lrr", "train.lr"]),
+        (["train.batch_size=100000"], 2, ["train.batch_size", "100000"]),
+        (["train.batch_size=many"], 2, ["train.batch_size", "whole number"]),
+        (["train.init_from=none.ckpt"], 1, ["train.init_from", "none.ckpt"]),
+        (["train.resume=none.ckpt"], 1, ["train.resume", "none.ckpt"]),
+        (["--ckpt=any.ckpt"], 2, ["--ckpt", "train.init_from"]),
+        (["model.pretrained=none.ckpt"], 1, ["model.pretrained", "none.ckpt"]),
+        (["runtime.device=Ascend"], 2, ["runtime.device", "Ascend"]),
+        (["data.input_size=[100,100]"], 2, ["data.input_size"]),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
 def test_wrong_arguments(sample_dir: Path, tmp_path: Path, arguments: list[str], code: int, words: list[str]) -> None:
     assert_fails(run("train.py", f"data.root={sample_dir}", f"output={tmp_path}", *arguments), code, *words)
 

@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from src import PoseEstimator
-from src.engine.bottomup import BottomUpEvaluator
-from src.engine.stages import BATCHES
-from src.engine.topdown import TopDownEvaluator
-from src.errors import PoseError, UsageError
-from src.images import ImageError
+from mspose import PoseEstimator
+import mspose
+from mspose.errors import PoseError, UsageError
+from mspose.images import ImageError
+from mspose.methods.bottomup import BottomUpEvaluator
+from mspose.methods.stages import BATCHES
+from mspose.methods.topdown import TopDownEvaluator
 from tests.conftest import ROOT
 from tests.fake_network import BOTTOM_UP, TOP_DOWN, Sliced, config_with, install
 
@@ -30,8 +31,17 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Sliced:
     return network
 
 
-@pytest.mark.parametrize("options", [{}, {"eval__flip_test": False}, {"eval__nms": "none"}, {"eval__nms": "parametric"},
-                                     {"eval__rescore": "alphapose"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"eval__flip_test": False},
+        {"eval__nms": "none"},
+        {"eval__nms": "parametric"},
+        {"eval__rescore": "alphapose"},
+    ],
+    ids=str,
+)
 def test_poses_are_those_of_evaluation(network: Sliced, sample_dir: Path, tmp_path: Path, options: dict) -> None:
     config = config_with(tmp_path, data__root=str(sample_dir), **options)
     evaluator = TopDownEvaluator(config, use_gt_bbox=True)
@@ -47,8 +57,9 @@ def test_poses_are_those_of_evaluation(network: Sliced, sample_dir: Path, tmp_pa
         np.testing.assert_allclose(people.scores, [r["score"] for r in expected], rtol=1e-6)
 
 
-def test_bottom_up_poses_are_those_of_evaluation(monkeypatch: pytest.MonkeyPatch, sample_dir: Path, tmp_path: Path
-                                                 ) -> None:
+def test_bottom_up_poses_are_those_of_evaluation(
+    monkeypatch: pytest.MonkeyPatch, sample_dir: Path, tmp_path: Path
+) -> None:
     config = config_with(tmp_path, BOTTOM_UP, data__root=str(sample_dir))
     evaluator = BottomUpEvaluator(config, use_gt_bbox=False)
 
@@ -122,7 +133,8 @@ def test_numbers_across_pictures(network: Sliced, tmp_path: Path) -> None:
     second = estimator(IMAGE, BOXES[[1, 0]])
     assert sorted(first.ids.tolist()) == [0, 1]
     assert {tuple(b): i for b, i in zip(first.boxes.tolist(), first.ids)} == {
-        tuple(b): i for b, i in zip(second.boxes.tolist(), second.ids)}
+        tuple(b): i for b, i in zip(second.boxes.tolist(), second.ids)
+    }
     assert (PoseEstimator(config_with(tmp_path))(IMAGE, BOXES).ids == -1).all()
 
 
@@ -155,24 +167,25 @@ def test_conventions_beside_the_checkpoint_are_obeyed_and_overrides_win(network:
     assert (estimator.config.data.color, estimator.config.data.scale) == ("rgb", 255)
 
 
-@pytest.mark.parametrize(("ckpt", "overrides", "error", "words"), [
-    (None, {}, UsageError, "give --ckpt"),
-    ("absent.ckpt", {}, PoseError, r"checkpoint not found: absent\.ckpt"),
-    (None, {"demo.detctor": "hog"}, UsageError, r"demo\.detector"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ckpt", "overrides", "error", "words"),
+    [
+        (None, {}, UsageError, "give --ckpt"),
+        ("absent.ckpt", {}, PoseError, r"checkpoint not found: absent\.ckpt"),
+        (None, {"demo.detctor": "hog"}, UsageError, r"demo\.detector"),
+    ],
+)
 def test_what_is_wrong_is_said(ckpt: str | None, overrides: dict, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         PoseEstimator(TOP_DOWN, ckpt, overrides)
 
 
 def test_importing_needs_no_mindspore() -> None:
-    code = "import sys; sys.modules['mindspore'] = None; import src; from src import PoseEstimator; import src.demo.run"
+    code = "import sys; sys.modules['mindspore'] = None; from mspose import PoseEstimator; import mspose.demo.run"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 
 
 def test_the_package_has_nothing_else_to_offer() -> None:
-    import src
-
     with pytest.raises(AttributeError, match="Nothing"):
-        _ = src.Nothing
+        _ = mspose.Nothing

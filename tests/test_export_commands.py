@@ -17,14 +17,14 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from src.backends.card import card_path
-from src.cli import parse
-from src.config import save_config
-from src.engine.tasks import TASKS
-from src.errors import PoseError, UsageError
-from src.estimator import PoseEstimator
-from src.export.command import export_checkpoint
-from src.schema import Config
+from mspose.backends.card import card_path
+from mspose.cli import parse
+from mspose.config.builder import save_config
+from mspose.config.schema import Config
+from mspose.errors import PoseError, UsageError
+from mspose.estimator import PoseEstimator
+from mspose.export.command import export_checkpoint
+from mspose.methods.tasks import TASKS
 from tests.conftest import ROOT
 from tests.export.networks import small_config
 
@@ -34,8 +34,16 @@ NO_MINDSPORE = "raise SystemExit('MindSpore was imported')\n"
 
 def make(name: str, folder: Path, sample_dir: Path, **overrides: object) -> tuple[Config, Path]:
     """Configuration (also saved as folder/config.yaml) and exported ONNX model of a small network."""
-    config = small_config(name, folder, data__root=str(sample_dir), export__file_format="ONNX", eval__flip_test=True,
-                          eval__use_gt_bbox=True, eval__resize="canvas", **overrides)  # fmt: skip
+    config = small_config(
+        name,
+        folder,
+        data__root=str(sample_dir),
+        export__file_format="ONNX",
+        eval__flip_test=True,
+        eval__use_gt_bbox=True,
+        eval__resize="canvas",
+        **overrides,
+    )
     model = export_checkpoint(config)
     save_config(config, folder / "config.yaml")
     return config, model
@@ -43,12 +51,20 @@ def make(name: str, folder: Path, sample_dir: Path, **overrides: object) -> tupl
 
 def run(arguments: list[object], folder: Path, **environment: str) -> subprocess.CompletedProcess:
     settings = {**os.environ, "PYTHON": sys.executable, **environment}
-    return subprocess.run(list(map(str, arguments)), cwd=folder, capture_output=True, text=True, check=False,
-                          timeout=300, env=settings)
+    return subprocess.run(
+        list(map(str, arguments)), cwd=folder, capture_output=True, text=True, check=False, timeout=300, env=settings
+    )
 
 
-def script(model: Path, sample_dir: Path, folder: Path, *more: object, need: str = "y", backend: str = "onnx",
-           **environment: str) -> subprocess.CompletedProcess:
+def script(
+    model: Path,
+    sample_dir: Path,
+    folder: Path,
+    *more: object,
+    need: str = "y",
+    backend: str = "onnx",
+    **environment: str,
+) -> subprocess.CompletedProcess:
     command = ["bash", ROOT / "scripts/run_infer_310.sh", model, sample_dir, need, 0, folder / "config.yaml", *more]
     return run(command, folder, INFER_BACKEND=backend, INFER_OUTPUT=str(folder / "run"), **environment)
 
@@ -97,8 +113,18 @@ def test_310_path_gives_what_evaluation_gives(name: str, sample_dir: Path, tmp_p
     (tmp_path / "src/__init__.py").write_text("raise SystemExit('src of the current folder was imported')")
     done = script(model, sample_dir, tmp_path, PYTHONPATH=str(blocked))
     assert done.returncode == 0, done.stderr
-    evaluated = run([sys.executable, ROOT / "eval.py", "--config", tmp_path / "config.yaml", "--ckpt", model,
-                     f"output={tmp_path / 'eval'}"], tmp_path)  # fmt: skip
+    evaluated = run(
+        [
+            sys.executable,
+            ROOT / "eval.py",
+            "--config",
+            tmp_path / "config.yaml",
+            "--ckpt",
+            model,
+            f"output={tmp_path / 'eval'}",
+        ],
+        tmp_path,
+    )
     assert evaluated.returncode == 0, evaluated.stderr
     last = [text.strip().splitlines()[-1] for text in ((tmp_path / "acc.log").read_text(), evaluated.stdout)]
     assert last[0].startswith("AP: ")
@@ -106,16 +132,30 @@ def test_310_path_gives_what_evaluation_gives(name: str, sample_dir: Path, tmp_p
     assert_same_results(results(tmp_path / "run"), results(tmp_path / "eval"))
 
 
-def test_path_that_was_killed_goes_on(exported: tuple[Config, Path, Path], finished: Path, sample_dir: Path,
-                                      tmp_path: Path) -> None:
+def test_path_that_was_killed_goes_on(
+    exported: tuple[Config, Path, Path], finished: Path, sample_dir: Path, tmp_path: Path
+) -> None:
     _, model, folder = exported
     shutil.copy(folder / "config.yaml", tmp_path)
-    command = ["bash", str(ROOT / "scripts/run_infer_310.sh"), str(model), str(sample_dir), "y", "0",
-               str(tmp_path / "config.yaml"), "eval.batch_size=2"]  # fmt: skip
-    environment = {**os.environ, "PYTHON": sys.executable, "INFER_BACKEND": "onnx",
-                   "INFER_OUTPUT": str(tmp_path / "run")}  # fmt: skip
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL,
-                               start_new_session=True)  # fmt: skip
+    command = [
+        "bash",
+        str(ROOT / "scripts/run_infer_310.sh"),
+        str(model),
+        str(sample_dir),
+        "y",
+        "0",
+        str(tmp_path / "config.yaml"),
+        "eval.batch_size=2",
+    ]
+    environment = {
+        **os.environ,
+        "PYTHON": sys.executable,
+        "INFER_BACKEND": "onnx",
+        "INFER_OUTPUT": str(tmp_path / "run"),
+    }
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     while process.poll() is None and len(list((tmp_path / "run").glob("results/*.bin"))) < 4:
         time.sleep(0.002)
     os.killpg(process.pid, 9)
@@ -129,8 +169,9 @@ def test_path_that_was_killed_goes_on(exported: tuple[Config, Path, Path], finis
     assert results(tmp_path / "run") == results(finished / "run")
 
 
-def test_results_of_another_model_are_not_mixed_in(exported: tuple[Config, Path, Path], sample_dir: Path,
-                                                   copied: Path) -> None:
+def test_results_of_another_model_are_not_mixed_in(
+    exported: tuple[Config, Path, Path], sample_dir: Path, copied: Path
+) -> None:
     config, model, _ = exported
     first = results(copied / "run")
     other = copied / "other"
@@ -144,13 +185,17 @@ def test_results_of_another_model_are_not_mixed_in(exported: tuple[Config, Path,
     assert results(copied / "run") == first
 
 
-@pytest.mark.parametrize(("damage", "need", "words"), [
-    (lambda run: (run / "manifest.json").unlink(), "n", "run data_to_bin.py first"),
-    (lambda run: os.truncate(run / "inputs/000001.bin", 10), "n", "run data_to_bin.py again"),
-    (lambda run: (run / "inputs/000001_flip.bin").unlink(), "n", "run data_to_bin.py again"),
-])  # fmt: skip
-def test_damaged_inputs(exported: tuple[Config, Path, Path], sample_dir: Path, copied: Path, damage: object,
-                        need: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("damage", "need", "words"),
+    [
+        (lambda run: (run / "manifest.json").unlink(), "n", "run data_to_bin.py first"),
+        (lambda run: os.truncate(run / "inputs/000001.bin", 10), "n", "run data_to_bin.py again"),
+        (lambda run: (run / "inputs/000001_flip.bin").unlink(), "n", "run data_to_bin.py again"),
+    ],
+)
+def test_damaged_inputs(
+    exported: tuple[Config, Path, Path], sample_dir: Path, copied: Path, damage: object, need: str, words: str
+) -> None:
     shutil.rmtree(copied / "run/results")
     damage(copied / "run")
     done = script(exported[1], sample_dir, copied, need=need)
@@ -160,27 +205,44 @@ def test_damaged_inputs(exported: tuple[Config, Path, Path], sample_dir: Path, c
     assert not (copied / "acc.log").exists()
 
 
-def test_cut_result_is_found_by_postprocess_and_made_again(exported: tuple[Config, Path, Path], sample_dir: Path,
-                                                           copied: Path) -> None:
+def test_cut_result_is_found_by_postprocess_and_made_again(
+    exported: tuple[Config, Path, Path], sample_dir: Path, copied: Path
+) -> None:
     model = exported[1]
     first = results(copied / "run")
     os.truncate(copied / "run/results/000001_0.bin", 100)
-    done = run([sys.executable, ROOT / "postprocess.py", "--config", copied / "config.yaml", "--ckpt", model,
-                f"output={copied / 'run'}"], copied)  # fmt: skip
+    done = run(
+        [
+            sys.executable,
+            ROOT / "postprocess.py",
+            "--config",
+            copied / "config.yaml",
+            "--ckpt",
+            model,
+            f"output={copied / 'run'}",
+        ],
+        copied,
+    )
     assert done.returncode == 1
     assert "000001_0.bin has 100 bytes" in done.stderr
     assert script(model, sample_dir, copied).returncode == 0
     assert results(copied / "run") == first
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ([], "3 to 5 arguments"), (["nowhere.onnx", ".", "y"], "MINDIR_PATH: no such file"),
-    (["MODEL", "nowhere", "y"], "DATA_PATH: no such folder"),
-    (["MODEL", ".", "x"], "y or n"), (["MODEL", ".", "y", "one"], "must be a number"),
-    (["MODEL", ".", "y", "0", "nowhere.yaml"], "CONFIG: no such file"),
-])  # fmt: skip
-def test_script_refuses_wrong_arguments(arguments: list[str], words: str, exported: tuple[Config, Path, Path],
-                                        tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "3 to 5 arguments"),
+        (["nowhere.onnx", ".", "y"], "MINDIR_PATH: no such file"),
+        (["MODEL", "nowhere", "y"], "DATA_PATH: no such folder"),
+        (["MODEL", ".", "x"], "y or n"),
+        (["MODEL", ".", "y", "one"], "must be a number"),
+        (["MODEL", ".", "y", "0", "nowhere.yaml"], "CONFIG: no such file"),
+    ],
+)
+def test_script_refuses_wrong_arguments(
+    arguments: list[str], words: str, exported: tuple[Config, Path, Path], tmp_path: Path
+) -> None:
     given = [exported[1] if argument == "MODEL" else argument for argument in arguments]
     done = run(["bash", ROOT / "scripts/run_infer_310.sh", *given], tmp_path, INFER_BACKEND="onnx")
     assert done.returncode == 2
@@ -193,8 +255,17 @@ def test_model_and_card_are_enough(exported: tuple[Config, Path, Path], sample_d
     shutil.copy(model, tmp_path)
     shutil.copy(card_path(model), tmp_path)
     alone = tmp_path / model.name
-    done = run(["bash", ROOT / "scripts/run_eval_onnx.sh", alone, sample_dir, "eval.use_gt_bbox=true",
-                f"output={tmp_path / 'out'}"], tmp_path)  # fmt: skip
+    done = run(
+        [
+            "bash",
+            ROOT / "scripts/run_eval_onnx.sh",
+            alone,
+            sample_dir,
+            "eval.use_gt_bbox=true",
+            f"output={tmp_path / 'out'}",
+        ],
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "eval.log").read_text().strip().splitlines()[-1].startswith("AP: ")
     parsed = asdict(parse(["--ckpt", str(alone)]))
@@ -268,9 +339,21 @@ def test_card_overrules_a_recipe_of_another_size(exported: tuple[Config, Path, P
 def test_onnx_of_another_network(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path) -> None:
     """Without its card, and with the recipe of a bottom-up network."""
     shutil.copy(exported[1], tmp_path)
-    done = run([sys.executable, ROOT / "eval.py", "--config", ROOT / "configs/quickstart/openpose.yaml", "--ckpt",
-                tmp_path / exported[1].name, f"data.root={sample_dir}", f"output={tmp_path}", "eval.resize=canvas",
-                "data.input_size=[64,96]"], tmp_path)  # fmt: skip
+    done = run(
+        [
+            sys.executable,
+            ROOT / "eval.py",
+            "--config",
+            ROOT / "configs/quickstart/openpose.yaml",
+            "--ckpt",
+            tmp_path / exported[1].name,
+            f"data.root={sample_dir}",
+            f"output={tmp_path}",
+            "eval.resize=canvas",
+            "data.input_size=[64,96]",
+        ],
+        tmp_path,
+    )
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "gives 17 maps, the configuration's network 38 and 19 maps" in done.stderr
@@ -278,8 +361,22 @@ def test_onnx_of_another_network(exported: tuple[Config, Path, Path], sample_dir
 
 def test_export_says_what_it_did(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path) -> None:
     _, _, folder = exported
-    done = run([sys.executable, ROOT / "export.py", "--config", folder / "config.yaml", "--file_format", "MINDIR",
-                "--file_name", tmp_path / "pose", "--device_target", "CPU", f"data.root={sample_dir}"], tmp_path)
+    done = run(
+        [
+            sys.executable,
+            ROOT / "export.py",
+            "--config",
+            folder / "config.yaml",
+            "--file_format",
+            "MINDIR",
+            "--file_name",
+            tmp_path / "pose",
+            "--device_target",
+            "CPU",
+            f"data.root={sample_dir}",
+        ],
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert "largest difference from the checkpoint" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"pose.mindir", "pose.mindir.json"}

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.errors import PoseError
-from src.files import atomic_path, check_writable, read_json, write_json, write_text
+from mspose.errors import PoseError
+from mspose.files import atomic_path, check_writable, read_json, write_json, write_text
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path):

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.coco import labelled, load_annotations
-from src.geometry import (
+from mspose.data.coco import labelled, load_annotations
+from mspose.geometry import (
     box_to_crop,
     clip_boxes,
     crop_matrix,
@@ -16,7 +16,7 @@ from src.geometry import (
     resize_short_side,
     transform_points,
 )
-from src.skeleton import COCO17
+from mspose.skeleton import COCO17
 
 SIZE = (192, 256)
 
@@ -57,8 +57,9 @@ class TestClipBoxes:
 
 class TestBoxToCrop:
     def test_all_people_of_the_reference(self, parity_dir, coco_mini):
-        annotations = load_annotations(coco_mini / "annotations/person_keypoints_val2017.json", coco_mini / "val2017",
-                                       COCO17)  # fmt: skip
+        annotations = load_annotations(
+            coco_mini / "annotations/person_keypoints_val2017.json", coco_mini / "val2017", COCO17
+        )
         people = labelled(annotations)
         with np.load(parity_dir / "topdown_val2017.npz") as reference:
             ids, center, scale = reference["image_id"][:68], reference["center"], reference["scale"]
@@ -102,8 +103,9 @@ class TestCropMatrix:
     def test_flip_equals_cropping_the_mirrored_picture(self, degrees):
         image, center, size = smooth(240, 320), np.array([131.0, 97.5]), np.array([150.0, 200.0])
         mirrored_center = np.array([319 - center[0], center[1]])
-        expected = cv2.warpAffine(np.ascontiguousarray(image[:, ::-1]),
-                                  crop_matrix(mirrored_center, size, SIZE, degrees), SIZE)  # fmt: skip
+        expected = cv2.warpAffine(
+            np.ascontiguousarray(image[:, ::-1]), crop_matrix(mirrored_center, size, SIZE, degrees), SIZE
+        )
         crop = cv2.warpAffine(image, crop_matrix(center, size, SIZE, degrees, flip=True), SIZE)
         assert expected.std() > 20
         difference = np.abs(crop.astype(int) - expected)
@@ -162,19 +164,37 @@ def check_matrix(resized: np.ndarray, matrix: np.ndarray, margin: int, atol: flo
 
 class TestResizeShortSide:
     # As the MindSpore OpenPose's evaluation computes them.
-    @pytest.mark.parametrize(("size", "expected"), [
-        ((640, 480), (496, 368)), ((480, 640), (368, 496)), ((640, 427), (552, 368)), ((427, 640), (368, 552)),
-        ((500, 375), (496, 368)), ((500, 500), (368, 368)), ((368, 368), (368, 368)), ((640, 426), (560, 368)),
-        ((5000, 3000), (616, 368)), ((1, 1), (368, 368)),
-    ], ids=str)  # fmt: skip
+    @pytest.mark.parametrize(
+        ("size", "expected"),
+        [
+            ((640, 480), (496, 368)),
+            ((480, 640), (368, 496)),
+            ((640, 427), (552, 368)),
+            ((427, 640), (368, 552)),
+            ((500, 375), (496, 368)),
+            ((500, 500), (368, 368)),
+            ((368, 368), (368, 368)),
+            ((640, 426), (560, 368)),
+            ((5000, 3000), (616, 368)),
+            ((1, 1), (368, 368)),
+        ],
+        ids=str,
+    )
     def test_size(self, size, expected):
         image, matrix = resize_short_side(np.zeros((size[1], size[0], 3), np.uint8))
         assert image.shape == (expected[1], expected[0], 3)
         assert matrix.shape == (2, 3)
 
-    @pytest.mark.parametrize(("size", "expected"), [
-        ((4000, 20), (3680, 24)), ((20, 4000), (24, 3680)), ((100000, 1), (3680, 8)), ((3690, 369), (3680, 368)),
-    ], ids=str)  # fmt: skip
+    @pytest.mark.parametrize(
+        ("size", "expected"),
+        [
+            ((4000, 20), (3680, 24)),
+            ((20, 4000), (24, 3680)),
+            ((100000, 1), (3680, 8)),
+            ((3690, 369), (3680, 368)),
+        ],
+        ids=str,
+    )
     def test_strip(self, size, expected):
         image, matrix = resize_short_side(np.zeros((size[1], size[0], 3), np.uint8))
         assert image.shape == (expected[1], expected[0], 3)

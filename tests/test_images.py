@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.images import ImageError, decode_image, is_truncated_jpeg, read_image
+from mspose.images import ImageError, decode_image, is_truncated_jpeg, read_image
 
 START_OF_SCAN = b"\xff\xda"
 
@@ -74,8 +74,13 @@ class TestFormats:
 
 
 # What each EXIF orientation asks for.
-TURNS = {1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: np.rot90(p, 2), 6: lambda p: np.rot90(p, -1),
-         8: np.rot90}  # fmt: skip
+TURNS = {
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: np.rot90(p, 2),
+    6: lambda p: np.rot90(p, -1),
+    8: np.rot90,
+}
 
 
 class TestExif:
@@ -98,8 +103,11 @@ class TestDamaged:
         assert caught.value.exit_code == 1
         return str(caught.value)
 
-    @pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)],
-                             ids=["baseline", "progressive", "restarts"])  # fmt: skip
+    @pytest.mark.parametrize(
+        "options",
+        [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 2)],
+        ids=["baseline", "progressive", "restarts"],
+    )
     def test_jpeg_cut_anywhere(self, options):
         whole = np.frombuffer(jpeg(*options), np.uint8)
         assert decode_image(whole, False) is not None

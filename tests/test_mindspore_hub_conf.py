@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.errors import PoseError, UsageError
+from mspose.errors import PoseError, UsageError
 from tests.graph import ms
 
 from mindspore_hub_conf import NETWORKS, create_network  # isort: skip

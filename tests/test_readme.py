@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from src.schema import SCHEMA
+from mspose.config.schema import SCHEMA
 from tests.conftest import ROOT
 
 # README → the line below its title that leads to the other language.
@@ -150,8 +150,11 @@ def missing_modules(text: str) -> list[str]:
     """What `python -m` is given, but could not run."""
     named = [name for group in code(text) for item in group for name in re.findall(r"-m (src[\w.]*)", item)]
     files = {name: name.replace(".", "/") for name in named}
-    return [name for name in named if not ((ROOT / f"{files[name]}.py").is_file()
-                                           or (ROOT / files[name] / "__main__.py").is_file())]
+    return [
+        name
+        for name in named
+        if not ((ROOT / f"{files[name]}.py").is_file() or (ROOT / files[name] / "__main__.py").is_file())
+    ]
 
 
 def named_recipes(text: str) -> list[str]:
@@ -217,14 +220,21 @@ def test_external_links_are_the_same() -> None:
 
 
 def test_links_into_the_repository_are_the_same() -> None:
-    english, chinese = (sorted(target for target in links(without_language(name)) if not re.match(r"#|https?:", target))
-                        for name in LANGUAGES)
+    english, chinese = (
+        sorted(target for target in links(without_language(name)) if not re.match(r"#|https?:", target))
+        for name in LANGUAGES
+    )
     assert chinese == english
 
 
 def test_anchors_lead_to_the_same_sections() -> None:
-    english, chinese = (sorted(slugs(readme(name)).index(anchor) if anchor in slugs(readme(name)) else -1
-                               for anchor in anchors(readme(name))) for name in LANGUAGES)
+    english, chinese = (
+        sorted(
+            slugs(readme(name)).index(anchor) if anchor in slugs(readme(name)) else -1
+            for anchor in anchors(readme(name))
+        )
+        for name in LANGUAGES
+    )
     assert chinese == english
 
 
@@ -276,27 +286,40 @@ def test_named_keys_exist(name: str) -> None:
 
 
 def test_paths_are_found_in_code_only() -> None:
-    text = ("scripts/prose.py\n\n```bash\npython lost.py --config configs/lost_{a,b}.yaml  # also lost.sh\n```\n"
-            "| `src/data/coco.py` | `topdown.py`, `gone.py` |\n`resnet.py`, `/path/to/configs/lost.yaml`\n\n"
-            "`x=src/lost/`, `docs/*.none`\n")
-    assert missing_paths(text) == ["lost.py", "configs/lost_a.yaml", "configs/lost_b.yaml", "lost.sh", "gone.py",
-                                   "resnet.py", "configs/lost.yaml", "src/lost/", "docs/*.none"]
+    text = (
+        "scripts/prose.py\n\n```bash\npython lost.py --config configs/lost_{a,b}.yaml  # also lost.sh\n```\n"
+        "| `src/mspose/data/coco.py` | `topdown.py`, `gone.py` |\n`resnet.py`, `/path/to/configs/lost.yaml`\n\n"
+        "`x=src/lost/`, `docs/*.none`\n"
+    )
+    assert missing_paths(text) == [
+        "lost.py",
+        "configs/lost_a.yaml",
+        "configs/lost_b.yaml",
+        "lost.sh",
+        "gone.py",
+        "resnet.py",
+        "configs/lost.yaml",
+        "src/lost/",
+        "docs/*.none",
+    ]
 
 
 def test_files_of_the_user_are_left_out() -> None:
-    text = ("`configs/pretrained/RECIPE.yaml` `scripts/MY_OWN.sh` `data/coco/x.json` `outputs/run.py` `/home/docs/a.md`"
-            " `x --output configs/mine.yaml` `output=docs/x` `x --dst src/w.ckpt`")
+    text = (
+        "`configs/pretrained/RECIPE.yaml` `scripts/MY_OWN.sh` `data/coco/x.json` `outputs/run.py` `/home/docs/a.md`"
+        " `x --output configs/mine.yaml` `output=docs/x` `x --dst src/w.ckpt`"
+    )
     assert list(named_paths(text)) == []
 
 
 def test_modules_and_recipes_are_found() -> None:
-    text = "`python -m src.lost x` `python -m src.data` `python -m src.detect` `fastpose_r{50,51}_256x192` `fast_x.pth`"
-    assert missing_modules(text) == ["src.lost", "src.data"]
+    text = "`python -m src.lost x` `python -m mspose.data` `mspose detect` `fastpose_r{50,51}_256x192` `fast_x.pth`"
+    assert missing_modules(text) == ["src.lost", "mspose.data"]
     assert missing_recipes(text) == ["fastpose_r51_256x192"]
 
 
 def test_keys_are_told_from_files_and_modules() -> None:
-    text = "python train.py train.lost=1 `data.root` `src.data.lost` docs/demo.jpg `eval.log` model.name={eval.lost}"
+    text = "python train.py train.lost=1 `data.root` `mspose.data.lost` docs/demo.jpg `eval.log` model.name={eval.lost}"
     assert named_keys(text) == ["train.lost", "data.root", "model.name", "eval.lost"]
     assert missing_keys(text) == ["train.lost", "eval.lost"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from src.schema import FLAGS, SCHEMA
+from mspose.config.schema import FLAGS, SCHEMA
 from tests.test_commands import SMALL
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,49 +37,78 @@ GRAMMAR = {
 CONFIG_FILE = ROOT / "configs/quickstart/simplepose.yaml"
 SIMPLEPOSE, FASTPOSE = "configs/simplepose_r50_256x192.yaml", "configs/fastpose_r50_256x192.yaml"
 OPENPOSE, OPENPOSE8 = "configs/openpose_vgg19_368.yaml", "configs/openpose_vgg19_368_8p.yaml"
-TRAINING_SET = ("data.root=coco data.train_images=coco/train2017 "
-                "data.train_annotations=coco/annotations/person_keypoints_train2017.json "
-                "data.mask_dir=coco/ignore_mask_train model.pretrained=vgg19-0-97_5004.ckpt")
-TRAINING_PATHS = ("coco/train2017 coco/annotations/person_keypoints_train2017.json coco/ignore_mask_train "
-                  "vgg19-0-97_5004.ckpt")
+TRAINING_SET = (
+    "data.root=coco data.train_images=coco/train2017 "
+    "data.train_annotations=coco/annotations/person_keypoints_train2017.json "
+    "data.mask_dir=coco/ignore_mask_train model.pretrained=vgg19-0-97_5004.ckpt"
+)
+TRAINING_PATHS = (
+    "coco/train2017 coco/annotations/person_keypoints_train2017.json coco/ignore_mask_train vgg19-0-97_5004.ckpt"
+)
 BOXES = "./experiments/COCO_val2017_detections_AP_H_56_person.json"
 # A call as one of the originals documents it, and the answer.
 OLD_FORMS = [
     ("run_distribute_train --is_model_arts False --run_distribute True", f"{FASTPOSE} 8"),
     ("run_standalone_train --device_id 0", f"{FASTPOSE} 0"),
     ("run_eval fastpose.ckpt 1", f"Ascend {FASTPOSE} fastpose.ckpt data/coco runtime.device_id=1"),
-    ("run_distribute_train_gpu 8 0,1,2,3,4,5,6,7 my.yaml coco resnet50.ckpt",
-     "my.yaml 8 0,1,2,3,4,5,6,7 data.root=coco model.pretrained=resnet50.ckpt model.maxpool=same"),
-    ("run_standalone_train_gpu my.yaml coco resnet50.ckpt",
-     "my.yaml 0 data.root=coco model.pretrained=resnet50.ckpt model.maxpool=same"),
+    (
+        "run_distribute_train_gpu 8 0,1,2,3,4,5,6,7 my.yaml coco resnet50.ckpt",
+        "my.yaml 8 0,1,2,3,4,5,6,7 data.root=coco model.pretrained=resnet50.ckpt model.maxpool=same",
+    ),
+    (
+        "run_standalone_train_gpu my.yaml coco resnet50.ckpt",
+        "my.yaml 0 data.root=coco model.pretrained=resnet50.ckpt model.maxpool=same",
+    ),
     (f"run_standalone_train {TRAINING_PATHS} 0", f"{OPENPOSE} 0 {TRAINING_SET}"),
     (f"run_distribute_train hccl_8p.json {TRAINING_PATHS}", f"{OPENPOSE8} 8 hccl_8p.json {TRAINING_SET}"),
-    ("run_eval_ascend ckpt/0-8_663.ckpt coco/val2017 coco/annotations/person_keypoints_val2017.json 0",
-     f"{OPENPOSE} ckpt/0-8_663.ckpt coco 0 data.val_images=coco/val2017 "
-     "data.val_annotations=coco/annotations/person_keypoints_val2017.json"),
-    ("run_standalone_train ./ckpt/ascend_standalone 0 128",
-     f"{SIMPLEPOSE} 0 output=./ckpt/ascend_standalone train.batch_size=128"),
-    (f"run_eval ./ckpt/simplepose-140_1170.ckpt {BOXES} 0",
-     f"Ascend {SIMPLEPOSE} ./ckpt/simplepose-140_1170.ckpt data/coco eval.bbox_file={BOXES} runtime.device_id=0"),
-    ("run_standalone_train_gpu ./ckpt/gpu_standalone/ 64 185 0",
-     f"{SIMPLEPOSE} 0 output=./ckpt/gpu_standalone/ train.batch_size=64 train.epochs=185"),
-    (f"run_eval_gpu ./ckpt/simplepose-185_1170.ckpt {BOXES} 0",
-     f"{SIMPLEPOSE} ./ckpt/simplepose-185_1170.ckpt data/coco 0 eval.bbox_file={BOXES}"),
-    ("run_distribute_train /path/to/hccl_8p.json ./checkpoint 8",
-     f"{SIMPLEPOSE} 8 /path/to/hccl_8p.json output=./checkpoint"),
-    ("run_distribute_train_gpu ./ckpt/gpu_distributed/ 32 165 8 0,1,2,3,4,5,6,7",
-     f"{SIMPLEPOSE} 8 0,1,2,3,4,5,6,7 output=./ckpt/gpu_distributed/ train.batch_size=32 train.epochs=165"),
+    (
+        "run_eval_ascend ckpt/0-8_663.ckpt coco/val2017 coco/annotations/person_keypoints_val2017.json 0",
+        f"{OPENPOSE} ckpt/0-8_663.ckpt coco 0 data.val_images=coco/val2017 "
+        "data.val_annotations=coco/annotations/person_keypoints_val2017.json",
+    ),
+    (
+        "run_standalone_train ./ckpt/ascend_standalone 0 128",
+        f"{SIMPLEPOSE} 0 output=./ckpt/ascend_standalone train.batch_size=128",
+    ),
+    (
+        f"run_eval ./ckpt/simplepose-140_1170.ckpt {BOXES} 0",
+        f"Ascend {SIMPLEPOSE} ./ckpt/simplepose-140_1170.ckpt data/coco eval.bbox_file={BOXES} runtime.device_id=0",
+    ),
+    (
+        "run_standalone_train_gpu ./ckpt/gpu_standalone/ 64 185 0",
+        f"{SIMPLEPOSE} 0 output=./ckpt/gpu_standalone/ train.batch_size=64 train.epochs=185",
+    ),
+    (
+        f"run_eval_gpu ./ckpt/simplepose-185_1170.ckpt {BOXES} 0",
+        f"{SIMPLEPOSE} ./ckpt/simplepose-185_1170.ckpt data/coco 0 eval.bbox_file={BOXES}",
+    ),
+    (
+        "run_distribute_train /path/to/hccl_8p.json ./checkpoint 8",
+        f"{SIMPLEPOSE} 8 /path/to/hccl_8p.json output=./checkpoint",
+    ),
+    (
+        "run_distribute_train_gpu ./ckpt/gpu_distributed/ 32 165 8 0,1,2,3,4,5,6,7",
+        f"{SIMPLEPOSE} 8 0,1,2,3,4,5,6,7 output=./ckpt/gpu_distributed/ train.batch_size=32 train.epochs=165",
+    ),
     ("run_infer_310 pose.mindir y", "pose.mindir data/coco y"),
     ("run_infer_310 pose.mindir n 1", "pose.mindir data/coco n 1"),
-]  # fmt: skip
+]
 
 
-def script(name: str, *arguments: object, cwd: Path = ROOT, device: str = "CPU", shell: str = "bash"
-           ) -> subprocess.CompletedProcess:
+def script(
+    name: str, *arguments: object, cwd: Path = ROOT, device: str = "CPU", shell: str = "bash"
+) -> subprocess.CompletedProcess:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "DEVICE_TARGET": device}
-    return subprocess.run([shell, str(SCRIPTS / f"{name}.sh"), *map(str, arguments)], cwd=cwd, env=environment,
-                          capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        [shell, str(SCRIPTS / f"{name}.sh"), *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def test_packages_that_an_image_lacks_are_named(tmp_path: Path) -> None:
@@ -88,8 +117,15 @@ def test_packages_that_an_image_lacks_are_named(tmp_path: Path) -> None:
     stub.write_text("#!/bin/sh\necho cv2 omegaconf\n")
     stub.chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    result = subprocess.run(["bash", SCRIPTS / "run_standalone_train.sh", ROOT / SIMPLEPOSE], env=environment,
-                            cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(
+        ["bash", SCRIPTS / "run_standalone_train.sh", ROOT / SIMPLEPOSE],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert result.returncode == 2
     assert "the python on PATH has mindspore, but not cv2 omegaconf: python -m pip install" in result.stderr
 
@@ -111,22 +147,25 @@ def test_no_arguments_give_the_usage(name: str) -> None:
     assert result.stderr.splitlines()[-1].startswith("error: ")
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (("run_standalone_train", "no/such.yaml"), "CONFIG: no such file: no/such.yaml"),
-    (("run_standalone_train", SIMPLEPOSE, "first"), "DEVICE_ID must be a number from 0 on, not first"),
-    (("run_distribute_train", SIMPLEPOSE, "0"), "NUM_DEVICES must be a number from 1 on, not 0"),
-    (("run_distribute_train", SIMPLEPOSE, "8", "no.json"), "RANK_TABLE_FILE: no such file: no.json"),
-    (("run_distribute_train_gpu", SIMPLEPOSE, "2", "0"), "VISIBLE_DEVICES must name 2 devices"),
-    (("run_eval", "TPU", SIMPLEPOSE, "x.ckpt", "data"), "DEVICE_TARGET must be Ascend, GPU or CPU, not TPU"),
-    (("run_eval_gpu", SIMPLEPOSE, "x.ckpt", "."), "CKPT: no such file: x.ckpt"),
-    (("run_distribute_eval", SIMPLEPOSE, "README.md", "nowhere"), "DATASET: no such folder: nowhere"),
-    (("run_performance", SIMPLEPOSE, "1", "1"), "1 to 2 arguments before key=value are needed, 3 were given"),
-    (("run_standalone_train", SIMPLEPOSE, "train.batchsize=3"), "train.batch_size"),
-    (("run_eval_onnx", "pose.onnx", "."), "ONNX_PATH: no such file: pose.onnx"),
-    (("run_eval_onnx", "best.ckpt", "."), "ONNX_PATH: best.ckpt is no .onnx file; export.py makes one"),
-    (("run_infer_310", "best.ckpt", ".", "y"), "MINDIR_PATH: best.ckpt is no .mindir file; export.py makes one"),
-    (("run_infer_310", "README.md", ".", "yes"), "NEED_PREPROCESS must be y or n, not yes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run_standalone_train", "no/such.yaml"), "CONFIG: no such file: no/such.yaml"),
+        (("run_standalone_train", SIMPLEPOSE, "first"), "DEVICE_ID must be a number from 0 on, not first"),
+        (("run_distribute_train", SIMPLEPOSE, "0"), "NUM_DEVICES must be a number from 1 on, not 0"),
+        (("run_distribute_train", SIMPLEPOSE, "8", "no.json"), "RANK_TABLE_FILE: no such file: no.json"),
+        (("run_distribute_train_gpu", SIMPLEPOSE, "2", "0"), "VISIBLE_DEVICES must name 2 devices"),
+        (("run_eval", "TPU", SIMPLEPOSE, "x.ckpt", "data"), "DEVICE_TARGET must be Ascend, GPU or CPU, not TPU"),
+        (("run_eval_gpu", SIMPLEPOSE, "x.ckpt", "."), "CKPT: no such file: x.ckpt"),
+        (("run_distribute_eval", SIMPLEPOSE, "README.md", "nowhere"), "DATASET: no such folder: nowhere"),
+        (("run_performance", SIMPLEPOSE, "1", "1"), "1 to 2 arguments before key=value are needed, 3 were given"),
+        (("run_standalone_train", SIMPLEPOSE, "train.batchsize=3"), "train.batch_size"),
+        (("run_eval_onnx", "pose.onnx", "."), "ONNX_PATH: no such file: pose.onnx"),
+        (("run_eval_onnx", "best.ckpt", "."), "ONNX_PATH: best.ckpt is no .onnx file; export.py makes one"),
+        (("run_infer_310", "best.ckpt", ".", "y"), "MINDIR_PATH: best.ckpt is no .mindir file; export.py makes one"),
+        (("run_infer_310", "README.md", ".", "yes"), "NEED_PREPROCESS must be y or n, not yes"),
+    ],
+)
 def test_wrong_arguments_are_named(arguments: tuple[str, ...], words: str) -> None:
     result = script(*arguments)
     assert result.returncode == 2
@@ -170,14 +209,24 @@ def test_training_and_evaluation_from_another_folder(sample_dir: Path, tmp_path:
     place.mkdir()
     (place / "my data").symlink_to(sample_dir)
     recipe = "configs/quickstart/simplepose.yaml"  # found in the checkout
-    trained = script("run_standalone_train", recipe, "--fg", *SMALL, "train.epochs=1", "train.eval_epochs=0",
-                     "data.root=my data", "output=first run", cwd=place)
+    trained = script(
+        "run_standalone_train",
+        recipe,
+        "--fg",
+        *SMALL,
+        "train.epochs=1",
+        "train.eval_epochs=0",
+        "data.root=my data",
+        "output=first run",
+        cwd=place,
+    )
     assert trained.returncode == 0, trained.stderr
     assert (place / "first run" / "train.log").read_text() == trained.stdout
     assert "epoch: 1 step: 1, loss is" in trained.stdout
 
-    started = script("run_eval", "CPU", recipe, "first run/last.ckpt", "my data", *SMALL, "output=first run/eval",
-                     cwd=place)
+    started = script(
+        "run_eval", "CPU", recipe, "first run/last.ckpt", "my data", *SMALL, "output=first run/eval", cwd=place
+    )
     assert started.returncode == 0, started.stderr
     pid, log = re.fullmatch(r"pid: (\d+) .*\nlog: (.*)\n", started.stdout).groups()
     assert log == str(place / "first run" / "eval" / "eval.log")
@@ -226,15 +275,27 @@ else:
 
 
 class Launched:
-    """Ranks under src/launch.py, and what they leave behind."""
+    """Ranks under src/mspose/runtime/launch.py, and what they leave behind."""
 
     def __init__(self, folder: Path, todo: str, *options: object) -> None:
         self.folder, self.count = folder, todo.count(",") + 1
         (folder / "rank.py").write_text(RANK)
-        command = [sys.executable, "-I", ROOT / "src/launch.py", "--ranks", self.count, "--logs", folder / "logs",
-                   *options, folder / "rank.py", folder, todo]
-        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                        text=True)
+        command = [
+            sys.executable,
+            "-I",
+            ROOT / "src/mspose/runtime/launch.py",
+            "--ranks",
+            self.count,
+            "--logs",
+            folder / "logs",
+            *options,
+            folder / "rank.py",
+            folder,
+            todo,
+        ]
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     def pids(self) -> list[list[int]]:
         """Of each rank: its own and that of the process it has started."""
@@ -282,8 +343,10 @@ def test_rank_table_gives_each_rank_its_device(tmp_path: Path, rank_table: Path)
 def test_rank_that_raises_ends_the_run_with_its_error(tmp_path: Path, rank_table: Path) -> None:
     code, _, errors = Launched(tmp_path, "wait,raise", "--rank_table", rank_table).end()
     assert code == 1
-    assert errors == ("error: rank 1 ended with exit status 1; its last words: RuntimeError: the disk is on fire; "
-                      f"its log: {tmp_path / 'logs' / 'rank_1.log'}\n")
+    assert errors == (
+        "error: rank 1 ended with exit status 1; its last words: RuntimeError: the disk is on fire; "
+        f"its log: {tmp_path / 'logs' / 'rank_1.log'}\n"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -306,13 +369,18 @@ def test_killed_rank_under_msrun_ends_the_run(tmp_path: Path) -> None:
     assert errors.count("\n") == 1
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    ("[]", "is not a rank table"),
-    ('{"server_list": [{"device": [{"device_id": "0", "rank_id": "0"}]}]}', "lists 1 devices, 2 are asked for"),
-    ('{"server_list": [{"device": []}, {"device": []}]}', "lists 2 hosts"),
-    ('{"server_list": [{"device": [{"device_id": 0, "rank_id": 0}, {"device_id": 1, "rank_id": 2}]}]}',
-     "rank_id must run from 0 to 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "is not a rank table"),
+        ('{"server_list": [{"device": [{"device_id": "0", "rank_id": "0"}]}]}', "lists 1 devices, 2 are asked for"),
+        ('{"server_list": [{"device": []}, {"device": []}]}', "lists 2 hosts"),
+        (
+            '{"server_list": [{"device": [{"device_id": 0, "rank_id": 0}, {"device_id": 1, "rank_id": 2}]}]}',
+            "rank_id must run from 0 to 1",
+        ),
+    ],
+)
 def test_unusable_rank_table_is_refused(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "table.json").write_text(content)
     _, errors = Launched(tmp_path, "end,end", "--rank_table", tmp_path / "table.json").process.communicate(timeout=60)

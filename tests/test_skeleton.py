@@ -8,12 +8,18 @@ import numpy as np
 import pytest
 import yaml
 
-from src.errors import UsageError
-from src.skeleton import COCO17, LEFT, MIDDLE, RIGHT, load_skeleton
+from mspose.errors import UsageError
+from mspose.skeleton import COCO17, LEFT, MIDDLE, RIGHT, load_skeleton
 
-THREE = {"name": "three", "keypoints": ["head", "left_hand", "right_hand"], "limbs": [["head", "left_hand"]],
-         "flip_pairs": [["left_hand", "right_hand"]], "sigmas": [0.1, 0.2, 0.2], "upper_body": ["head"],
-         "colors": [[1, 2, 3], [4, 5, 6], [7, 8, 9]]}  # fmt: skip
+THREE = {
+    "name": "three",
+    "keypoints": ["head", "left_hand", "right_hand"],
+    "limbs": [["head", "left_hand"]],
+    "flip_pairs": [["left_hand", "right_hand"]],
+    "sigmas": [0.1, 0.2, 0.2],
+    "upper_body": ["head"],
+    "colors": [[1, 2, 3], [4, 5, 6], [7, 8, 9]],
+}
 
 
 def store(tmp_path: Path, **changes: object) -> Path:
@@ -83,21 +89,34 @@ class TestFile:
         message = self.complaint(Path("coco18"))
         assert message == "data.skeleton: 'coco18' is neither a built-in skeleton (coco17) nor a file"
 
-    @pytest.mark.parametrize(("changes", "message"), [
-        ({"sigmas": "absent"}, "missing key 'sigmas'"), ({"sigma": [1]}, "unknown key 'sigma'"),
-        ({"keypoints": []}, "keypoints must be a list of names"), ({"keypoints": "head"}, "must be a list of names"),
-        ({"keypoints": [1, 2, 3]}, "must be a list of names"), ({"keypoints": ["a", True, "b"]}, "a list of names"),
-        ({"keypoints": ["a", "b", "a"]}, "keypoints must be distinct"), ({"sigmas": [0.1, 0.2]}, "of the 3 keypoints"),
-        ({"sigmas": 0.1}, "of the 3 keypoints"), ({"sigmas": [0.1, 0.2, 0]}, "sigmas must be positive"),
-        ({"sigmas": [0.1, 0.2, float("nan")]}, "sigmas must be positive"), ({"sigmas": ["x", 1, 1]}, "sigmas: numbers"),
-        ({"limbs": [["head", "foot"]]}, "'foot' is used but not listed under keypoints"),
-        ({"upper_body": ["foot"]}, "'foot' is used but not listed"), ({"limbs": [["head"]]}, "limbs, flip_pairs: name"),
-        ({"limbs": None}, "limbs, flip_pairs: name pairs"), ({"upper_body": 3}, "limbs, flip_pairs: name pairs"),
-        ({"flip_pairs": [["head", "left_hand"], ["left_hand", "right_hand"]]}, "stands in two flip_pairs"),
-        ({"flip_pairs": [["head", "head"]]}, "stands in two flip_pairs"), ({"colors": [[1, 2, 3]]}, "one RGB triple"),
-        ({"colors": 5}, "one RGB triple"), ({"colors": [[1, 2], [1, 2], [1, 2]]}, "one RGB triple"),
-        ({"colors": [[1, 2, 300]] * 3}, "one RGB triple"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"sigmas": "absent"}, "missing key 'sigmas'"),
+            ({"sigma": [1]}, "unknown key 'sigma'"),
+            ({"keypoints": []}, "keypoints must be a list of names"),
+            ({"keypoints": "head"}, "must be a list of names"),
+            ({"keypoints": [1, 2, 3]}, "must be a list of names"),
+            ({"keypoints": ["a", True, "b"]}, "a list of names"),
+            ({"keypoints": ["a", "b", "a"]}, "keypoints must be distinct"),
+            ({"sigmas": [0.1, 0.2]}, "of the 3 keypoints"),
+            ({"sigmas": 0.1}, "of the 3 keypoints"),
+            ({"sigmas": [0.1, 0.2, 0]}, "sigmas must be positive"),
+            ({"sigmas": [0.1, 0.2, float("nan")]}, "sigmas must be positive"),
+            ({"sigmas": ["x", 1, 1]}, "sigmas: numbers"),
+            ({"limbs": [["head", "foot"]]}, "'foot' is used but not listed under keypoints"),
+            ({"upper_body": ["foot"]}, "'foot' is used but not listed"),
+            ({"limbs": [["head"]]}, "limbs, flip_pairs: name"),
+            ({"limbs": None}, "limbs, flip_pairs: name pairs"),
+            ({"upper_body": 3}, "limbs, flip_pairs: name pairs"),
+            ({"flip_pairs": [["head", "left_hand"], ["left_hand", "right_hand"]]}, "stands in two flip_pairs"),
+            ({"flip_pairs": [["head", "head"]]}, "stands in two flip_pairs"),
+            ({"colors": [[1, 2, 3]]}, "one RGB triple"),
+            ({"colors": 5}, "one RGB triple"),
+            ({"colors": [[1, 2], [1, 2], [1, 2]]}, "one RGB triple"),
+            ({"colors": [[1, 2, 300]] * 3}, "one RGB triple"),
+        ],
+    )
     def test_mistake_is_named(self, tmp_path, changes, message):
         assert message in self.complaint(store(tmp_path, **changes))
 

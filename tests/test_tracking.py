@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.skeleton import COCO17
-from src.tracking import Tracker
+from mspose.skeleton import COCO17
+from mspose.tracking import Tracker
 
 AREA = 60.0 * 120.0
 

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from src.errors import PoseError
-from src.skeleton import COCO17, LEFT, MIDDLE, RIGHT
-from src.visual import (
+from mspose.errors import PoseError
+from mspose.skeleton import COCO17, LEFT, MIDDLE, RIGHT
+from mspose.visual import (
     contact_sheet,
     draw_heatmaps,
     draw_pafs,
@@ -34,8 +34,9 @@ def person(**joints: tuple[float, float, float]) -> np.ndarray:
     return keypoints
 
 
-ARMS = person(left_shoulder=(200, 50, 1), left_elbow=(200, 150, 1), right_shoulder=(100, 50, 1),
-              right_elbow=(100, 150, 1))  # fmt: skip
+ARMS = person(
+    left_shoulder=(200, 50, 1), left_elbow=(200, 150, 1), right_shoulder=(100, 50, 1), right_elbow=(100, 150, 1)
+)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,9 @@ def test_thickness_grows_with_the_person() -> None:
 def test_thickness_can_be_given() -> None:
     canvas = np.full((200, 200, 3), 128, np.uint8)
     arm = person(left_shoulder=(100, 20, 1), left_elbow=(100, 180, 1))
-    widths = [int((draw_poses(canvas, arm, COCO17, line_width=width)[100] != 128).any(axis=1).sum())
-              for width in (4, 14)]
+    widths = [
+        int((draw_poses(canvas, arm, COCO17, line_width=width)[100] != 128).any(axis=1).sum()) for width in (4, 14)
+    ]
     assert 8 <= widths[1] - widths[0] <= 16
 
 
@@ -252,7 +254,7 @@ def test_failed_encoding_leaves_the_earlier_picture(monkeypatch: pytest.MonkeyPa
 
 
 def test_neither_mindspore_nor_matplotlib_is_imported() -> None:
-    program = "import sys, src.visual; print(*{'mindspore', 'matplotlib'} & set(sys.modules))"
+    program = "import sys, mspose.visual; print(*{'mindspore', 'matplotlib'} & set(sys.modules))"
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

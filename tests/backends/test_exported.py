@@ -8,18 +8,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.backends import exported
-from src.backends.card import FORMAT, ModelCard, card_path, file_hash, read_card
-from src.backends.exported import ExportedBackend, in_batches, to_pixels
-from src.backends.onnx_runtime import open_onnx, open_session
-from src.data.topdown import Normalizer
-from src.errors import PoseError, UsageError
-from src.schema import DataConfig, RuntimeConfig
+from mspose.backends import exported
+from mspose.backends.card import FORMAT, ModelCard, card_path, file_hash, read_card
+from mspose.backends.exported import ExportedBackend, in_batches, to_pixels
+from mspose.backends.onnx_runtime import open_onnx, open_session
+from mspose.config.schema import DataConfig, RuntimeConfig
+from mspose.data.topdown import Normalizer
+from mspose.errors import PoseError, UsageError
 
 
 def card_of(data: DataConfig, dtype: str = "float32") -> ModelCard:
-    inputs = {"name": "image", "dtype": dtype, "color": data.color, "scale": data.scale, "mean": data.mean,
-              "std": data.std, "size": None, "shape": [None] * 4}  # fmt: skip
+    inputs = {
+        "name": "image",
+        "dtype": dtype,
+        "color": data.color,
+        "scale": data.scale,
+        "mean": data.mean,
+        "std": data.std,
+        "size": None,
+        "shape": [None] * 4,
+    }
     config = {"model": {}, "data": {"skeleton": "coco17"}, "codec": {}, "eval": {}}
     return ModelCard({"sha256": ""}, "simplepose", inputs, [], {}, {}, {}, {}, config)
 
@@ -40,8 +48,10 @@ def test_fixed_batches_are_filled_up_and_cut_again(count: int, batch: int | None
 
 
 @pytest.mark.parametrize("color", ["bgr", "rgb"])
-@pytest.mark.parametrize(("scale", "mean", "std"), [(255.0, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-                                                    (256.0, [0.5, 0.5, 0.5], [1.0, 1.0, 1.0])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("scale", "mean", "std"),
+    [(255.0, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), (256.0, [0.5, 0.5, 0.5], [1.0, 1.0, 1.0])],
+)
 def test_pixels_come_back_exactly(color: str, scale: float, mean: list[float], std: list[float]) -> None:
     data = DataConfig(color=color, scale=scale, mean=mean, std=std)
     pixels = np.stack([np.arange(256), np.arange(256)[::-1], np.roll(np.arange(256), 9)], -1).astype(np.uint8)[None]
@@ -88,16 +98,23 @@ def test_device_that_onnx_runtime_lacks(tmp_path: Path, monkeypatch: pytest.Monk
         open_onnx(tmp_path / "x.onnx", RuntimeConfig(device="GPU"))
 
 
-@pytest.mark.parametrize(("device", "providers"), [
-    ("auto", [("CUDAExecutionProvider", {"device_id": "3"}), "CPUExecutionProvider"]),
-    ("CPU", ["CPUExecutionProvider"]),
-])  # fmt: skip
-def test_configured_device_is_the_one_that_computes(device: str, providers: list, tmp_path: Path,
-                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("device", "providers"),
+    [
+        ("auto", [("CUDAExecutionProvider", {"device_id": "3"}), "CPUExecutionProvider"]),
+        ("CPU", ["CPUExecutionProvider"]),
+    ],
+)
+def test_configured_device_is_the_one_that_computes(
+    device: str, providers: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     given: list = []
-    monkeypatch.setattr(onnxruntime, "get_available_providers",
-                        lambda: ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(
+        onnxruntime,
+        "get_available_providers",
+        lambda: ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
+    )
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, providers: given.extend(providers))
     open_session(tmp_path / "x.onnx", RuntimeConfig(device=device, device_id=3))
     assert given == providers
@@ -116,13 +133,20 @@ def test_hash_is_sha256(tmp_path: Path) -> None:
     assert file_hash(tmp_path / "x").startswith("ba7816bf8f01cfea414140de5dae2223")
 
 
-@pytest.mark.parametrize(("files", "expected"), [
-    ({}, 8), ({"cpu.max": "max 100000"}, 8), ({"cpu.max": "150000 100000"}, 2), ({"cpu.max": "50000 100000"}, 1),
-    ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
-    ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
-])  # fmt: skip
-def test_threads_follow_the_container(files: dict[str, str], expected: int, tmp_path: Path,
-                                      monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "150000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+    ],
+)
+def test_threads_follow_the_container(
+    files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)

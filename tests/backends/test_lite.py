@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from src.backends.card import card_path, read_card
-from src.backends.lite import open_lite
-from src.errors import PoseError, UsageError
-from src.schema import DataConfig, RuntimeConfig
+from mspose.backends.card import card_path, read_card
+from mspose.backends.lite import open_lite
+from mspose.config.schema import DataConfig, RuntimeConfig
+from mspose.errors import PoseError, UsageError
 from tests.backends.test_exported import card_of
 
 
@@ -99,8 +99,9 @@ def test_any_batch_is_resized_once_a_size(model: Path, monkeypatch: pytest.Monke
     assert [call[1][0][0] for call in lite.calls if call[0] == "resize"] == [2, 1]
 
 
-def test_converted_model_keeps_its_card(model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-                                        ) -> None:
+def test_converted_model_keeps_its_card(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     card_of(DataConfig()).save(card_path(model))
     with caplog.at_level("WARNING", "pose"):
         _, backend = opened(monkeypatch, [1, 3, 8, 8], model)

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import yaml
 
-from src.checkpoints import convert as module
-from src.checkpoints import io
-from src.checkpoints.ckpt_file import read_ckpt, write_ckpt
-from src.checkpoints.initial import load_backbone, load_checkpoint, load_weights
-from src.checkpoints.origins import read_weights, recognise
-from src.checkpoints.resolve import resolve_checkpoint, write_weights
-from src.checkpoints.safetensors_file import write_safetensors
-from src.checkpoints.to_torch import to_torch
-from src.checkpoints.torch_file import read_torch, write_torch
-from src.cli import parse
-from src.config import load_config
-from src.engine.backends import MindSporeBackend
-from src.errors import PoseError, UsageError
-from src.models import build_model
-from src.models.fastpose import FastPose
-from src.skeleton import load_skeleton
+from mspose.backends.checkpoint import MindSporeBackend
+from mspose.checkpoints import convert as module
+from mspose.checkpoints import io
+from mspose.checkpoints.ckpt_file import read_ckpt, write_ckpt
+from mspose.checkpoints.initial import load_backbone, load_checkpoint, load_weights
+from mspose.checkpoints.origins import read_weights, recognise
+from mspose.checkpoints.resolve import resolve_checkpoint, write_weights
+from mspose.checkpoints.safetensors_file import write_safetensors
+from mspose.checkpoints.to_torch import to_torch
+from mspose.checkpoints.torch_file import read_torch, write_torch
+from mspose.cli import parse
+from mspose.config.builder import load_config
+from mspose.errors import PoseError, UsageError
+from mspose.models import build_model
+from mspose.models.fastpose import FastPose
+from mspose.skeleton import load_skeleton
 from tests.golden.formula import parameter, picture
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 
@@ -58,24 +58,35 @@ def run(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, st
     return code, captured.out, captured.err
 
 
-@pytest.mark.parametrize(("name", "overrides"), [
-    ("pose_resnet_18", {"model.depth": 18}),
-    ("pose_resnet_50", {}),
-    ("fastpose_res50", {"model.name": "fastpose"}),
-    ("fastpose_duc_res50", {"model.name": "fastpose", "model.upsampling": "duc"}),
-    ("openpose_body_coco", {"model.name": "openpose", "data.input_size": [368, 368]}),
-])  # fmt: skip
-def test_published_networks_give_the_reference_outputs(name: str, overrides: dict, parity_dir: Path, tmp_path: Path
-                                                       ) -> None:
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("pose_resnet_18", {"model.depth": 18}),
+        ("pose_resnet_50", {}),
+        ("fastpose_res50", {"model.name": "fastpose"}),
+        ("fastpose_duc_res50", {"model.name": "fastpose", "model.upsampling": "duc"}),
+        ("openpose_body_coco", {"model.name": "openpose", "data.input_size": [368, 368]}),
+    ],
+)
+def test_published_networks_give_the_reference_outputs(
+    name: str, overrides: dict, parity_dir: Path, tmp_path: Path
+) -> None:
     """From a file with PyTorch's names to the network's maps, and back to the file, bit for bit."""
     keys = json.loads((parity_dir / f"{name}.keys.json").read_text())
     values = {key: parameter(key, tuple(shape)) for key, shape in keys.items()}
     source = tmp_path / "weights.pth"
     write_torch(values, source)
-    config = parse(["--config", str(recipe(tmp_path, overrides, overrides.get("model.name", "simplepose"))),
-                    "--ckpt", str(source), f"output={tmp_path / 'out'}",
-                    *(["model.base_width=64", "model.deconv_filters=[256,256,256]"] if "pose_resnet" in name else []),
-                    *(["model.depth=50"] if name == "pose_resnet_50" else [])])
+    config = parse(
+        [
+            "--config",
+            str(recipe(tmp_path, overrides, overrides.get("model.name", "simplepose"))),
+            "--ckpt",
+            str(source),
+            f"output={tmp_path / 'out'}",
+            *(["model.base_width=64", "model.deconv_filters=[256,256,256]"] if "pose_resnet" in name else []),
+            *(["model.depth=50"] if name == "pose_resnet_50" else []),
+        ]
+    )
     network = build_model(config.model, load_skeleton(config.data.skeleton))
     load_checkpoint(network, config)
     back = to_torch(read_ckpt(tmp_path / "weights.pth.converted.ckpt"), config.model.name)
@@ -103,8 +114,9 @@ def test_command_converts_and_goes_back_bit_for_bit(tmp_path: Path, capsys: pyte
     assert len(stored["source"]["sha256"]) == 64
     io.load(tmp_path / "b.ckpt")
     for ending, read in ((".pth", read_torch), (".safetensors", read_weights)):
-        code, _, err = run(capsys, "--config", config, "--src", tmp_path / "b.ckpt", "--dst", tmp_path / f"c{ending}",
-                           "--to", "torch")
+        code, _, err = run(
+            capsys, "--config", config, "--src", tmp_path / "b.ckpt", "--dst", tmp_path / f"c{ending}", "--to", "torch"
+        )
         assert (code, err) == (0, "")
         back = read(tmp_path / f"c{ending}")
         assert list(back) == list(values)
@@ -115,8 +127,14 @@ def test_conventions_follow_the_origin(tmp_path: Path, capsys: pytest.CaptureFix
     """The zoo's SimplePose is known by its names; what they do not show goes into the file beside."""
     config = recipe(tmp_path, {"data.color": "rgb"})
     own = recognise(state_dict(config), "x").values
-    numbers = {"0": "deconv_0.deconv", "1": "deconv_0.bn", "3": "deconv_1.deconv", "4": "deconv_1.bn",
-               "6": "deconv_2.deconv", "7": "deconv_2.bn"}  # fmt: skip
+    numbers = {
+        "0": "deconv_0.deconv",
+        "1": "deconv_0.bn",
+        "3": "deconv_1.deconv",
+        "4": "deconv_1.bn",
+        "6": "deconv_2.deconv",
+        "7": "deconv_2.bn",
+    }
     zoo = {}
     for name, value in own.items():
         parts = name.removeprefix("backbone.").replace(".downsample.", ".down_sample_layer.").split(".")
@@ -185,18 +203,27 @@ def test_missing_and_other_parameters_stop_the_command(tmp_path: Path, capsys: p
     assert read_ckpt(tmp_path / "b.ckpt")["final_layer.weight"].shape == (17, 8, 1, 1)
 
 
-@pytest.mark.parametrize(("arguments", "code", "message"), [
-    (["--dst", "b.pth"], 2, "--to mindspore writes a file that ends in .ckpt"),
-    (["--dst", "b.ckpt", "--to", "torch"], 2, "--to torch writes a file that ends in .pth"),
-    (["--dst", "b.ckpt", "model.depth=34"], 1, "needs model.depth=18"),
-    (["--dst", "b.ckpt", "model.name=openpose", "data.input_size=[368,368]"], 1, "needs model.name=simplepose"),
-    (["--dst", "b.ckpt", "--src", "none.pth"], 1, "weights not found: none.pth"),
-    (["--dst", "b.ckpt", "model.dept=1"], 2, "unknown key 'model.dept'"),
-    (["--dst", "b.ckpt", "word"], 2, "'word' is not section.key=value"),
-    (["--dst", "taken/b.ckpt"], 1, "cannot write taken/b."),
-])  # fmt: skip
-def test_wrong_usage_is_one_line(arguments: list[str], code: int, message: str, tmp_path: Path,
-                                 capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--dst", "b.pth"], 2, "--to mindspore writes a file that ends in .ckpt"),
+        (["--dst", "b.ckpt", "--to", "torch"], 2, "--to torch writes a file that ends in .pth"),
+        (["--dst", "b.ckpt", "model.depth=34"], 1, "needs model.depth=18"),
+        (["--dst", "b.ckpt", "model.name=openpose", "data.input_size=[368,368]"], 1, "needs model.name=simplepose"),
+        (["--dst", "b.ckpt", "--src", "none.pth"], 1, "weights not found: none.pth"),
+        (["--dst", "b.ckpt", "model.dept=1"], 2, "unknown key 'model.dept'"),
+        (["--dst", "b.ckpt", "word"], 2, "'word' is not section.key=value"),
+        (["--dst", "taken/b.ckpt"], 1, "cannot write taken/b."),
+    ],
+)
+def test_wrong_usage_is_one_line(
+    arguments: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     config = recipe(tmp_path)
     write_torch(state_dict(config), tmp_path / "a.pth")
     monkeypatch.chdir(tmp_path)
@@ -237,8 +264,9 @@ def test_imagenet_backbones_are_converted_alone(tmp_path: Path, capsys: pytest.C
     values = {name: value for name, value in state_dict(config).items() if not name.startswith(heads)}
     values["fc.weight"] = np.zeros((10, 64), np.float32)
     write_safetensors(values, tmp_path / "resnet18.safetensors")
-    code, out, err = run(capsys, "--config", config, "--src", tmp_path / "resnet18.safetensors", "--dst",
-                         tmp_path / "b.ckpt")  # fmt: skip
+    code, out, err = run(
+        capsys, "--config", config, "--src", tmp_path / "resnet18.safetensors", "--dst", tmp_path / "b.ckpt"
+    )
     assert (code, err) == (0, "")
     assert "left:        1 (backbone.fc.weight)\nmissing:     0" in out
     loaded = load_config(config)
@@ -262,8 +290,9 @@ def test_block_order_is_turned_into_channel_order_for_pytorch() -> None:
         channel = FastPose(**arguments, **variant, shuffle="channel")
         io.assign(channel, recognise(to_torch(names, "fastpose", "block"), "x").values, "x")
         expected = MindSporeBackend(block)(image)
-        np.testing.assert_allclose(MindSporeBackend(channel)(image), expected, rtol=0,
-                                   atol=1e-5 * np.abs(expected).max())  # fmt: skip
+        np.testing.assert_allclose(
+            MindSporeBackend(channel)(image), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+        )
 
 
 def test_resolved_files_are_kept_until_they_change(tmp_path: Path) -> None:
@@ -282,12 +311,14 @@ def test_resolved_files_are_kept_until_they_change(tmp_path: Path) -> None:
     values["final_layer.bias"] += 1
     write_torch(values, source)
     os.utime(source, ns=(before + 10**9, before + 10**9))
-    np.testing.assert_array_equal(read_ckpt(resolve_checkpoint(source, config))["final_layer.bias"],
-                                  values["final_layer.bias"])  # fmt: skip
+    np.testing.assert_array_equal(
+        read_ckpt(resolve_checkpoint(source, config))["final_layer.bias"], values["final_layer.bias"]
+    )
 
 
-def test_resolved_files_go_to_the_output_folder_where_theirs_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-                                                                       ) -> None:
+def test_resolved_files_go_to_the_output_folder_where_theirs_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = load_config(recipe(tmp_path), {"runtime.output": str(tmp_path / "out")})
     write_torch(state_dict(tmp_path / "recipe.yaml"), tmp_path / "a.pth")
     real = write_ckpt
@@ -297,7 +328,7 @@ def test_resolved_files_go_to_the_output_folder_where_theirs_is_closed(tmp_path:
             raise PoseError("cannot write")
         real(values, path)
 
-    monkeypatch.setattr("src.checkpoints.resolve.write_ckpt", closed)
+    monkeypatch.setattr("mspose.checkpoints.resolve.write_ckpt", closed)
     target = resolve_checkpoint(tmp_path / "a.pth", config)
     assert target == tmp_path / "out" / "a.pth.converted.ckpt"
     assert resolve_checkpoint(tmp_path / "a.pth", config) == target

@@ -7,12 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.checkpoints.darknet import KNOWN_SIZES, read_darknet
-from src.errors import PoseError
+from mspose.checkpoints.darknet import KNOWN_SIZES, read_darknet
+from mspose.errors import PoseError
 
 # In MindSpore's order, which is not Darknet's.
-SHAPES = {"a.0.weight": (2, 3, 3, 3), "a.1.moving_mean": (2,), "a.1.moving_variance": (2,), "a.1.gamma": (2,),
-          "a.1.beta": (2,), "b.weight": (4, 2, 1, 1), "b.bias": (4,)}
+SHAPES = {
+    "a.0.weight": (2, 3, 3, 3),
+    "a.1.moving_mean": (2,),
+    "a.1.moving_variance": (2,),
+    "a.1.gamma": (2,),
+    "a.1.beta": (2,),
+    "b.weight": (4, 2, 1, 1),
+    "b.bias": (4,),
+}
 ORDER = ("a.1.beta", "a.1.gamma", "a.1.moving_mean", "a.1.moving_variance", "a.0.weight", "b.bias", "b.weight")
 COUNT = sum(int(np.prod(shape)) for shape in SHAPES.values())
 
@@ -35,8 +42,10 @@ def test_numbers_reach_their_parameters(tmp_path: Path, version: tuple[int, int]
     np.testing.assert_array_equal(np.concatenate([values[name].ravel() for name in ORDER]), np.arange(COUNT))
 
 
-@pytest.mark.parametrize(("count", "reason"), [(COUNT - 1, "cut short, or of another network"),
-                                               (COUNT + 5, "needed: of another network"), (0, "cut short")])
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(COUNT - 1, "cut short, or of another network"), (COUNT + 5, "needed: of another network"), (0, "cut short")],
+)
 def test_another_length_is_refused(tmp_path: Path, count: int, reason: str) -> None:
     with pytest.raises(PoseError, match=rf"net\.weights has {20 + 4 * count} bytes, {20 + 4 * COUNT} .*{reason}"):
         read_darknet(write(tmp_path, header(), np.arange(count)), SHAPES)
@@ -54,8 +63,9 @@ def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
         read_darknet(write(tmp_path, content, np.zeros(0)), SHAPES)
 
 
-@pytest.mark.parametrize(("position", "value", "name"), [(0, np.nan, r"a\.1\.beta"),
-                                                         (6, -1.0, r"a\.1\.moving_variance")])
+@pytest.mark.parametrize(
+    ("position", "value", "name"), [(0, np.nan, r"a\.1\.beta"), (6, -1.0, r"a\.1\.moving_variance")]
+)
 def test_damaged_values_are_refused(tmp_path: Path, position: int, value: float, name: str) -> None:
     numbers = np.ones(COUNT)
     numbers[position] = value

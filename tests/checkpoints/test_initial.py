@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.checkpoints.initial import load_backbone, load_weights
-from src.checkpoints.io import save
-from src.errors import PoseError
-from src.models.openpose import OpenPose
-from src.models.simplepose import SimplePose
-from src.schema import Config, ModelConfig, TrainConfig
+from mspose.checkpoints.initial import load_backbone, load_weights
+from mspose.checkpoints.io import save
+from mspose.config.schema import Config, ModelConfig, TrainConfig
+from mspose.errors import PoseError
+from mspose.models.openpose import OpenPose
+from mspose.models.simplepose import SimplePose
 from tests.graph import ms
 
 
@@ -39,8 +39,9 @@ def test_published_backbone_fills_resnet50(parity_dir: Path, tmp_path: Path) -> 
     backbone = [name for name in before if name.startswith("backbone.")]
     assert f"{len(backbone)} parameters matched; not used: end_point.weight, end_point.bias" in line
     after = values_of(network)
-    np.testing.assert_array_equal(after["backbone.layer1.0.downsample.0.weight"],
-                                  values["layer1.0.down_sample_layer.0.weight"])
+    np.testing.assert_array_equal(
+        after["backbone.layer1.0.downsample.0.weight"], values["layer1.0.down_sample_layer.0.weight"]
+    )
     for name in before:
         same = np.array_equal(before[name], after[name])
         assert same != (name in backbone), name

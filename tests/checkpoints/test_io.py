@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.checkpoints import io
-from src.checkpoints.names import network_weights, resnet_from_zoo
-from src.errors import PoseError
+from mspose.checkpoints import io
+from mspose.checkpoints.names import network_weights, resnet_from_zoo
+from mspose.errors import PoseError
 from tests.graph import ms
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from mindspore.nn.utils import no_init_parameters
 
-from src.checkpoints.origins import ORIGINS, recognise
-from src.checkpoints.to_torch import to_torch
-from src.errors import PoseError
-from src.models import build_model
-from src.schema import CONVENTIONS, SCHEMA, ModelConfig
-from src.skeleton import COCO17
+from mspose.checkpoints.origins import ORIGINS, recognise
+from mspose.checkpoints.to_torch import to_torch
+from mspose.config.schema import CONVENTIONS, SCHEMA, ModelConfig
+from mspose.errors import PoseError
+from mspose.models import build_model
+from mspose.skeleton import COCO17
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 
 IMAGENET, ALPHAPOSE = [0.485, 0.456, 0.406], [0.406, 0.457, 0.480]
@@ -25,17 +25,31 @@ EXPECTED = {
     "pose_resnet_50": ("SimpleBaselines (PyTorch)", "torch", None, "bgr", 255, IMAGENET, "visible_mean"),
     "fastpose_res50": ("FastPose of AlphaPose (PyTorch)", "torch", "channel", "rgb", 255, ALPHAPOSE, "alphapose"),
     "fastpose_duc_res50": ("FastPose of AlphaPose (PyTorch)", "torch", "channel", "rgb", 255, ALPHAPOSE, "alphapose"),
-    "openpose_body_coco": ("OpenPose body network (PyTorch port of the Caffe model)", None, None, "bgr", 256, [0.5] * 3,
-                           None),
+    "openpose_body_coco": (
+        "OpenPose body network (PyTorch port of the Caffe model)",
+        None,
+        None,
+        "bgr",
+        256,
+        [0.5] * 3,
+        None,
+    ),
     "mindspore_zoo_simplepose": ("MindSpore SimplePoseNet", "same", None, "bgr", 255, IMAGENET, "visible_mean"),
-    "mindspore_zoo_simple_baselines": ("MindSpore simple_baselines", "torch", None, "bgr", 255, IMAGENET,
-                                       "visible_mean"),
+    "mindspore_zoo_simple_baselines": (
+        "MindSpore simple_baselines",
+        "torch",
+        None,
+        "bgr",
+        255,
+        IMAGENET,
+        "visible_mean",
+    ),
     "mindspore_zoo_fastpose": ("MindSpore FastPose", "torch", "block", "bgr", 255, IMAGENET, "visible_mean"),
     "mindspore_zoo_openpose": ("MindSpore OpenPose", None, None, "bgr", 255, [0.5] * 3, None),
     "mindspore_zoo_yolov3": ("MindSpore YOLOv3", *[None] * 6),
     "mindspore_zoo_resnet50": ("ImageNet ResNet (MindSpore)", "same", *[None] * 5),
     "mindspore_zoo_vgg19": ("ImageNet VGG19 (MindSpore)", *[None] * 6),
-}  # fmt: skip
+}
 
 
 def values_of(name: str, parity_dir: Path) -> dict[str, np.ndarray]:
@@ -46,11 +60,17 @@ def values_of(name: str, parity_dir: Path) -> dict[str, np.ndarray]:
 
 def small(torch: bool, blocks: tuple[int, ...] = (2, 2, 2, 2), bottleneck: bool = False) -> dict[str, np.ndarray]:
     """A SimpleBaselines of any depth, PyTorch's names or the zoo's."""
-    norm = ("weight", "bias", "running_mean", "running_var") if torch else ("gamma", "beta", "moving_mean",
-                                                                            "moving_variance")
+    norm = (
+        ("weight", "bias", "running_mean", "running_var")
+        if torch
+        else ("gamma", "beta", "moving_mean", "moving_variance")
+    )
     layers = ["bn1", "deconv_layers.1"] + [f"layer{i + 1}.{j}.bn1" for i, n in enumerate(blocks) for j in range(n)]
-    shapes = {"conv1.weight": (8, 3, 7, 7), "deconv_layers.0.weight": (16, 4, 3, 3),
-              "final_layer.weight": (17, 4, 1, 1)}  # fmt: skip
+    shapes = {
+        "conv1.weight": (8, 3, 7, 7),
+        "deconv_layers.0.weight": (16, 4, 3, 3),
+        "final_layer.weight": (17, 4, 1, 1),
+    }
     for i, n in enumerate(blocks):
         convolutions = (1, 2, 3) if bottleneck else (1, 2)
         shapes |= {f"layer{i + 1}.{j}.conv{k}.weight": (8, 8, 3, 3) for j in range(n) for k in convolutions}
@@ -67,8 +87,10 @@ def test_published_files_are_recognised(name: str, prefix: str, parity_dir: Path
     title, maxpool, shuffle, color, scale, mean, rescore = EXPECTED[name]
     assert recognised.origin.title == title
     given = recognised.conventions
-    assert [given.get(key) for key in ("model.maxpool", "model.shuffle", "data.color", "data.scale", "data.mean",
-                                       "eval.rescore")] == [maxpool, shuffle, color, scale, mean, rescore]
+    assert [
+        given.get(key)
+        for key in ("model.maxpool", "model.shuffle", "data.color", "data.scale", "data.mean", "eval.rescore")
+    ] == [maxpool, shuffle, color, scale, mean, rescore]
     weights = [key for key in values if not key.endswith("num_batches_tracked")]
     assert len(recognised.values) == len(weights)
 
@@ -78,17 +100,34 @@ def test_conventions_are_keys_of_the_configuration() -> None:
         assert set(origin.conventions) <= set(CONVENTIONS) <= set(SCHEMA)
 
 
-@pytest.mark.parametrize(("name", "model"), [
-    ("pose_resnet_18", {"name": "simplepose", "depth": 18, "deconv_filters": [256] * 3, "deconv_kernels": [4] * 3,
-                        "deconv_bias": False, "final_kernel": 1, "base_width": 64}),
-    ("mindspore_zoo_simplepose", {"name": "simplepose", "depth": 50, "deconv_filters": [256] * 3}),
-    ("fastpose_res50", {"name": "fastpose", "depth": 50, "se": "first_block", "upsampling": "shuffle",
-                        "upsampling_width": 1024}),
-    ("fastpose_duc_res50", {"name": "fastpose", "depth": 50, "se": "first_block", "upsampling": "duc",
-                            "upsampling_width": 1024}),
-    ("mindspore_zoo_fastpose", {"name": "fastpose", "depth": 50, "se": "none", "upsampling": "shuffle"}),
-    ("openpose_body_coco", {"name": "openpose", "stages": 6, "stage_width": 128, "base_width": 64, "norm": "none"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        (
+            "pose_resnet_18",
+            {
+                "name": "simplepose",
+                "depth": 18,
+                "deconv_filters": [256] * 3,
+                "deconv_kernels": [4] * 3,
+                "deconv_bias": False,
+                "final_kernel": 1,
+                "base_width": 64,
+            },
+        ),
+        ("mindspore_zoo_simplepose", {"name": "simplepose", "depth": 50, "deconv_filters": [256] * 3}),
+        (
+            "fastpose_res50",
+            {"name": "fastpose", "depth": 50, "se": "first_block", "upsampling": "shuffle", "upsampling_width": 1024},
+        ),
+        (
+            "fastpose_duc_res50",
+            {"name": "fastpose", "depth": 50, "se": "first_block", "upsampling": "duc", "upsampling_width": 1024},
+        ),
+        ("mindspore_zoo_fastpose", {"name": "fastpose", "depth": 50, "se": "none", "upsampling": "shuffle"}),
+        ("openpose_body_coco", {"name": "openpose", "stages": 6, "stage_width": 128, "base_width": 64, "norm": "none"}),
+    ],
+)
 def test_shapes_say_which_network_it_is(name: str, model: dict, parity_dir: Path) -> None:
     found = recognise(values_of(name, parity_dir), "x.pth").model
     assert {key: found[f"model.{key}"] for key in model} == model
@@ -101,13 +140,20 @@ def test_every_parameter_of_the_network_is_filled(name: str, parity_dir: Path) -
     with no_init_parameters():
         network = build_model(replace(ModelConfig(), **own), COCO17)
     assert {p.name: tuple(p.shape) for p in network.get_parameters()} == {
-        key: value.shape for key, value in recognised.values.items()}
+        key: value.shape for key, value in recognised.values.items()
+    }
 
 
-@pytest.mark.parametrize(("blocks", "bottleneck", "depth"), [
-    ((2, 2, 2, 2), False, 18), ((3, 4, 6, 3), False, 34), ((3, 4, 6, 3), True, 50), ((3, 4, 23, 3), True, 101),
-    ((3, 8, 36, 3), True, 152),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("blocks", "bottleneck", "depth"),
+    [
+        ((2, 2, 2, 2), False, 18),
+        ((3, 4, 6, 3), False, 34),
+        ((3, 4, 6, 3), True, 50),
+        ((3, 4, 23, 3), True, 101),
+        ((3, 8, 36, 3), True, 152),
+    ],
+)
 @pytest.mark.parametrize("torch", [True, False])
 def test_depth_is_counted(torch: bool, blocks: tuple, bottleneck: bool, depth: int) -> None:
     recognised = recognise(small(torch, blocks, bottleneck), "x.pth")
@@ -117,8 +163,10 @@ def test_depth_is_counted(torch: bool, blocks: tuple, bottleneck: bool, depth: i
 
 
 def test_shallow_zoo_resnets_number_their_batch_norms_otherwise() -> None:
-    values = {name.replace(".bn1.", ".bn1d.") if name.startswith("layer") else name: value
-              for name, value in small(False).items()}
+    values = {
+        name.replace(".bn1.", ".bn1d.") if name.startswith("layer") else name: value
+        for name, value in small(False).items()
+    }
     assert set(recognise(values, "x").values) == set(recognise(small(False), "x").values)
 
 
@@ -158,8 +206,9 @@ def test_names_that_become_the_same_are_refused() -> None:
         recognise({**values, "final_layer.weight": np.zeros(1)}, "x.pth")
 
 
-@pytest.mark.parametrize("name", ["pose_resnet_18", "pose_resnet_50", "fastpose_res50", "fastpose_duc_res50",
-                                  "openpose_body_coco"])
+@pytest.mark.parametrize(
+    "name", ["pose_resnet_18", "pose_resnet_50", "fastpose_res50", "fastpose_duc_res50", "openpose_body_coco"]
+)
 def test_the_way_back_gives_the_original_names_in_their_order(name: str, parity_dir: Path) -> None:
     values = values_of(name, parity_dir)
     recognised = recognise(values, "x.pth")

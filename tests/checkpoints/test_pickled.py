@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.checkpoints.pickled import Refused, load
+from mspose.checkpoints.pickled import Refused, load
 
 
 def nothing(reference: object) -> object:
@@ -38,9 +38,19 @@ class Calls:
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
 def test_plain_values_come_back(protocol: int) -> None:
-    value = {"a": [1, -1, 2**40, -(2**70), 0.5, True, False, None], "ü\n": (1, (2,), ()), "s": {1, 2}, 3: b"\xff\0",
-             "f": frozenset(["x"]), "o": OrderedDict(x=1), "n": np.float32(0.1), "i": np.int64(-3), "t": "x" * 300,
-             "d": defaultdict(list), "c": Counter([90, 120, 120])}  # fmt: skip
+    value = {
+        "a": [1, -1, 2**40, -(2**70), 0.5, True, False, None],
+        "ü\n": (1, (2,), ()),
+        "s": {1, 2},
+        3: b"\xff\0",
+        "f": frozenset(["x"]),
+        "o": OrderedDict(x=1),
+        "n": np.float32(0.1),
+        "i": np.int64(-3),
+        "t": "x" * 300,
+        "d": defaultdict(list),
+        "c": Counter([90, 120, 120]),
+    }
     result = read(pickle.dumps(value, protocol))
     assert result == value
     assert result["n"].dtype == np.float32
@@ -53,19 +63,22 @@ def test_shared_values_are_read_once() -> None:
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-@pytest.mark.parametrize(("value", "name"), [
-    (Calls(os.system, "touch {}"), "posix.system"),
-    (Calls(eval, "open('{}', 'w')"), "eval"),
-    (Calls(exec, "open('{}', 'w')"), "exec"),
-    (Calls(getattr, "text", "upper"), "getattr"),
-    (Calls(os.open, "{}", 65), "posix.open"),
-    (Calls(Path, "{}"), "pathlib.Path"),
-    (Calls(print, "x"), "print"),
-    (argparse.Namespace(a=1), "argparse.Namespace"),
-    (ValueError("x"), "ValueError"),
-    (1j, "complex"),
-    (slice(1), "slice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (Calls(os.system, "touch {}"), "posix.system"),
+        (Calls(eval, "open('{}', 'w')"), "eval"),
+        (Calls(exec, "open('{}', 'w')"), "exec"),
+        (Calls(getattr, "text", "upper"), "getattr"),
+        (Calls(os.open, "{}", 65), "posix.open"),
+        (Calls(Path, "{}"), "pathlib.Path"),
+        (Calls(print, "x"), "print"),
+        (argparse.Namespace(a=1), "argparse.Namespace"),
+        (ValueError("x"), "ValueError"),
+        (1j, "complex"),
+        (slice(1), "slice"),
+    ],
+)
 def test_calls_are_refused_by_name(value: object, name: str, protocol: int, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     if isinstance(value, Calls):
@@ -77,24 +90,27 @@ def test_calls_are_refused_by_name(value: object, name: str, protocol: int, tmp_
     assert not victim.exists()
 
 
-@pytest.mark.parametrize(("data", "name"), [
-    (b"(S'id'\nios\nsystem\n.", "os.system"),
-    (b"(cos\nsystem\nS'id'\no.", "os.system"),
-    (b"\x80\2cos\nsystem\n)\x81.", "os.system"),
-    (b"\x80\4\x8c\2os\x8c\6system\x93)}\x92.", "os.system"),
-    (b"\x80\4\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93)}\x92.", "OrderedDict.__init__"),
-    (b"\x80\4\x8c\x05torch\x8c\x08hub.load\x93)R.", "torch.hub.load"),
-    (b"\x80\2ccollections\nOrderedDict\n))\x92.", "OrderedDict"),
-    (b"\x80\2}X\1\0\0\0acos\nsystem\ns.", "os.system"),
-    (b"\x80\2\x82\1.", "extension"),
-    (b"ccollections\nOrderedDict\n}b.", "OrderedDict"),
-    (b"\x80\2]}b.", "list"),
-    (b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n}(X\1\0\0\0aK\1ub.", "_rebuild_tensor_v2"),
-    (b"\x80\2cbuiltins\nset\n(]t\x85R.", "keys other than"),
-    (b"\x80\2cnumpy\ndtype\nX\1\0\0\0O\x85R.", "numbers of an unknown type"),
-    (b"\x80\2cnumpy\ndtype\nX\2\0\0\0f4\x85R.", ""),
-    (b"cnumpy.core.multiarray\n_reconstruct\n)R.", "_reconstruct"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"(S'id'\nios\nsystem\n.", "os.system"),
+        (b"(cos\nsystem\nS'id'\no.", "os.system"),
+        (b"\x80\2cos\nsystem\n)\x81.", "os.system"),
+        (b"\x80\4\x8c\2os\x8c\6system\x93)}\x92.", "os.system"),
+        (b"\x80\4\x8c\x0bcollections\x8c\x14OrderedDict.__init__\x93)}\x92.", "OrderedDict.__init__"),
+        (b"\x80\4\x8c\x05torch\x8c\x08hub.load\x93)R.", "torch.hub.load"),
+        (b"\x80\2ccollections\nOrderedDict\n))\x92.", "OrderedDict"),
+        (b"\x80\2}X\1\0\0\0acos\nsystem\ns.", "os.system"),
+        (b"\x80\2\x82\1.", "extension"),
+        (b"ccollections\nOrderedDict\n}b.", "OrderedDict"),
+        (b"\x80\2]}b.", "list"),
+        (b"\x80\2ctorch._utils\n_rebuild_tensor_v2\n}(X\1\0\0\0aK\1ub.", "_rebuild_tensor_v2"),
+        (b"\x80\2cbuiltins\nset\n(]t\x85R.", "keys other than"),
+        (b"\x80\2cnumpy\ndtype\nX\1\0\0\0O\x85R.", "numbers of an unknown type"),
+        (b"\x80\2cnumpy\ndtype\nX\2\0\0\0f4\x85R.", ""),
+        (b"cnumpy.core.multiarray\n_reconstruct\n)R.", "_reconstruct"),
+    ],
+)
 def test_other_ways_to_make_objects_are_refused(data: bytes, name: str) -> None:
     if not name:
         assert read(data) == np.dtype("f4")
@@ -103,12 +119,39 @@ def test_other_ways_to_make_objects_are_refused(data: bytes, name: str) -> None:
         read(data)
 
 
-@pytest.mark.parametrize("data", [
-    b"", b".", b"\x80\2", b"\x80\2N", b"\x80\2(.", b"0.", b"h\5.", b"\x80\2X\xff\xff\xff\xff.", b"\xff.",
-    b"\x80\2]K\1K\2s.", b"\x80\2}K\1u.", b"\x80\2}(K\1u.", b"e.", b"t.", b"\x85.", b"R.", b"\x80\2NNR.", b"Ix\n.",
-    b"\x80\2X\1\0\0\0\xff.", b"S'x\n.", b"\x8a\5\0.", b"Gxx", b"cx\n", b"\x93.", b"\x80\2K\1K\2\x93.",
-    b"\x8e" + struct.pack("<Q", 1 << 62), b"\x80\2}}K\1s.", b"\x80\2}" + b")\x85" * 9 + b"K\1s.",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b".",
+        b"\x80\2",
+        b"\x80\2N",
+        b"\x80\2(.",
+        b"0.",
+        b"h\5.",
+        b"\x80\2X\xff\xff\xff\xff.",
+        b"\xff.",
+        b"\x80\2]K\1K\2s.",
+        b"\x80\2}K\1u.",
+        b"\x80\2}(K\1u.",
+        b"e.",
+        b"t.",
+        b"\x85.",
+        b"R.",
+        b"\x80\2NNR.",
+        b"Ix\n.",
+        b"\x80\2X\1\0\0\0\xff.",
+        b"S'x\n.",
+        b"\x8a\5\0.",
+        b"Gxx",
+        b"cx\n",
+        b"\x93.",
+        b"\x80\2K\1K\2\x93.",
+        b"\x8e" + struct.pack("<Q", 1 << 62),
+        b"\x80\2}}K\1s.",
+        b"\x80\2}" + b")\x85" * 9 + b"K\1s.",
+    ],
+)
 def test_damaged_pickles_are_one_line(data: bytes) -> None:
     with pytest.raises(Refused) as caught:
         read(data)
@@ -133,14 +176,17 @@ def test_random_bytes_raise_nothing_else() -> None:
             read(bytes(data))
 
 
-@pytest.mark.parametrize("hostile", [
-    b"\x80\2}" + b")" + b"\x85" * 500_000 + b"K\1s.",  # a key that cannot be hashed without a deep stack
-    b"\x80\2" + b")" + b"\x85" * 500_000 + b".",
-    b"\x80\2r\xff\xff\xff\xff.",
-    b"\x80\2X\0\0\x80\0" + b"x" * (1 << 23) + b"q\0" + b"c_codecs\nencode\nh\0\x85R" * 2000 + b".",  # copies
-    b"\x80\2" + b"]q\0" + b"(h\0h\0e" * 60 + b".",  # a list that holds itself, again and again
-    b"\x80\2(" + b"]" * (1 << 23) + b"t.",  # many small values
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        b"\x80\2}" + b")" + b"\x85" * 500_000 + b"K\1s.",  # a key that cannot be hashed without a deep stack
+        b"\x80\2" + b")" + b"\x85" * 500_000 + b".",
+        b"\x80\2r\xff\xff\xff\xff.",
+        b"\x80\2X\0\0\x80\0" + b"x" * (1 << 23) + b"q\0" + b"c_codecs\nencode\nh\0\x85R" * 2000 + b".",  # copies
+        b"\x80\2" + b"]q\0" + b"(h\0h\0e" * 60 + b".",  # a list that holds itself, again and again
+        b"\x80\2(" + b"]" * (1 << 23) + b"t.",  # many small values
+    ],
+)
 def test_hostile_shapes_do_no_harm(hostile: bytes) -> None:
     with contextlib.suppress(Refused):
         read(hostile)

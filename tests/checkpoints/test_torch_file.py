@@ -16,14 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.checkpoints import torch_file
-from src.checkpoints.origins import read_weights
-from src.checkpoints.torch_file import read_torch, write_torch
-from src.errors import PoseError
+from mspose.checkpoints import torch_file
+from mspose.checkpoints.origins import read_weights
+from mspose.checkpoints.torch_file import read_torch, write_torch
+from mspose.errors import PoseError
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden" / "golden_torch_files.json").read_text())
-VALUES = {"a.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.float32([0.1, -2]),
-          "n": np.zeros((), np.int64)}  # fmt: skip
+VALUES = {
+    "a.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "b": np.float32([0.1, -2]),
+    "n": np.zeros((), np.int64),
+}
 
 
 def golden(name: str, path: Path) -> Path:
@@ -113,22 +116,40 @@ def test_written_files_have_the_form_that_pytorch_reads(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.pth") as archive:
         assert archive.testzip() is None
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
-        assert archive.namelist() == ["archive/data.pkl", "archive/byteorder", "archive/data/0", "archive/data/1",
-                                      "archive/data/2", "archive/version"]
+        assert archive.namelist() == [
+            "archive/data.pkl",
+            "archive/byteorder",
+            "archive/data/0",
+            "archive/data/1",
+            "archive/data/2",
+            "archive/version",
+        ]
         assert archive.read("archive/version") == b"3\n"
         calls: list[tuple] = []
 
         class Reader(pickle.Unpickler):
             def find_class(self, module: str, name: str) -> object:
-                return dict if name == "OrderedDict" else f"{module}.{name}" if name.endswith("Storage") else (
-                    lambda *arguments: calls.append((f"{module}.{name}", *arguments)))  # fmt: skip
+                return (
+                    dict
+                    if name == "OrderedDict"
+                    else f"{module}.{name}"
+                    if name.endswith("Storage")
+                    else (lambda *arguments: calls.append((f"{module}.{name}", *arguments)))
+                )
 
             def persistent_load(self, reference: tuple) -> tuple:
                 return reference
 
         assert list(Reader(archive.open("archive/data.pkl")).load()) == list(VALUES)
-    assert calls[0] == ("torch._utils._rebuild_tensor_v2", ("storage", "torch.FloatStorage", "0", "cpu", 12), 0, (3, 4),
-                        (4, 1), False, {})  # fmt: skip
+    assert calls[0] == (
+        "torch._utils._rebuild_tensor_v2",
+        ("storage", "torch.FloatStorage", "0", "cpu", 12),
+        0,
+        (3, 4),
+        (4, 1),
+        False,
+        {},
+    )
     assert calls[2][1:4] == (("storage", "torch.LongStorage", "2", "cpu", 1), 0, ())
 
 
@@ -164,33 +185,39 @@ def test_names_held_twice_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "a.pth", "a name twice")
 
 
-@pytest.mark.parametrize(("changes", "match"), [
-    ({"data.pkl": None}, "no data.pkl"),
-    ({"data/0": None}, "archive/data/0"),
-    ({"data/0": b"\0" * 40}, "'a.weight' reaches beyond its storage"),
-    ({"data/0": b""}, "'a.weight' reaches beyond its storage"),
-    ({"data.pkl": b"\x80\2cposix\nsystem\nX\2\0\0\0id\x85R."}, "'posix.system', which is refused"),
-    ({"data.pkl": b"\x80\2K\1."}, "no state dict"),
-    ({"data.pkl": b"\x80\2}(X\1\0\0\0aK\1X\1\0\0\0bK\2u."}, "no state dict of tensors by name, but a, b"),
-    ({"data.pkl": b"\x80\2(X\6\0\0\0modulecmodels\nNet\nK\1K\2K\3tQ."}, "'models.Net', which is refused"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"data.pkl": None}, "no data.pkl"),
+        ({"data/0": None}, "archive/data/0"),
+        ({"data/0": b"\0" * 40}, "'a.weight' reaches beyond its storage"),
+        ({"data/0": b""}, "'a.weight' reaches beyond its storage"),
+        ({"data.pkl": b"\x80\2cposix\nsystem\nX\2\0\0\0id\x85R."}, "'posix.system', which is refused"),
+        ({"data.pkl": b"\x80\2K\1."}, "no state dict"),
+        ({"data.pkl": b"\x80\2}(X\1\0\0\0aK\1X\1\0\0\0bK\2u."}, "no state dict of tensors by name, but a, b"),
+        ({"data.pkl": b"\x80\2(X\6\0\0\0modulecmodels\nNet\nK\1K\2K\3tQ."}, "'models.Net', which is refused"),
+    ],
+)
 def test_other_contents_are_refused(changes: dict, match: str, tmp_path: Path) -> None:
     write_torch(VALUES, tmp_path / "a.pth")
     refused(rezip(tmp_path / "a.pth", tmp_path / "b.pth", changes), match)
 
 
-@pytest.mark.parametrize(("old", "new", "match"), [
-    (b"FloatStorage", b"ComplexFloatStorage", "torch.ComplexFloatStorage"),
-    (b"FloatStorage", b"QInt8Storage", "torch.QInt8Storage"),
-    (b"ctorch\nFloatStorage", b"cos\nFloatStorage", "os.FloatStorage"),
-    (b"J\4\0\0\0J\1\0\0\0t", b"J\5\0\0\0J\1\0\0\0t", "beyond its storage"),
-    (b"J\4\0\0\0J\1\0\0\0t", b"J\xff\xff\xff\xffJ\1\0\0\0t", "impossible shape"),
-    (b"tQJ\0\0\0\0(J\3", b"tQJ\1\0\0\0(J\3", "beyond its storage"),
-    (b"J\x0c\0\0\0tQ", b"J\xff\xff\0\0tQ", "beyond its storage"),
-    (b"J\x0c\0\0\0tQ", b"J\xff\xff\xff\xfftQ", "damaged storage"),
-    (b"_rebuild_tensor_v2", b"_rebuild_sparse_tensor", "torch._utils._rebuild_sparse_tensor"),
-    (b"X\1\0\0\0b", b"X\x08\0\0\0a.weight", "'a.weight' twice"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        (b"FloatStorage", b"ComplexFloatStorage", "torch.ComplexFloatStorage"),
+        (b"FloatStorage", b"QInt8Storage", "torch.QInt8Storage"),
+        (b"ctorch\nFloatStorage", b"cos\nFloatStorage", "os.FloatStorage"),
+        (b"J\4\0\0\0J\1\0\0\0t", b"J\5\0\0\0J\1\0\0\0t", "beyond its storage"),
+        (b"J\4\0\0\0J\1\0\0\0t", b"J\xff\xff\xff\xffJ\1\0\0\0t", "impossible shape"),
+        (b"tQJ\0\0\0\0(J\3", b"tQJ\1\0\0\0(J\3", "beyond its storage"),
+        (b"J\x0c\0\0\0tQ", b"J\xff\xff\0\0tQ", "beyond its storage"),
+        (b"J\x0c\0\0\0tQ", b"J\xff\xff\xff\xfftQ", "damaged storage"),
+        (b"_rebuild_tensor_v2", b"_rebuild_sparse_tensor", "torch._utils._rebuild_sparse_tensor"),
+        (b"X\1\0\0\0b", b"X\x08\0\0\0a.weight", "'a.weight' twice"),
+    ],
+)
 def test_impossible_tensors_are_refused(old: bytes, new: bytes, match: str, tmp_path: Path) -> None:
     write_torch(VALUES, tmp_path / "a.pth")
     with zipfile.ZipFile(tmp_path / "a.pth") as archive:
@@ -204,13 +231,16 @@ def doublings(levels: int = 24) -> bytes:
     return b")q\0" + b"".join(b"0h%ch%c\x86q%c" % (i, i, i + 1) for i in range(levels))
 
 
-@pytest.mark.parametrize(("old", "new", "match"), [
-    (b"X\1\0\0\0" + b"0X", doublings() + b"X", "damaged storage"),
-    (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0", b"(K\1J\4\0\0\0t(\x8a\x0b" + b"\x7f" * 11, "too large"),
-    (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0J\1\0\0\0t", b"(J\0\0\2\0J\0\0\2\0t(K\0K\0t", "repeat their numbers"),
-    (b"a.weight", b"a.wei\x1bht", r"a parameter called 'a\.wei\\x1bht'"),
-    (b"FloatStorage", b"Flo\x1btStorage", r"'torch\.Flo\\x1btStorage'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        (b"X\1\0\0\0" + b"0X", doublings() + b"X", "damaged storage"),
+        (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0", b"(K\1J\4\0\0\0t(\x8a\x0b" + b"\x7f" * 11, "too large"),
+        (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0J\1\0\0\0t", b"(J\0\0\2\0J\0\0\2\0t(K\0K\0t", "repeat their numbers"),
+        (b"a.weight", b"a.wei\x1bht", r"a parameter called 'a\.wei\\x1bht'"),
+        (b"FloatStorage", b"Flo\x1btStorage", r"'torch\.Flo\\x1btStorage'"),
+    ],
+)
 def test_hostile_values_do_no_harm(old: bytes, new: bytes, match: str, tmp_path: Path) -> None:
     write_torch(VALUES, tmp_path / "a.pth")
     with zipfile.ZipFile(tmp_path / "a.pth") as archive:
@@ -226,8 +256,11 @@ def test_hostile_values_do_no_harm(old: bytes, new: bytes, match: str, tmp_path:
 def test_hostile_keys_of_old_files_do_no_harm(name: str, tmp_path: Path) -> None:
     key = doublings()
     members = {"storages": b"\x80\2K\0.\x80\2].", "tensors": b"\x80\2K\0.", "pickle": b"\x80\2}."}
-    members[name] = {"storages": b"\x80\2K\0.\x80\2](K\1" + key + b"K\0K\0te.",
-                     "tensors": b"\x80\2K\1.\x80\2(" + key + key + b"Nt.", "pickle": b"\x80\2" + key + b"Q."}[name]
+    members[name] = {
+        "storages": b"\x80\2K\0.\x80\2](K\1" + key + b"K\0K\0te.",
+        "tensors": b"\x80\2K\1.\x80\2(" + key + key + b"Nt.",
+        "pickle": b"\x80\2" + key + b"Q.",
+    }[name]
     with tarfile.open(tmp_path / "a.pth.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
         for member, content in members.items():
             info = tarfile.TarInfo(member)
@@ -274,8 +307,10 @@ def test_other_pickles_are_no_pytorch_files(tmp_path: Path) -> None:
     (tmp_path / "b.pth").write_bytes(head + b"\x80\2cnt\nsystem\nX\2\0\0\0id\x85R.")
     refused(tmp_path / "b.pth", "nt.system")
     # A storage that claims more than there is.
-    tensor = (b"\x80\2}X\1\0\0\0actorch._utils\n_rebuild_tensor\n((X\7\0\0\0storagectorch\nFloatStorage\n"
-              b"X\1\0\0\0kX\3\0\0\0cpuK\1NtQK\0K\1\x85K\1\x85tRs.")
+    tensor = (
+        b"\x80\2}X\1\0\0\0actorch._utils\n_rebuild_tensor\n((X\7\0\0\0storagectorch\nFloatStorage\n"
+        b"X\1\0\0\0kX\3\0\0\0cpuK\1NtQK\0K\1\x85K\1\x85tRs."
+    )
     data = head + tensor + pickle.dumps(["k"], 2)
     # Before PyTorch 1, a storage could be a view of another: (its key, first element, number of elements).
     view = data.replace(b"K\1NtQ", b"K\4(X\1\0\0\0vK\2K\1ttQ")

@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.checkpoints import io
-from src.checkpoints.ckpt_file import read_ckpt, write_ckpt
-from src.checkpoints.origins import read_weights
-from src.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from src.checkpoints.torch_file import write_torch
-from src.errors import PoseError
+from mspose.checkpoints import io
+from mspose.checkpoints.ckpt_file import read_ckpt, write_ckpt
+from mspose.checkpoints.origins import read_weights
+from mspose.checkpoints.safetensors_file import read_safetensors, write_safetensors
+from mspose.checkpoints.torch_file import write_torch
+from mspose.errors import PoseError
 from tests.graph import ms
 
-VALUES = {"a.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "b": np.float32([0.1, -2]),
-          "none": np.zeros((0, 2), np.float32), "scalar": np.array(0.5, np.float32)}  # fmt: skip
+VALUES = {
+    "a.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "b": np.float32([0.1, -2]),
+    "none": np.zeros((0, 2), np.float32),
+    "scalar": np.array(0.5, np.float32),
+}
 
 
 def check(values: dict[str, np.ndarray]) -> None:
@@ -45,34 +49,46 @@ def test_safetensors_are_those_of_the_format(tmp_path: Path) -> None:
     official = pytest.importorskip("safetensors.numpy")
     write_safetensors(VALUES, tmp_path / "a.safetensors")
     assert {name: value.tolist() for name, value in official.load_file(tmp_path / "a.safetensors").items()} == {
-        name: value.tolist() for name, value in VALUES.items()}
+        name: value.tolist() for name, value in VALUES.items()
+    }
     official.save_file(VALUES, tmp_path / "b.safetensors", {"format": "pt"})
     assert {name: value.tolist() for name, value in read_safetensors(tmp_path / "b.safetensors").items()} == {
-        name: value.tolist() for name, value in VALUES.items()}
+        name: value.tolist() for name, value in VALUES.items()
+    }
 
 
 def test_safetensors_of_half_the_width(tmp_path: Path) -> None:
-    header = {"b": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]},
-              "h": {"dtype": "F16", "shape": [1], "data_offsets": [4, 6]}}  # fmt: skip
+    header = {
+        "b": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]},
+        "h": {"dtype": "F16", "shape": [1], "data_offsets": [4, 6]},
+    }
     path = safetensors(tmp_path / "a.safetensors", header, b"\x80\x3f\x20\xc0" + np.float16([0.5]).tobytes())
     assert {name: value.tolist() for name, value in read_safetensors(path).items()} == {"b": [1.0, -2.5], "h": [0.5]}
 
 
-@pytest.mark.parametrize(("header", "match"), [
-    ({"a": {"dtype": "F32", "shape": [5], "data_offsets": [0, 20]}}, "a reaches beyond the file"),
-    ({"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}}, "a reaches beyond the file"),
-    ({"a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}}, "cut short"),
-    ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 16]}}, "cut short"),
-    ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
-      "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}, "overlap"),
-    ({"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, "a holds numbers of type F8_E4M3"),
-    ({"a": {"dtype": "F32"}}, "cut short"),
-    ({"a": 1}, "cut short"),
-    ([], "cut short"),
-    (b'{"a":1,"a":2}', "a name twice"),
-    (b"{" * 5000, "cut short"),
-    (b'{"a"', "cut short"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("header", "match"),
+    [
+        ({"a": {"dtype": "F32", "shape": [5], "data_offsets": [0, 20]}}, "a reaches beyond the file"),
+        ({"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}}, "a reaches beyond the file"),
+        ({"a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}}, "cut short"),
+        ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 16]}}, "cut short"),
+        (
+            {
+                "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
+            },
+            "overlap",
+        ),
+        ({"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, "a holds numbers of type F8_E4M3"),
+        ({"a": {"dtype": "F32"}}, "cut short"),
+        ({"a": 1}, "cut short"),
+        ([], "cut short"),
+        (b'{"a":1,"a":2}', "a name twice"),
+        (b"{" * 5000, "cut short"),
+        (b'{"a"', "cut short"),
+    ],
+)
 def test_broken_safetensors_are_one_line(header: object, match: str, tmp_path: Path) -> None:
     path = safetensors(tmp_path / "a.safetensors", header)
     with pytest.raises(PoseError, match=rf"a\.safetensors.*{match}|{match}.*a\.safetensors") as caught:
@@ -81,13 +97,24 @@ def test_broken_safetensors_are_one_line(header: object, match: str, tmp_path: P
 
 
 def test_checkpoints_are_read_as_mindspore_reads_them(tmp_path: Path) -> None:
-    values = {"a": ms.Tensor(VALUES["a.weight"]), "h": ms.Tensor(np.float16([[0.5]])), "n": ms.Tensor(np.int64([1, 2])),
-              "s": ms.Tensor(3.0), "bf": ms.Tensor([1.5, -2.5], ms.bfloat16), "t": ms.Tensor([True])}
+    values = {
+        "a": ms.Tensor(VALUES["a.weight"]),
+        "h": ms.Tensor(np.float16([[0.5]])),
+        "n": ms.Tensor(np.int64([1, 2])),
+        "s": ms.Tensor(3.0),
+        "bf": ms.Tensor([1.5, -2.5], ms.bfloat16),
+        "t": ms.Tensor([True]),
+    }
     io.save(values, tmp_path / "a.ckpt")
     result = read_ckpt(tmp_path / "a.ckpt")
     assert {name: (value.dtype.name, value.tolist()) for name, value in result.items()} == {
-        "a": ("float32", VALUES["a.weight"].tolist()), "h": ("float16", [[0.5]]), "n": ("int64", [1, 2]),
-        "s": ("float32", 3.0), "bf": ("float32", [1.5, -2.5]), "t": ("bool", [True])}
+        "a": ("float32", VALUES["a.weight"].tolist()),
+        "h": ("float16", [[0.5]]),
+        "n": ("int64", [1, 2]),
+        "s": ("float32", 3.0),
+        "bf": ("float32", [1.5, -2.5]),
+        "t": ("bool", [True]),
+    }
 
 
 def test_mindspore_reads_written_checkpoints(tmp_path: Path) -> None:
@@ -144,12 +171,20 @@ def test_the_content_says_what_a_file_is(kind: str, tmp_path: Path) -> None:
     assert read_weights(path)["a"].tolist() == [1, 2]
 
 
-@pytest.mark.parametrize(("content", "match"), [
-    (b"", "is empty"), (b"just text", "none of PyTorch"), (b"\ntext after a line", "not a readable MindSpore"),
-    (b"\x80\2text", "not a readable PyTorch"), (b"PK\3\4", "not a readable PyTorch"), (b"<html>", "none of PyTorch"),
-    (b"PK\3\4" + b"\0" * 22 + b"\5\0\0\0a.npy", "not a readable .npz"), (b"\x1f\x8b\x08", "none of PyTorch"),
-    (b"\xff\xff\xff\xff\xff\0\0\0{", "not a readable safetensors"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "is empty"),
+        (b"just text", "none of PyTorch"),
+        (b"\ntext after a line", "not a readable MindSpore"),
+        (b"\x80\2text", "not a readable PyTorch"),
+        (b"PK\3\4", "not a readable PyTorch"),
+        (b"<html>", "none of PyTorch"),
+        (b"PK\3\4" + b"\0" * 22 + b"\5\0\0\0a.npy", "not a readable .npz"),
+        (b"\x1f\x8b\x08", "none of PyTorch"),
+        (b"\xff\xff\xff\xff\xff\0\0\0{", "not a readable safetensors"),
+    ],
+)
 def test_other_files_are_one_line(content: bytes, match: str, tmp_path: Path) -> None:
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(PoseError, match=match) as caught:

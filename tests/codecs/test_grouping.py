@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from src.codecs.grouping import Connections, Grouping, Peaks, assemble, find_limbs, find_peaks
-from src.codecs.paf import PafCodec
-from src.errors import UsageError
-from src.evaluation.coco import evaluate_keypoints, to_coco_results
-from src.files import read_json
-from src.skeleton import COCO17, OPENPOSE18
+from mspose.codecs.grouping import Connections, Grouping, Peaks, assemble, find_limbs, find_peaks
+from mspose.codecs.paf import PafCodec
+from mspose.errors import UsageError
+from mspose.evaluation.coco import evaluate_keypoints, to_coco_results
+from mspose.files import read_json
+from mspose.skeleton import COCO17, OPENPOSE18
 from tests.golden import make_golden_paf as golden
 
 SIGMA = 7 / 8
@@ -72,8 +72,9 @@ class TestPeaks:
         assert len(find_peaks(maps, SIGMA, 0.21)) == 0
 
     def test_sorted_by_joint_then_score(self):
-        maps = np.concatenate([np.maximum(gaussians([(3, 3)], height=0.4), gaussians([(12, 9)], height=0.9)),
-                               gaussians([(6, 6)])])  # fmt: skip
+        maps = np.concatenate(
+            [np.maximum(gaussians([(3, 3)], height=0.4), gaussians([(12, 9)], height=0.9)), gaussians([(6, 6)])]
+        )
         peaks = find_peaks(maps, SIGMA, 0.1)
         assert peaks.joint.tolist() == [0, 0, 1]
         np.testing.assert_allclose(peaks.scores, [0.9, 0.4, 1], atol=0.01)
@@ -112,8 +113,9 @@ class TestLimbs:
         assert list(zip(found.first, found.second)) == [(0, 2)]
 
     def test_against_the_field(self):
-        assert not len(find_limbs(self.field(slice(None), -1), self.LIMBS, peaks_at((0, 4, 5), (1, 9, 5)),
-                                  Grouping()).scores)  # fmt: skip
+        assert not len(
+            find_limbs(self.field(slice(None), -1), self.LIMBS, peaks_at((0, 4, 5), (1, 9, 5)), Grouping()).scores
+        )
 
     def test_support(self):
         pafs = self.field(slice(4, 7))
@@ -212,16 +214,23 @@ def noise(name: str) -> tuple[np.ndarray, np.ndarray]:
     checked[:, ::2, ::2] = 1
     broken = [np.where(maps > 0.7, value, maps) for value in (np.nan, np.inf) for maps in (heatmaps, pafs)]
     return {
-        "zeros": (0 * heatmaps, 0 * pafs), "ones": (0 * heatmaps + 1, 0 * pafs + 1), "random": (heatmaps, pafs),
-        "peaks everywhere": (checked, 0 * pafs + 1), "nan": (broken[0], broken[1]), "inf": (broken[2], broken[3]),
-        "all nan": (np.nan * heatmaps, np.nan * pafs), "huge": (heatmaps * np.float32(1e30), -pafs * np.float32(1e30)),
-        "small": (heatmaps[:, :1, :1], pafs[:, :1, :1]), "empty": (heatmaps[:, :0], pafs[:, :0]),
-    }[name]  # fmt: skip
+        "zeros": (0 * heatmaps, 0 * pafs),
+        "ones": (0 * heatmaps + 1, 0 * pafs + 1),
+        "random": (heatmaps, pafs),
+        "peaks everywhere": (checked, 0 * pafs + 1),
+        "nan": (broken[0], broken[1]),
+        "inf": (broken[2], broken[3]),
+        "all nan": (np.nan * heatmaps, np.nan * pafs),
+        "huge": (heatmaps * np.float32(1e30), -pafs * np.float32(1e30)),
+        "small": (heatmaps[:, :1, :1], pafs[:, :1, :1]),
+        "empty": (heatmaps[:, :0], pafs[:, :0]),
+    }[name]
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("name", ["zeros", "ones", "random", "peaks everywhere", "nan", "inf", "all nan", "huge",
-                                  "small", "empty"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", ["zeros", "ones", "random", "peaks everywhere", "nan", "inf", "all nan", "huge", "small", "empty"]
+)
 def test_maps_of_nothing_do_no_harm(name):
     heatmaps, pafs = noise(name)
     keypoints, scores = PafCodec().decode(heatmaps, pafs)
@@ -261,4 +270,6 @@ def test_all_limbs_are_scored_together_as_one_by_one():
         rows = together.limb == limb
         alone = find_limbs(pafs[2 * limb : 2 * limb + 2], limbs[limb : limb + 1], peaks, Grouping())
         assert (together.first[rows].tolist(), together.second[rows].tolist()) == (
-            alone.first.tolist(), alone.second.tolist())  # fmt: skip
+            alone.first.tolist(),
+            alone.second.tolist(),
+        )

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from src.codecs.heatmap import REFINEMENTS, HeatmapCodec, flip_back, merge_flipped
-from src.errors import PoseError, UsageError
-from src.files import read_json
-from src.geometry import crop_matrix, transform_points
-from src.skeleton import COCO17
+from mspose.codecs.heatmap import REFINEMENTS, HeatmapCodec, flip_back, merge_flipped
+from mspose.errors import PoseError, UsageError
+from mspose.files import read_json
+from mspose.geometry import crop_matrix, transform_points
+from mspose.skeleton import COCO17
 from tests.golden import make_golden_eval as golden
 
 INPUT, MAP = (192, 256), (48, 64)
@@ -42,8 +42,10 @@ def quarter_loop(heatmap: np.ndarray) -> list[float]:
         return [0, 0]
     if not (1 < x < width - 1 and 1 < y < height - 1):
         return [x, y]
-    return [x + 0.25 * np.sign(heatmap[y, x + 1] - heatmap[y, x - 1]),
-            y + 0.25 * np.sign(heatmap[y + 1, x] - heatmap[y - 1, x])]  # fmt: skip
+    return [
+        x + 0.25 * np.sign(heatmap[y, x + 1] - heatmap[y, x - 1]),
+        y + 0.25 * np.sign(heatmap[y + 1, x] - heatmap[y - 1, x]),
+    ]
 
 
 def dark_full_map(heatmap: np.ndarray, length: int) -> list[float]:
@@ -214,8 +216,9 @@ def test_targets_agree_with_the_reference(parity_dir, coco_mini) -> None:
     truth = json.loads((coco_mini / "annotations" / "person_keypoints_val2017.json").read_text())
     labelled = [person for person in truth["annotations"] if person["num_keypoints"] > 0 and not person["iscrowd"]]
     people = [person for image in truth["images"] for person in labelled if person["image_id"] == image["id"]]
-    for person, center, scale, target, weight in zip(people, fixture["center"], fixture["scale"], fixture["target"],
-                                                     fixture["target_weight"]):  # fmt: skip
+    for person, center, scale, target, weight in zip(
+        people, fixture["center"], fixture["scale"], fixture["target"], fixture["target_weight"]
+    ):
         keypoints = np.array(person["keypoints"]).reshape(17, 3)
         points = transform_points(keypoints[:, :2], crop_matrix(center, scale * 200, INPUT))
         targets, weights = HeatmapCodec(INPUT, MAP).encode(points, keypoints[:, 2])

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from src.codecs.grouping import Grouping
-from src.codecs.paf import PafCodec
-from src.errors import PoseError, UsageError
-from src.files import read_json
-from src.skeleton import COCO17, OPENPOSE18, Skeleton, paf_layout
+from mspose.codecs.grouping import Grouping
+from mspose.codecs.paf import PafCodec
+from mspose.errors import PoseError, UsageError
+from mspose.files import read_json
+from mspose.skeleton import COCO17, OPENPOSE18, Skeleton, paf_layout
 from tests.golden import make_golden_paf as golden
 
 CODEC = PafCodec()
@@ -104,8 +104,9 @@ class TestEncode:
             for image in read_json(parity_dir / "grouping_val2017.json", "fixture")["image_ids"]:
                 expected = [stored[f"{name}_{image}"].astype(np.float32) for name in ("heatmaps", "pafs")]
                 # The reference leaves out people of one or two keypoints.
-                people = [p["keypoints"] for p in truth["annotations"]
-                          if p["image_id"] == image and p["num_keypoints"] > 2]  # fmt: skip
+                people = [
+                    p["keypoints"] for p in truth["annotations"] if p["image_id"] == image and p["num_keypoints"] > 2
+                ]
                 scale = 184 / heights[image]
                 keypoints = np.reshape(people, (-1, 17, 3)) * (scale, scale, 1)
                 maps = CODEC.encode(keypoints, expected[0].shape[:0:-1])
@@ -141,8 +142,9 @@ class TestRoundTrip:
         truth = json.loads((coco_mini / "annotations/person_keypoints_val2017.json").read_text())
         errors = []
         for image in truth["images"]:
-            people = [p["keypoints"] for p in truth["annotations"]
-                      if p["image_id"] == image["id"] and p["num_keypoints"]]  # fmt: skip
+            people = [
+                p["keypoints"] for p in truth["annotations"] if p["image_id"] == image["id"] and p["num_keypoints"]
+            ]
             if len(people) != 1:
                 continue
             person, scale = np.reshape(people, (1, 17, 3)), 368 / min(image["width"], image["height"])
@@ -183,8 +185,9 @@ class TestLayout:
         np.testing.assert_array_equal(OPENPOSE18.to_keypoints(OPENPOSE18.to_joints(keypoints)), keypoints)
 
     def test_other_skeletons_use_their_own_keypoints_and_limbs(self):
-        cross = Skeleton("cross", ("top", "left", "right"), ((0, 1), (0, 2), (1, 2)), ((1, 2),), (0.1,) * 3, (),
-                         ((0, 0, 0),) * 3)  # fmt: skip
+        cross = Skeleton(
+            "cross", ("top", "left", "right"), ((0, 1), (0, 2), (1, 2)), ((1, 2),), (0.1,) * 3, (), ((0, 0, 0),) * 3
+        )
         codec = PafCodec(paf_layout(cross))
         people = np.array([[[100, 20, 2], [140, 90, 2], [60, 90, 2]], [[220, 30, 2], [250, 80, 2], [180, 80, 2]]])
         maps = codec.encode(people, (36, 16))

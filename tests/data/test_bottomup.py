@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.bottomup import (
+from mspose.config.schema import DataConfig
+from mspose.data.bottomup import (
     BottomUpAugmentation,
     BottomUpDataset,
     cells_touched,
@@ -17,13 +18,12 @@ from src.data.bottomup import (
     random_view,
     shift_color,
 )
-from src.data.coco import Annotations, Images, People
-from src.data.ignore_mask import usable, write_masks
-from src.errors import PoseError, UsageError
-from src.geometry import resize_canvas, transform_points
-from src.images import ImageError
-from src.schema import DataConfig
-from src.skeleton import COCO17
+from mspose.data.coco import Annotations, Images, People
+from mspose.data.ignore_mask import usable, write_masks
+from mspose.errors import PoseError, UsageError
+from mspose.geometry import resize_canvas, transform_points
+from mspose.images import ImageError
+from mspose.skeleton import COCO17
 
 SIZE, STRIDE = 368, 8
 # Pictures as they are, so that grey levels can be read off.
@@ -58,8 +58,13 @@ def discs() -> tuple[np.ndarray, np.ndarray]:
 LEVELS = 15 + 14 * np.arange(17)
 
 
-def annotate(folder: Path, image: np.ndarray, keypoints: np.ndarray, segmentations: list | None = None,
-             image_index: list[int] | None = None) -> Annotations:  # fmt: skip
+def annotate(
+    folder: Path,
+    image: np.ndarray,
+    keypoints: np.ndarray,
+    segmentations: list | None = None,
+    image_index: list[int] | None = None,
+) -> Annotations:
     """Pictures that are copies of `image` and people (N, 17, 3) of area 5000, by default all in one picture."""
     image_index = image_index or [0] * len(keypoints)
     count, (height, width) = max(image_index) + 1, image.shape[:2]
@@ -68,13 +73,26 @@ def annotate(folder: Path, image: np.ndarray, keypoints: np.ndarray, segmentatio
         cv2.imwrite(str(file), image)
     images = Images(np.arange(1, count + 1), files, np.full(count, width), np.full(count, height))
     n = len(keypoints)
-    people = People(np.arange(n), np.array(image_index), np.tile([1.0, 1.0, 9.0, 9.0], (n, 1)), np.ones(n, np.float32),
-                    keypoints.astype(np.float32), np.full(n, 5000, np.float32), np.zeros(n, bool))  # fmt: skip
+    people = People(
+        np.arange(n),
+        np.array(image_index),
+        np.tile([1.0, 1.0, 9.0, 9.0], (n, 1)),
+        np.ones(n, np.float32),
+        keypoints.astype(np.float32),
+        np.full(n, 5000, np.float32),
+        np.zeros(n, bool),
+    )
     return Annotations(images, people, 1, folder / "people.json", segmentations or [None] * n)
 
 
-def make(folder: Path, augmentation: BottomUpAugmentation = STILL, data: DataConfig = DATA, seed: int = 0,
-         labels: np.ndarray | None = None, pictures: int = 1) -> BottomUpDataset:  # fmt: skip
+def make(
+    folder: Path,
+    augmentation: BottomUpAugmentation = STILL,
+    data: DataConfig = DATA,
+    seed: int = 0,
+    labels: np.ndarray | None = None,
+    pictures: int = 1,
+) -> BottomUpDataset:
     """Pictures that are copies of one another, each with one person."""
     image, points = discs()
     if labels is not None:
@@ -256,15 +274,18 @@ class TestMask:
         annotations = self.annotations(tmp_path)
         write_masks(annotations, tmp_path / "masks")
         computed = BottomUpDataset(DATA, MOVING, annotations, COCO17, Recorder())
-        written = BottomUpDataset(DATA, MOVING, replace(annotations, segmentations=None), COCO17, Recorder(),
-                                  mask_dir=str(tmp_path / "masks"))  # fmt: skip
+        written = BottomUpDataset(
+            DATA, MOVING, replace(annotations, segmentations=None), COCO17, Recorder(), mask_dir=str(tmp_path / "masks")
+        )
         for epoch in range(3):
             mask = sample(computed, 0, epoch)[3]
             np.testing.assert_array_equal(sample(written, 0, epoch)[3], mask)
             assert not mask.all()
 
-    @pytest.mark.parametrize(("x", "cells"), [(0, [0]), (3, [0]), (4, [0, 1]), (11, [0, 1]), (12, [1, 2]), (35, [3, 4]),
-                                              (36, [4]), (39, [4])])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("x", "cells"),
+        [(0, [0]), (3, [0]), (4, [0, 1]), (11, [0, 1]), (12, [1, 2]), (35, [3, 4]), (36, [4]), (39, [4])],
+    )
     def test_cells_touched_is_the_window_of_two_strides(self, x, cells):
         # Cell i has its centre at 8 i + 3.5: its window goes from 8 i - 4 to 8 i + 11.
         mask = np.zeros((56, 40), np.uint8)
@@ -326,8 +347,9 @@ class TestRandomView:
     def scales(self, people: np.ndarray, **changes: float) -> tuple[float, float]:
         rng = np.random.default_rng(0)
         limits = replace(LIMITS, **changes)
-        scales = [np.sqrt(abs(np.linalg.det(random_view(rng, people, (SIZE, SIZE), limits)[0][:, :2])))
-                  for _ in range(500)]  # fmt: skip
+        scales = [
+            np.sqrt(abs(np.linalg.det(random_view(rng, people, (SIZE, SIZE), limits)[0][:, :2]))) for _ in range(500)
+        ]
         return min(scales), max(scales)
 
     def test_scale_is_bounded_by_smallest_and_largest_person(self, people):
@@ -414,7 +436,7 @@ class TestColor:
 
 
 def test_real_pictures(coco_mini):
-    from src.data.coco import load_split
+    from mspose.data.coco import load_split
 
     data = replace(DATA, root=str(coco_mini))
     annotations = load_split(data, "train", COCO17, segmentations=True)

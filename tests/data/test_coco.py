@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.coco import (
+from mspose.config.schema import DataConfig
+from mspose.data.coco import (
     Annotations,
     annotation_file,
     detection_file,
@@ -19,10 +20,9 @@ from src.data.coco import (
     load_detections,
     load_split,
 )
-from src.errors import PoseError
-from src.images import ImageError
-from src.schema import DataConfig
-from src.skeleton import COCO17, load_skeleton
+from mspose.errors import PoseError
+from mspose.images import ImageError
+from mspose.skeleton import COCO17, load_skeleton
 from tests.conftest import ROOT
 
 KEYPOINTS = [10.0, 20.0, 2.0] * 17
@@ -30,8 +30,17 @@ NOTHING = [0] * 51
 
 
 def person(number: int, image: int, **changes: object) -> dict:
-    return {"id": number, "image_id": image, "category_id": 1, "bbox": [5, 6, 30, 40], "area": 700.0, "iscrowd": 0,
-            "num_keypoints": 17, "keypoints": KEYPOINTS, **changes}  # fmt: skip
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": 1,
+        "bbox": [5, 6, 30, 40],
+        "area": 700.0,
+        "iscrowd": 0,
+        "num_keypoints": 17,
+        "keypoints": KEYPOINTS,
+        **changes,
+    }
 
 
 def detection(image: int, score: float = 0.5, **changes: object) -> dict:
@@ -255,11 +264,26 @@ class TestDamagedAnnotations:
         with pytest.raises(PoseError, match=r"does not match data\.skeleton 'body14': it has 17 keypoints"):
             load_annotations(folder.path, folder.images, body14)
 
-    @pytest.mark.parametrize("changes", [
-        {"bbox": [1, 2, 3]}, {"bbox": None}, {"bbox": 5}, {"bbox": [1, 2, 3, None]}, {"bbox": ["5", "6", "30", "40"]},
-        {"bbox": {}}, {"area": "700"}, {"area": None}, {"id": "two"}, {"id": 1.5}, {"id": 10**30},
-        {"keypoints": ["1"] * 51}, {"keypoints": [None] * 51}, {"keypoints": [[1, 2, 2]] * 51},
-    ], ids=str)  # fmt: skip
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"bbox": [1, 2, 3]},
+            {"bbox": None},
+            {"bbox": 5},
+            {"bbox": [1, 2, 3, None]},
+            {"bbox": ["5", "6", "30", "40"]},
+            {"bbox": {}},
+            {"area": "700"},
+            {"area": None},
+            {"id": "two"},
+            {"id": 1.5},
+            {"id": 10**30},
+            {"keypoints": ["1"] * 51},
+            {"keypoints": [None] * 51},
+            {"keypoints": [[1, 2, 2]] * 51},
+        ],
+        ids=str,
+    )
     def test_wrong_kinds_of_numbers(self, folder, changes):
         folder.content["annotations"][1].update(changes)
         assert "bbox must be 4 numbers, keypoints 51, area one" in folder.file_complaint()
@@ -302,10 +326,20 @@ class TestDamagedAnnotations:
         message = folder.complaint()
         assert f"every image needs id, file_name, width and height: {folder.path} (KeyError: '{key}')" in message
 
-    @pytest.mark.parametrize("changes", [
-        {"id": "20"}, {"id": None}, {"width": "100"}, {"height": float("nan")}, {"width": float("inf")},
-        {"id": 10**30}, {"file_name": 20}, {"file_name": None},
-    ], ids=str)  # fmt: skip
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"id": "20"},
+            {"id": None},
+            {"width": "100"},
+            {"height": float("nan")},
+            {"width": float("inf")},
+            {"id": 10**30},
+            {"file_name": 20},
+            {"file_name": None},
+        ],
+        ids=str,
+    )
     def test_wrong_values_of_an_image(self, folder, changes):
         folder.content["images"][1].update(changes)
         assert "every image needs id, file_name, width and height" in folder.file_complaint()
@@ -387,10 +421,19 @@ class TestDetections:
         with pytest.raises(PoseError, match=r"must be a list of \{image_id"):
             folder.detections(content)
 
-    @pytest.mark.parametrize("changes", [
-        {"bbox": [1, 2, 3]}, {"bbox": ["1", "2", "3", "4"]}, {"bbox": None}, {"score": "high"}, {"score": None},
-        {"image_id": "20"}, {"image_id": 20.5},
-    ], ids=str)  # fmt: skip
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"bbox": [1, 2, 3]},
+            {"bbox": ["1", "2", "3", "4"]},
+            {"bbox": None},
+            {"score": "high"},
+            {"score": None},
+            {"image_id": "20"},
+            {"image_id": 20.5},
+        ],
+        ids=str,
+    )
     def test_wrong_values(self, folder, changes):
         with pytest.raises(PoseError, match=r"every entry needs image_id, category_id, bbox \(4 numbers\) and score"):
             folder.detections([detection(30), detection(20) | changes])

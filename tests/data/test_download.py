@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from src.data import download as module
-from src.data.download import Part, download, fetch, main, unzip
-from src.errors import PoseError, UsageError
-from src.files import write_json
+from mspose.data import download as module
+from mspose.data.download import Part, download, fetch, main, unzip
+from mspose.errors import PoseError, UsageError
+from mspose.files import write_json
 
 JPEG = b"\xff\xd8" + bytes(range(200)) + b"\xff\xd9"
 NAMES = [f"{i:012d}.jpg" for i in range(1, 4)]
@@ -122,7 +122,9 @@ def start_of(data: bytes, server: Server, root: Path) -> Path:
 def test_fresh_download_leaves_only_the_wanted_files(server: Server, part: Part, tmp_path: Path) -> None:
     download(tmp_path, [part], server.url)
     assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
-        "val2017", *(f"val2017/{name}" for name in NAMES)]  # fmt: skip
+        "val2017",
+        *(f"val2017/{name}" for name in NAMES),
+    ]
     assert (tmp_path / "val2017" / NAMES[0]).read_bytes() == JPEG
 
 

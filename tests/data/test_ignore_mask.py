@@ -11,12 +11,12 @@ import pytest
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from src.data.coco import Annotations, Images, People, load_annotations
-from src.data.ignore_mask import AnnotatedMasks, MaskFolder, ignore_mask, main, mask_name, usable, write_masks
-from src.errors import PoseError
-from src.files import read_json, write_json
-from src.images import ImageError
-from src.skeleton import COCO17
+from mspose.data.coco import Annotations, Images, People, load_annotations
+from mspose.data.ignore_mask import AnnotatedMasks, MaskFolder, ignore_mask, main, mask_name, usable, write_masks
+from mspose.errors import PoseError
+from mspose.files import read_json, write_json
+from mspose.images import ImageError
+from mspose.skeleton import COCO17
 
 WIDTH, HEIGHT = 60, 40
 
@@ -43,11 +43,19 @@ def annotate(*people: dict, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Annotati
     count = len(rows)
     return Annotations(
         images,
-        People(np.arange(100, 100 + count), np.array([p["image"] for p in rows], np.int64),
-               np.tile([10.0, 20.0, 5.0, 6.0], (count, 1)), np.ones(count, np.float32), keypoints,
-               np.array([p["area"] for p in rows], np.float32), np.array([p["crowd"] for p in rows], bool)),
-        1, Path("people.json"), [p["segmentation"] for p in rows],
-    )  # fmt: skip
+        People(
+            np.arange(100, 100 + count),
+            np.array([p["image"] for p in rows], np.int64),
+            np.tile([10.0, 20.0, 5.0, 6.0], (count, 1)),
+            np.ones(count, np.float32),
+            keypoints,
+            np.array([p["area"] for p in rows], np.float32),
+            np.array([p["crowd"] for p in rows], bool),
+        ),
+        1,
+        Path("people.json"),
+        [p["segmentation"] for p in rows],
+    )
 
 
 def mask_of(annotations: Annotations, row: int = 0) -> np.ndarray | None:
@@ -58,12 +66,16 @@ LEARNT = {"joints": 17, "segmentation": rectangle(10, 10, 30, 30)}
 
 
 class TestUsable:
-    @pytest.mark.parametrize(("person", "expected"), [
-        ({"joints": 5, "area": 1024.5}, True),
-        ({"joints": 4, "area": 5000.0}, False),
-        ({"joints": 17, "area": 1024.0}, False),
-        ({"joints": 17, "area": 5000.0, "crowd": True}, False),
-    ], ids=["enough", "keypoints", "area", "crowd"])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("person", "expected"),
+        [
+            ({"joints": 5, "area": 1024.5}, True),
+            ({"joints": 4, "area": 5000.0}, False),
+            ({"joints": 17, "area": 1024.0}, False),
+            ({"joints": 17, "area": 5000.0, "crowd": True}, False),
+        ],
+        ids=["enough", "keypoints", "area", "crowd"],
+    )
     def test_published_limits(self, person, expected):
         assert usable(annotate(person).people).tolist() == [expected]
 
@@ -134,8 +146,9 @@ class TestWho:
 class TestSegmentations:
     def test_several_polygons(self):
         segmentation = rectangle(1, 1, 9, 9) + rectangle(20, 20, 30, 25)
-        np.testing.assert_array_equal(mask_of(annotate({"segmentation": segmentation})),
-                                      painted((1, 1, 9, 9), (20, 20, 30, 25)))  # fmt: skip
+        np.testing.assert_array_equal(
+            mask_of(annotate({"segmentation": segmentation})), painted((1, 1, 9, 9), (20, 20, 30, 25))
+        )
 
     def test_run_lengths_plain_and_compressed(self):
         expected = painted((5, 6, 40, 30))
@@ -166,28 +179,33 @@ class TestSegmentations:
         np.testing.assert_array_equal(mask_of(annotate({"segmentation": segmentation})), painted((10, 20, 15, 26)))
 
     def test_beyond_the_picture(self):
-        np.testing.assert_array_equal(mask_of(annotate({"segmentation": rectangle(50, 30, 10**9, 10**9)})),
-                                      painted((50, 30, 60, 40)))  # fmt: skip
+        np.testing.assert_array_equal(
+            mask_of(annotate({"segmentation": rectangle(50, 30, 10**9, 10**9)})), painted((50, 30, 60, 40))
+        )
 
-    @pytest.mark.parametrize("segmentation", [
-        [[1, 2, 3, 4, 5]],
-        [["a", "b", "c", "d", "e", "f"]],
-        [[1, 2, 3, 4, 5, None]],
-        [1, 2, 3, 4, 5, 6],
-        "polygon",
-        5,
-        {"counts": [2400]},
-        {"size": [WIDTH, HEIGHT], "counts": [2400]},
-        {"size": [HEIGHT, WIDTH], "counts": [2000]},
-        {"size": [HEIGHT, WIDTH], "counts": [-1, 2401]},
-        {"size": [HEIGHT, WIDTH], "counts": ["2400"]},
-        {"size": [HEIGHT, WIDTH], "counts": []},
-        {"size": [HEIGHT, WIDTH], "counts": "zz zz"},
-        {"size": [HEIGHT, WIDTH], "counts": "P"},
-        {"size": [HEIGHT, WIDTH], "counts": "ooooooooooooooooo0"},
-        {"size": [HEIGHT, WIDTH], "counts": "0"},
-        {"size": [HEIGHT, WIDTH], "counts": ""},
-    ], ids=str)  # fmt: skip
+    @pytest.mark.parametrize(
+        "segmentation",
+        [
+            [[1, 2, 3, 4, 5]],
+            [["a", "b", "c", "d", "e", "f"]],
+            [[1, 2, 3, 4, 5, None]],
+            [1, 2, 3, 4, 5, 6],
+            "polygon",
+            5,
+            {"counts": [2400]},
+            {"size": [WIDTH, HEIGHT], "counts": [2400]},
+            {"size": [HEIGHT, WIDTH], "counts": [2000]},
+            {"size": [HEIGHT, WIDTH], "counts": [-1, 2401]},
+            {"size": [HEIGHT, WIDTH], "counts": ["2400"]},
+            {"size": [HEIGHT, WIDTH], "counts": []},
+            {"size": [HEIGHT, WIDTH], "counts": "zz zz"},
+            {"size": [HEIGHT, WIDTH], "counts": "P"},
+            {"size": [HEIGHT, WIDTH], "counts": "ooooooooooooooooo0"},
+            {"size": [HEIGHT, WIDTH], "counts": "0"},
+            {"size": [HEIGHT, WIDTH], "counts": ""},
+        ],
+        ids=str,
+    )
     def test_damage_is_one_line_that_names_the_annotation(self, segmentation):
         with pytest.raises(PoseError, match=r"^annotation 100: .*60x40 .*people\.json$"):
             mask_of(annotate({"segmentation": segmentation}))
@@ -256,12 +274,23 @@ class TestCommand:
             folder = tmp_path / f"{split}2017"
             folder.mkdir()
             (folder / "x.jpg").touch()
-            path = write_json(tmp_path / f"{split}.json", {
-                "images": [{"id": 3 + number, "file_name": "x.jpg", "width": WIDTH, "height": HEIGHT}],
-                "annotations": [{"id": 1, "image_id": 3 + number, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 9,
-                                 "segmentation": rectangle(5 + number, 5, 20, 20)}],
-                "categories": [{"id": 1, "name": "person", "keypoints": list(COCO17.keypoints)}],
-            })  # fmt: skip
+            path = write_json(
+                tmp_path / f"{split}.json",
+                {
+                    "images": [{"id": 3 + number, "file_name": "x.jpg", "width": WIDTH, "height": HEIGHT}],
+                    "annotations": [
+                        {
+                            "id": 1,
+                            "image_id": 3 + number,
+                            "category_id": 1,
+                            "bbox": [1, 2, 3, 4],
+                            "area": 9,
+                            "segmentation": rectangle(5 + number, 5, 20, 20),
+                        }
+                    ],
+                    "categories": [{"id": 1, "name": "person", "keypoints": list(COCO17.keypoints)}],
+                },
+            )
             arguments += [f"--{split}_ann", str(path), f"--{split}_dir", str(folder)]
         return arguments
 
@@ -283,8 +312,10 @@ class TestCommand:
 
     def test_own_keypoints(self, arguments, tmp_path, capsys):
         points = [f"p{i}" for i in range(5)]
-        skeleton = write_json(tmp_path / "five.yaml", {"name": "five", "keypoints": points, "limbs": [["p0", "p1"]],
-                                                       "flip_pairs": [], "sigmas": [0.1] * 5})
+        skeleton = write_json(
+            tmp_path / "five.yaml",
+            {"name": "five", "keypoints": points, "limbs": [["p0", "p1"]], "flip_pairs": [], "sigmas": [0.1] * 5},
+        )
         for path in (Path(arguments[1]), Path(arguments[5])):
             truth = read_json(path, "annotations")
             truth["categories"][0]["keypoints"] = points

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from src.data.layout import check
+from mspose.data.layout import check
 
 NAMES = [f"{i:012d}.jpg" for i in range(1, 5)]
 
@@ -24,8 +24,11 @@ def root(tmp_path: Path) -> Path:
         (tmp_path / split).mkdir()
         for name in NAMES:
             (tmp_path / split / name).write_bytes(picture)
-        content = {"images": [{"id": i, "file_name": name} for i, name in enumerate(NAMES)], "annotations": [],
-                   "categories": [{"id": 1, "name": "person", "keypoints": ["nose"]}]}  # fmt: skip
+        content = {
+            "images": [{"id": i, "file_name": name} for i, name in enumerate(NAMES)],
+            "annotations": [],
+            "categories": [{"id": 1, "name": "person", "keypoints": ["nose"]}],
+        }
         (tmp_path / "annotations" / f"person_keypoints_{split}.json").write_text(json.dumps(content))
     return tmp_path
 
@@ -55,7 +58,7 @@ def test_missing_root(tmp_path: Path) -> None:
 
 def test_missing_folder(root: Path) -> None:
     shutil.rmtree(root / "train2017")
-    assert only(check(root)).startswith("train2017: the folder is missing; fetch it: python -m src.data.download")
+    assert only(check(root)).startswith("train2017: the folder is missing; fetch it: mspose download")
 
 
 def test_archive_that_was_never_unzipped(root: Path) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from src.data.loader import BadImages, Plan, eval_batches, train_batches, worker_threads
-from src.engine.runtime import prepare_environment
-from src.errors import PoseError, UsageError
-from src.images import ImageError
+from mspose.data.loader import BadImages, Plan, eval_batches, train_batches, worker_threads
+from mspose.errors import PoseError, UsageError
+from mspose.images import ImageError
+from mspose.runtime.device import prepare_environment
 
 prepare_environment()  # before the loader imports MindSpore
 
@@ -50,8 +50,10 @@ def failing(bad: set[int]):
 
 def train(plan: Plan, start: int, stop: int, workers: int = 2, read=sample, bad: BadImages | None = None):
     bad = BadImages(plan.count) if bad is None else bad
-    return [(images.copy(), epochs.copy()) for images, epochs in
-            train_batches(read, SHAPES, plan, start, stop, workers, 2, bad)]  # fmt: skip
+    return [
+        (images.copy(), epochs.copy())
+        for images, epochs in train_batches(read, SHAPES, plan, start, stop, workers, 2, bad)
+    ]
 
 
 def indices(batches: list) -> list[list[int]]:

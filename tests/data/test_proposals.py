@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.data.proposals import CROP_ABOVE, propose
+from mspose.data.proposals import CROP_ABOVE, propose
 
 BOX = np.array([300.0, 400.0, 80.0, 200.0])
 

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from src.codecs.heatmap import HeatmapCodec
-from src.data.coco import Images, People, labelled, load_annotations
-from src.data.proposals import propose
-from src.data.topdown import Normalizer, TopDownDataset, half_body, random_crop
-from src.geometry import crop_matrix, transform_points
-from src.images import ImageError
-from src.schema import DataConfig
-from src.skeleton import COCO17, Skeleton, load_skeleton
+from mspose.codecs.heatmap import HeatmapCodec
+from mspose.config.schema import DataConfig
+from mspose.data.coco import Images, People, labelled, load_annotations
+from mspose.data.proposals import propose
+from mspose.data.topdown import Normalizer, TopDownDataset, half_body, random_crop
+from mspose.geometry import crop_matrix, transform_points
+from mspose.images import ImageError
+from mspose.skeleton import COCO17, Skeleton, load_skeleton
 
 CODEC = HeatmapCodec((192, 256), (48, 64), 2.0)
 STRIDE = 4
@@ -40,17 +40,29 @@ def level_of(joint: np.ndarray) -> np.ndarray:
     return 15 + 14 * joint
 
 
-def make(tmp_path: Path, data: DataConfig, skeleton: Skeleton = COCO17, seed: int = 0,
-         labels: np.ndarray | None = None, proposals_epoch: int = 0) -> TopDownDataset:  # fmt: skip
+def make(
+    tmp_path: Path,
+    data: DataConfig,
+    skeleton: Skeleton = COCO17,
+    seed: int = 0,
+    labels: np.ndarray | None = None,
+    proposals_epoch: int = 0,
+) -> TopDownDataset:
     """Three people, who are copies of each other, in one picture."""
     image, points = blobs(skeleton.num_keypoints)
     cv2.imwrite(str(tmp_path / "x.png"), image)
     if labels is not None:
         points[:, 2] = labels
     images = Images(np.array([1]), [tmp_path / "x.png"], np.array([400]), np.array([400]))
-    people = People(ids=np.arange(3), image_index=np.zeros(3, int), boxes=np.array([[100.0, 70, 190, 250]] * 3),
-                    scores=np.ones(3, np.float32), keypoints=np.stack([points] * 3), areas=np.full(3, 100.0),
-                    is_crowd=np.zeros(3, bool))  # fmt: skip
+    people = People(
+        ids=np.arange(3),
+        image_index=np.zeros(3, int),
+        boxes=np.array([[100.0, 70, 190, 250]] * 3),
+        scores=np.ones(3, np.float32),
+        keypoints=np.stack([points] * 3),
+        areas=np.full(3, 100.0),
+        is_crowd=np.zeros(3, bool),
+    )
     return TopDownDataset(data, images, people, skeleton, CODEC, seed, proposals_epoch)
 
 
@@ -139,10 +151,12 @@ class TestTogether:
 
     def test_own_skeleton_of_three_joints(self, tmp_path):
         path = tmp_path / "three.yaml"
-        path.write_text("{name: t, keypoints: [head, left, right], limbs: [], flip_pairs: [[left, right]], "
-                        "sigmas: [0.1, 0.1, 0.1]}")  # fmt: skip
-        dataset = make(tmp_path, replace(LEVELS, flip=1.0, half_body_prob=1.0, half_body_joints=0),
-                       load_skeleton(str(path)))  # fmt: skip
+        path.write_text(
+            "{name: t, keypoints: [head, left, right], limbs: [], flip_pairs: [[left, right]], sigmas: [0.1, 0.1, 0.1]}"
+        )
+        dataset = make(
+            tmp_path, replace(LEVELS, flip=1.0, half_body_prob=1.0, half_body_joints=0), load_skeleton(str(path))
+        )
         assert dataset.train_shapes == ((3, 256, 192), (3, 64, 48), (3,))
         image, target, weight = train_sample(dataset)
         assert weight.tolist() == [1, 1, 1]
@@ -209,8 +223,9 @@ class TestProposals:
         assert any(np.abs(image[0, y, x] - level).max() <= 1 for level in levels)
 
     def test_evaluation_never_moves_boxes(self, tmp_path):
-        np.testing.assert_array_equal(eval_sample(make(tmp_path, LEVELS, proposals_epoch=1)),
-                                      eval_sample(make(tmp_path, LEVELS)))
+        np.testing.assert_array_equal(
+            eval_sample(make(tmp_path, LEVELS, proposals_epoch=1)), eval_sample(make(tmp_path, LEVELS))
+        )
 
 
 class TestRandomCrop:
@@ -256,8 +271,9 @@ class TestHalfBody:
         keypoints = blobs(17)[1]
         keypoints[labelled_joints:, 2] = 0
         data = replace(PLAIN, half_body_prob=1.0, **changes)
-        return random_crop(np.random.default_rng(seed), np.array([200.0, 200]), np.array([300.0, 400]), keypoints,
-                           UPPER, data)  # fmt: skip
+        return random_crop(
+            np.random.default_rng(seed), np.array([200.0, 200]), np.array([300.0, 400]), keypoints, UPPER, data
+        )
 
     def test_only_with_more_labelled_joints_than_asked_for(self):
         assert self.crop(8).center.tolist() == [200, 200]
@@ -266,8 +282,9 @@ class TestHalfBody:
 
     def test_never_by_default(self):
         assert DataConfig().half_body_prob == 0
-        crop = random_crop(np.random.default_rng(0), np.array([200.0, 200]), np.array([300.0, 400]), blobs(17)[1],
-                           UPPER, PLAIN)  # fmt: skip
+        crop = random_crop(
+            np.random.default_rng(0), np.array([200.0, 200]), np.array([300.0, 400]), blobs(17)[1], UPPER, PLAIN
+        )
         assert crop.center.tolist() == [200, 200]
 
     def halves(self, visible: np.ndarray) -> list:
@@ -302,12 +319,16 @@ class TestHalfBody:
 
 
 class TestNormalizer:
-    @pytest.mark.parametrize("data", [
-        DataConfig(),
-        DataConfig(color="rgb", mean=[0.406, 0.457, 0.480], std=[1.0] * 3),
-        DataConfig(scale=256.0, mean=[0.5] * 3, std=[1.0] * 3),
-        DataConfig(color="rgb", mean=[0.1, 0.2, 0.3], std=[0.5, 2.0, 4.0], scale=1.0),
-    ], ids=["imagenet", "alphapose", "openpose", "own"])  # fmt: skip
+    @pytest.mark.parametrize(
+        "data",
+        [
+            DataConfig(),
+            DataConfig(color="rgb", mean=[0.406, 0.457, 0.480], std=[1.0] * 3),
+            DataConfig(scale=256.0, mean=[0.5] * 3, std=[1.0] * 3),
+            DataConfig(color="rgb", mean=[0.1, 0.2, 0.3], std=[0.5, 2.0, 4.0], scale=1.0),
+        ],
+        ids=["imagenet", "alphapose", "openpose", "own"],
+    )
     def test_plain_arithmetic(self, data):
         crop = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
         ordered = crop[:, :, ::-1] if data.color == "rgb" else crop

@@ -8,16 +8,33 @@ import cv2
 import numpy as np
 import pytest
 
-from src.demo.outputs import check_targets, coco_entries, openpose_layout, openpose_people, video_file
-from src.demo.sources import Frame
-from src.errors import PoseError, UsageError
-from src.poses import Poses, make_poses
-from src.skeleton import COCO17, load_skeleton
+from mspose.demo.outputs import check_targets, coco_entries, openpose_layout, openpose_people, video_file
+from mspose.demo.sources import Frame
+from mspose.errors import PoseError, UsageError
+from mspose.poses import Poses, make_poses
+from mspose.skeleton import COCO17, load_skeleton
 from tests.conftest import ROOT
 
-OPENPOSE_ORDER = ["nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
-                  "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
-                  "right_eye", "left_eye", "right_ear", "left_ear"]
+OPENPOSE_ORDER = [
+    "nose",
+    "neck",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "right_eye",
+    "left_eye",
+    "right_ear",
+    "left_ear",
+]
 
 
 @pytest.fixture

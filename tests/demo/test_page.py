@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.demo.page import Page
-from src.errors import PoseError, UsageError
+from mspose.demo.page import Page
+from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT
 from tests.demo.test_run import checkpoint  # noqa: F401
 from tests.demo.test_sources import picture
@@ -65,8 +65,10 @@ def test_thresholds(page: Page, tmp_path: Path) -> None:
 
 def test_options_change_the_picture(page: Page, tmp_path: Path) -> None:
     path = str(picture(tmp_path / "a.png", 200))
-    pictures = [page.estimate(path, page.networks[0], 0.0, 99.0, *options)[0]
-                for options in ((False, False), (True, False), (False, True))]
+    pictures = [
+        page.estimate(path, page.networks[0], 0.0, 99.0, *options)[0]
+        for options in ((False, False), (True, False), (False, True))
+    ]
     assert (pictures[1] != pictures[0]).any()
     assert pictures[2].max() == 0
 
@@ -83,17 +85,21 @@ def test_a_file_that_is_no_picture(page: Page, tmp_path: Path) -> None:
         page.estimate(str(tmp_path / "text.jpg"), page.networks[0], 0.0, 0.0)
 
 
-@pytest.mark.parametrize(("entry", "error", "words"), [("recipe.yaml", UsageError, "CONFIG:CKPT"),
-                                                       ("recipe.yaml:absent.ckpt", PoseError, "not found")])
+@pytest.mark.parametrize(
+    ("entry", "error", "words"),
+    [("recipe.yaml", UsageError, "CONFIG:CKPT"), ("recipe.yaml:absent.ckpt", PoseError, "not found")],
+)
 def test_wrong_networks(tmp_path: Path, entry: str, error: type, words: str) -> None:
     with pytest.raises(error, match=words):
         Page(config_with(tmp_path, demo__networks=[entry]), tmp_path)
 
 
 def test_without_gradio_one_line_says_what_to_install(checkpoint: Path) -> None:  # noqa: F811
-    code = (f"import runpy, sys; sys.modules['gradio'] = None; "
-            f"sys.argv = ['demo.py', '--config', {str(TOP_DOWN)!r}, '--ckpt', {str(checkpoint)!r}, '--serve']; "
-            f"runpy.run_path('demo.py', run_name='__main__')")
+    code = (
+        f"import runpy, sys; sys.modules['gradio'] = None; "
+        f"sys.argv = ['demo.py', '--config', {str(TOP_DOWN)!r}, '--ckpt', {str(checkpoint)!r}, '--serve']; "
+        f"runpy.run_path('demo.py', run_name='__main__')"
+    )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
@@ -123,10 +129,27 @@ def test_in_the_browser(checkpoint: Path, sample_dir: Path, tmp_path: Path) -> N
     if CHROMIUM is None:
         pytest.skip("the browser test needs chromium")
     port = free_port()
-    arguments = [sys.executable, "demo.py", "--config", str(TOP_DOWN), "--ckpt", str(checkpoint), "--serve",
-                 f"demo.port={port}", "demo.detector=whole", "demo.person_threshold=0", "demo.keypoint_threshold=0"]
-    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    arguments = [
+        sys.executable,
+        "demo.py",
+        "--config",
+        str(TOP_DOWN),
+        "--ckpt",
+        str(checkpoint),
+        "--serve",
+        f"demo.port={port}",
+        "demo.detector=whole",
+        "demo.person_threshold=0",
+        "demo.keypoint_threshold=0",
+    ]
+    process = subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     try:
         wait_for(f"http://127.0.0.1:{port}/", process)
         with api.sync_playwright() as playwright:

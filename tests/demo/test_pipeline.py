@@ -8,16 +8,22 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from src.demo import pipeline
-from src.demo.pipeline import overlapped
+from mspose.demo import pipeline
+from mspose.demo.pipeline import overlapped
 
 
 def same(item: int) -> int:
     return item
 
 
-def run(items: Iterable[int], before: Callable = same, network: Callable = same, after: Callable = same,
-        write: Callable = same, size: Callable = lambda item: 0) -> list[int]:
+def run(
+    items: Iterable[int],
+    before: Callable = same,
+    network: Callable = same,
+    after: Callable = same,
+    write: Callable = same,
+    size: Callable = lambda item: 0,
+) -> list[int]:
     return list(overlapped(items, before, network, after, write, size, 2))
 
 
@@ -32,8 +38,7 @@ def test_every_step_in_order() -> None:
         time.sleep(0.003 * (item % 2 == 0))
         return item
 
-    result = run(range(30), lambda i: 10 * slow_when_even(i), lambda i: i + 1, same,
-                 lambda i: written.append(i) or i)
+    result = run(range(30), lambda i: 10 * slow_when_even(i), lambda i: i + 1, same, lambda i: written.append(i) or i)
     assert result == written == [10 * i + 1 for i in range(30)]
 
 

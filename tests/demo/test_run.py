@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.demo.run import run_demo
-from src.errors import PoseError, UsageError
+from mspose.demo.run import run_demo
+from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT
 from tests.demo.test_sources import picture, video
 from tests.fake_network import TOP_DOWN, Sliced, config_with, install
@@ -37,7 +37,8 @@ def test_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     out = tmp_path / "out"
     assert sorted(path.name for path in (out / "pictures").iterdir()) == ["000000000042.jpg", "a_jpg.jpg", "a_png.png"]
     assert sorted(path.name for path in (out / "openpose").iterdir()) == [
-        f"{name}_keypoints.json" for name in ("000000000042", "a_jpg", "a_png")]
+        f"{name}_keypoints.json" for name in ("000000000042", "a_jpg", "a_png")
+    ]
     entries = json.loads((out / "predictions.json").read_text())
     assert [(e["image_id"], e["file_name"]) for e in entries] == [(42, "000000000042.jpg"), (0, "a.jpg"), (1, "a.png")]
     assert (out / "demo_config.yaml").is_file()
@@ -73,8 +74,9 @@ def test_listed_boxes_of_a_video_are_found_by_frame(tmp_path: Path) -> None:
     boxes = [{"image_id": i, "category_id": 1, "bbox": [i, 2, 20, 30], "score": 0.9} for i in (1, 3)]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     path = video(tmp_path / "v.mp4", 5)
-    run_demo(config_with(tmp_path, demo__input=str(path), demo__detector="boxes",
-                         demo__boxes=str(tmp_path / "boxes.json")))
+    run_demo(
+        config_with(tmp_path, demo__input=str(path), demo__detector="boxes", demo__boxes=str(tmp_path / "boxes.json"))
+    )
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
     assert [(e["frame"], e["bbox"][0]) for e in entries] == [(1, 1.0), (3, 3.0)]
 
@@ -83,12 +85,17 @@ def test_a_picture_that_is_not_listed_is_left_out(tmp_path: Path, caplog: pytest
     folder = tmp_path / "in"
     for name in ("1.jpg", "2.jpg", "other.jpg"):
         picture(folder / name)
-    truth = {"images": [{"id": i, "file_name": f"{i}.jpg"} for i in (1, 2)],
-             "annotations": [{"image_id": 1, "category_id": 1, "bbox": [2, 2, 20, 20]}]}
+    truth = {
+        "images": [{"id": i, "file_name": f"{i}.jpg"} for i in (1, 2)],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [2, 2, 20, 20]}],
+    }
     (tmp_path / "boxes.json").write_text(json.dumps(truth))
     with caplog.at_level("INFO", "pose"):
-        run_demo(config_with(tmp_path, demo__input=str(folder), demo__detector="boxes",
-                             demo__boxes=str(tmp_path / "boxes.json")))
+        run_demo(
+            config_with(
+                tmp_path, demo__input=str(folder), demo__detector="boxes", demo__boxes=str(tmp_path / "boxes.json")
+            )
+        )
     assert [e["image_id"] for e in json.loads((tmp_path / "out" / "predictions.json").read_text())] == [1]
     assert "which knows pictures by file name: other.jpg" in caplog.text
     assert "; 1 left out" in caplog.text
@@ -128,8 +135,9 @@ def test_inputs_are_never_drawn_over(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_no_window_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-                                 ) -> None:
+def test_no_window_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for variable in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(variable, raising=False)
     run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.png")), demo__show=True))
@@ -147,7 +155,7 @@ def test_closing_the_window_ends_a_video(tmp_path: Path, monkeypatch: pytest.Mon
             shown.append(image)
             return len(shown) < 3
 
-    monkeypatch.setattr("src.demo.run.Window", Glass)
+    monkeypatch.setattr("mspose.demo.run.Window", Glass)
     run_demo(config_with(tmp_path, demo__input=str(video(tmp_path / "v.mp4", 60)), demo__show=True))
     assert len(shown) == 3
     assert 3 <= len(json.loads((tmp_path / "out" / "predictions.json").read_text())) < 20
@@ -163,10 +171,10 @@ def test_an_unwritable_picture_ends_the_run(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.graph import ms  # noqa: F401, I001
-    from src.checkpoints.io import save
-    from src.config import load_config
-    from src.models import build_model
-    from src.skeleton import COCO17
+    from mspose.checkpoints.io import save
+    from mspose.config.builder import load_config
+    from mspose.models import build_model
+    from mspose.skeleton import COCO17
 
     network = build_model(load_config(TOP_DOWN).model, COCO17)
     path = tmp_path_factory.mktemp("net") / "net.ckpt"
@@ -175,15 +183,30 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(checkpoint: Path, *arguments: object) -> list[str]:
-    return [sys.executable, "demo.py", "--config", str(TOP_DOWN), "--ckpt", str(checkpoint), "demo.detector=whole",
-            "demo.person_threshold=0", *map(str, arguments)]
+    return [
+        sys.executable,
+        "demo.py",
+        "--config",
+        str(TOP_DOWN),
+        "--ckpt",
+        str(checkpoint),
+        "demo.detector=whole",
+        "demo.person_threshold=0",
+        *map(str, arguments),
+    ]
 
 
 def test_command(checkpoint: Path, tmp_path: Path) -> None:
     picture(tmp_path / "in" / "a.jpg")
     (tmp_path / "in" / "text.jpg").write_text("this is no picture at all")
-    result = subprocess.run(command(checkpoint, "--input", tmp_path / "in", "--output", tmp_path / "out"), cwd=ROOT,
-                            capture_output=True, text=True, check=False, timeout=300)
+    result = subprocess.run(
+        command(checkpoint, "--input", tmp_path / "in", "--output", tmp_path / "out"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert (result.returncode, result.stderr) == (0, "")
     assert "text.jpg" in result.stdout
     assert len(json.loads((tmp_path / "out" / "predictions.json").read_text())) == 1
@@ -191,19 +214,31 @@ def test_command(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_broken_video_is_one_line(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "v.mp4").write_bytes(b"no video" * 99)
-    result = subprocess.run(command(checkpoint, "--input", tmp_path / "v.mp4", "--output", tmp_path / "out"), cwd=ROOT,
-                            capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(
+        command(checkpoint, "--input", tmp_path / "v.mp4", "--output", tmp_path / "out"),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
-        f"error: video cannot be read (damaged, cut short, or no video?): {tmp_path / 'v.mp4'}"]
+        f"error: video cannot be read (damaged, cut short, or no video?): {tmp_path / 'v.mp4'}"
+    ]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_ctrl_c_keeps_what_was_done(checkpoint: Path, tmp_path: Path) -> None:
     path = video(tmp_path / "v.mp4", 2000)
-    process = subprocess.Popen(command(checkpoint, "--input", path, "--output", tmp_path / "out"), cwd=ROOT,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    process = subprocess.Popen(
+        command(checkpoint, "--input", path, "--output", tmp_path / "out"),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     folder = tmp_path / "out" / "openpose"
     while process.poll() is None and (not folder.is_dir() or len(list(folder.iterdir())) < 5):
         pass

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from src.demo.sources import Pictures, Video, image_ids, open_source, unique_names
-from src.errors import PoseError, UsageError
+from mspose.demo.sources import Pictures, Video, image_ids, open_source, unique_names
+from mspose.errors import PoseError, UsageError
 
 
 def picture(path: Path, value: int = 128) -> Path:
@@ -53,8 +53,9 @@ def test_a_file_called_like_a_glob(tmp_path: Path) -> None:
     assert len(open_source(str(picture(tmp_path / "photo[1].jpg"))).paths) == 1
 
 
-@pytest.mark.parametrize(("spec", "words"), [("", "--input"), ("absent.jpg", "no such file"), ("x*.jpg", "nothing"),
-                                             (".", "no pictures")])
+@pytest.mark.parametrize(
+    ("spec", "words"), [("", "--input"), ("absent.jpg", "no such file"), ("x*.jpg", "nothing"), (".", "no pictures")]
+)
 def test_nothing_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, words: str) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=words):
@@ -72,15 +73,17 @@ def test_unreadable_pictures_are_named_and_the_rest_goes_on(tmp_path: Path) -> N
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.jpg")
     data = path.read_bytes()
-    exif = (b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     path.write_bytes(data[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + data[2:])
     (frame,) = open_source(str(path))
     assert frame.image.shape == (32, 24, 3)
 
 
 def test_names_of_outputs_are_unique() -> None:
-    paths = [Path(p) for p in ("/x/a/1.jpg", "/x/b/1.jpg", "/x/b/1.png", "/x/b/2.jpg", "/x/B/3.jpg", "/x/b/3.JPG",
-                               "/x/a_1_jpg.png")]
+    paths = [
+        Path(p)
+        for p in ("/x/a/1.jpg", "/x/b/1.jpg", "/x/b/1.png", "/x/b/2.jpg", "/x/B/3.jpg", "/x/b/3.JPG", "/x/a_1_jpg.png")
+    ]
     names = unique_names(paths)
     assert names[3] == "2"
     assert len({name.casefold() for name in names}) == len(names)
@@ -156,11 +159,14 @@ def test_pictures_are_read_when_they_are_wanted(tmp_path: Path) -> None:
     assert next(frames).image is not None
 
 
-@pytest.mark.parametrize(("names", "expected"), [
-    (["000000000139.jpg", "000000000285.jpg"], [139, 285]),
-    (["1.jpg", "2.jpg", "cat.jpg", "dog.jpg"], [1, 2, 0, 3]),
-    (["a/7.jpg", "b/7.jpg", "0.png"], [1, 2, 0]),
-    ([f"{10**16}.jpg"], [0]),
-])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["000000000139.jpg", "000000000285.jpg"], [139, 285]),
+        (["1.jpg", "2.jpg", "cat.jpg", "dog.jpg"], [1, 2, 0, 3]),
+        (["a/7.jpg", "b/7.jpg", "0.png"], [1, 2, 0]),
+        ([f"{10**16}.jpg"], [0]),
+    ],
+)
 def test_no_two_pictures_have_the_same_number(names: list[str], expected: list[int]) -> None:
     assert image_ids([Path(name) for name in names]) == expected

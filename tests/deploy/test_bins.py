@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import load_config
-from src.deploy import bins
-from src.deploy.bins import Manifest, read_bin, read_manifest, write_bin, write_manifest
-from src.errors import PoseError, UsageError
-from src.schema import Config
+from mspose.config.builder import load_config
+from mspose.config.schema import Config
+from mspose.deploy import bins
+from mspose.deploy.bins import Manifest, read_bin, read_manifest, write_bin, write_manifest
+from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT
 
 

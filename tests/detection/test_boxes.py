@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from src.detection.boxes import clipped, select_boxes
+from mspose.detection.boxes import clipped, select_boxes
 
 SIZE = (100, 50)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.config import load_config
-from src.detection import build_detector, detector_kind
-from src.errors import PoseError, UsageError
-from src.files import write_json
-from src.schema import Config
+from mspose.config.builder import load_config
+from mspose.config.schema import Config
+from mspose.detection import build_detector, detector_kind
+from mspose.errors import PoseError, UsageError
+from mspose.files import write_json
 from tests.conftest import ROOT
 
 
@@ -21,27 +21,33 @@ def config(**demo: object) -> Config:
     return load_config(ROOT / "configs" / "simplepose_r50_256x192.yaml", {f"demo.{k}": v for k, v in demo.items()})
 
 
-@pytest.mark.parametrize(("demo", "kind"), [
-    ({}, "hog"),
-    ({"detector": "whole"}, "whole"),
-    ({"boxes": "b.json"}, "boxes"),
-    ({"boxes": "b.json", "detector_file": "x.onnx"}, "boxes"),
-    ({"detector_file": "yolo.ckpt"}, "yolov3"),
-    ({"detector_file": "YOLOv3.WEIGHTS"}, "yolov3"),
-    ({"detector_file": "x.onnx"}, "onnx"),
-    ({"detector": "hog", "detector_file": "x.onnx"}, "hog"),
-])
+@pytest.mark.parametrize(
+    ("demo", "kind"),
+    [
+        ({}, "hog"),
+        ({"detector": "whole"}, "whole"),
+        ({"boxes": "b.json"}, "boxes"),
+        ({"boxes": "b.json", "detector_file": "x.onnx"}, "boxes"),
+        ({"detector_file": "yolo.ckpt"}, "yolov3"),
+        ({"detector_file": "YOLOv3.WEIGHTS"}, "yolov3"),
+        ({"detector_file": "x.onnx"}, "onnx"),
+        ({"detector": "hog", "detector_file": "x.onnx"}, "hog"),
+    ],
+)
 def test_kind_follows_from_the_files(demo: dict, kind: str) -> None:
     assert detector_kind(config(**demo)) == kind
 
 
-@pytest.mark.parametrize(("demo", "message"), [
-    ({"detector_file": "yolo.pt"}, r"demo.detector_file must end in \.ckpt, \.weights, \.onnx, not 'yolo.pt'"),
-    ({"detector": "boxes"}, "demo.boxes=FILE"),
-    ({"detector": "yolov3"}, r"needs a file that ends in \.ckpt or \.weights.*not nothing"),
-    ({"detector": "yolov3", "detector_file": "x.onnx"}, "not 'x.onnx'"),
-    ({"detector": "onnx", "detector_file": "x.ckpt"}, r"ends in \.onnx"),
-])
+@pytest.mark.parametrize(
+    ("demo", "message"),
+    [
+        ({"detector_file": "yolo.pt"}, r"demo.detector_file must end in \.ckpt, \.weights, \.onnx, not 'yolo.pt'"),
+        ({"detector": "boxes"}, "demo.boxes=FILE"),
+        ({"detector": "yolov3"}, r"needs a file that ends in \.ckpt or \.weights.*not nothing"),
+        ({"detector": "yolov3", "detector_file": "x.onnx"}, "not 'x.onnx'"),
+        ({"detector": "onnx", "detector_file": "x.ckpt"}, r"ends in \.onnx"),
+    ],
+)
 def test_files_that_do_not_go_with_the_detector(demo: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build_detector(config(**demo))
@@ -53,10 +59,18 @@ def test_a_missing_file_is_named(file: str) -> None:
         build_detector(config(detector_file=file))
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("detector_size", [400, 416]), ("detector_size", [416]), ("detector_size", [0, 0]),
-    ("detector_threshold", 1.0), ("detector_threshold", -0.1), ("detector_nms", 0.0), ("detector_nms", 1.1),
-])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("detector_size", [400, 416]),
+        ("detector_size", [416]),
+        ("detector_size", [0, 0]),
+        ("detector_threshold", 1.0),
+        ("detector_threshold", -0.1),
+        ("detector_nms", 0.0),
+        ("detector_nms", 1.1),
+    ],
+)
 def test_impossible_values_are_usage_errors(key: str, value: object) -> None:
     with pytest.raises(UsageError, match=f"demo.{key} must be"):
         config(**{key: value})
@@ -76,7 +90,9 @@ def test_listed_boxes_obey_the_threshold(tmp_path: Path) -> None:
 
 
 def test_detectors_without_mindspore_do_not_import_it() -> None:
-    code = ("import sys\nimport src.detection, src.detection.hog, src.detection.listed, src.detection.onnx\n"
-            "import src.detection.yolov3, src.detect, src.checkpoints.darknet\n"
-            "assert not {'mindspore', 'onnxruntime'} & set(sys.modules)")
+    code = (
+        "import sys\nimport mspose.detection, mspose.detection.hog, mspose.detection.listed, mspose.detection.onnx\n"
+        "import mspose.detection.yolov3, mspose.detection.command, mspose.checkpoints.darknet\n"
+        "assert not {'mindspore', 'onnxruntime'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.detection.decode import grid, yolov3_people, yolov8_people, yolox_people
+from mspose.detection.decode import grid, yolov3_people, yolov8_people, yolox_people
 
 
 def test_yolov3_follows_its_equations() -> None:

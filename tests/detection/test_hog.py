@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.detection.hog import HogDetector
-from src.images import read_image
+from mspose.detection.hog import HogDetector
+from mspose.images import read_image
 
 # People of coco-mini who stand upright: picture, and the annotated box.
 STANDING = ("val2017/000000397133.jpg", (388.7, 69.9, 109.4, 277.6))

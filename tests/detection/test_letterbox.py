@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.detection.letterbox import letterbox, stretch
+from mspose.detection.letterbox import letterbox, stretch
 
 
 @pytest.mark.parametrize(("centred", "top"), [(True, 16), (False, 0)])
@@ -13,7 +13,7 @@ def test_letterbox_keeps_the_aspect_ratio(centred: bool, top: int) -> None:
     image = np.full((50, 100, 3), 200, np.uint8)
     canvas, placement = letterbox(image, (64, 64), 114, centred)
     inside = (canvas == 200).all(axis=2)
-    assert inside[top: top + 32].all()
+    assert inside[top : top + 32].all()
     assert inside.sum() == 32 * 64
     assert (canvas[~inside] == 114).all()
     found = placement.to_picture(np.array([[0, top, 64, 32]]))

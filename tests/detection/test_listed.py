@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.detection.listed import ListedBoxes
-from src.errors import PoseError
-from src.files import write_json
+from mspose.detection.listed import ListedBoxes
+from mspose.errors import PoseError
+from mspose.files import write_json
 
 IMAGE = np.zeros((100, 200, 3), np.uint8)
 DETECTIONS = [
@@ -21,8 +21,10 @@ DETECTIONS = [
 ]
 ANNOTATIONS = {
     "images": [{"id": 7, "file_name": "train2017/a photo.jpg"}, {"id": 8, "file_name": "0008.jpg"}],
-    "annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 0},
-                    {"image_id": 7, "category_id": 1, "bbox": [5, 6, 7, 8], "iscrowd": 1}],
+    "annotations": [
+        {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 0},
+        {"image_id": 7, "category_id": 1, "bbox": [5, 6, 7, 8], "iscrowd": 1},
+    ],
 }
 
 
@@ -61,14 +63,17 @@ def test_a_picture_that_is_not_in_the_file_is_an_error(tmp_path: Path, content: 
         listed(tmp_path, content)(IMAGE, name)
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ([], "no boxes of people"),
-    ([{"image_id": 1, "bbox": [1, 2, 3]}], "must be COCO"),
-    ([{"image_id": [], "bbox": [1, 2, 3, 4]}], "must be COCO"),
-    ({"annotations": []}, "must be COCO"),
-    (5, "must be COCO"),
-    ([5], "must be COCO"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "no boxes of people"),
+        ([{"image_id": 1, "bbox": [1, 2, 3]}], "must be COCO"),
+        ([{"image_id": [], "bbox": [1, 2, 3, 4]}], "must be COCO"),
+        ({"annotations": []}, "must be COCO"),
+        (5, "must be COCO"),
+        ([5], "must be COCO"),
+    ],
+)
 def test_malformed_files_are_named(tmp_path: Path, content: object, message: str) -> None:
     with pytest.raises(PoseError, match=rf"{message}.*boxes\.json"):
         listed(tmp_path, content)

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from src.detection.onnx import OnnxDetector
-from src.errors import PoseError
-from src.schema import RuntimeConfig
+from mspose.config.schema import RuntimeConfig
+from mspose.detection.onnx import OnnxDetector
+from mspose.errors import PoseError
 
 SIDE = 32
 CELLS = 16 + 4 + 1
@@ -23,22 +23,38 @@ PICTURE = np.zeros((32, 64, 3), np.uint8)
 PICTURE[:] = (204, 0, 102)
 
 
-def write_graph(path: Path, values: np.ndarray, probes: dict[tuple[int, int], tuple[int, int, int]], scale: float = 1,
-                sides: tuple = (SIDE, SIDE), dtype: int = TensorProto.FLOAT) -> Path:
+def write_graph(
+    path: Path,
+    values: np.ndarray,
+    probes: dict[tuple[int, int], tuple[int, int, int]],
+    scale: float = 1,
+    sides: tuple = (SIDE, SIDE),
+    dtype: int = TensorProto.FLOAT,
+) -> Path:
     """A graph with the output `values` (1, a, b), plus input[channel, y, x] × scale at (a, b) for each probe."""
     weights = np.zeros((3 * SIDE * SIDE, values.size), np.float32)
     for (a, b), (channel, y, x) in probes.items():
         weights[(channel * SIDE + y) * SIDE + x, a * values.shape[2] + b] = scale
     kind = np.float16 if dtype == TensorProto.FLOAT16 else np.float32
-    constants = {"flat": np.array([1, -1], np.int64), "weights": weights.astype(kind),
-                 "values": values.reshape(1, -1).astype(kind), "shape": np.array(values.shape, np.int64)}
-    nodes = [helper.make_node("Reshape", ["images", "flat"], ["pixels"]),
-             helper.make_node("MatMul", ["pixels", "weights"], ["probed"]),
-             helper.make_node("Add", ["probed", "values"], ["sum"]),
-             helper.make_node("Reshape", ["sum", "shape"], ["output"])]
-    graph = helper.make_graph(nodes, "detector", [helper.make_tensor_value_info("images", dtype, [1, 3, *sides])],
-                              [helper.make_tensor_value_info("output", dtype, None)],
-                              [numpy_helper.from_array(value, name) for name, value in constants.items()])
+    constants = {
+        "flat": np.array([1, -1], np.int64),
+        "weights": weights.astype(kind),
+        "values": values.reshape(1, -1).astype(kind),
+        "shape": np.array(values.shape, np.int64),
+    }
+    nodes = [
+        helper.make_node("Reshape", ["images", "flat"], ["pixels"]),
+        helper.make_node("MatMul", ["pixels", "weights"], ["probed"]),
+        helper.make_node("Add", ["probed", "values"], ["sum"]),
+        helper.make_node("Reshape", ["sum", "shape"], ["output"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("images", dtype, [1, 3, *sides])],
+        [helper.make_tensor_value_info("output", dtype, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     return path
 

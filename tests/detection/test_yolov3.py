@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import src.models.yolov3
-from src.checkpoints.io import save
-from src.config import load_config
-from src.detection import build_detector
-from src.detection.yolov3 import YoloV3Detector
-from src.errors import PoseError
-from src.models.yolov3 import ANCHORS, YOLOv3
-from src.schema import Config
+import mspose.models.yolov3
+from mspose.checkpoints.io import save
+from mspose.config.builder import load_config
+from mspose.config.schema import Config
+from mspose.detection import build_detector
+from mspose.detection.yolov3 import YoloV3Detector
+from mspose.errors import PoseError
+from mspose.models.yolov3 import ANCHORS, YOLOv3
 from tests.conftest import ROOT
 from tests.darknet import write_yolov3
 from tests.graph import ms
@@ -58,13 +58,19 @@ def test_darknet_input_is_letterboxed() -> None:
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of the whole network have 248 MB; here it is eight times narrower."""
-    monkeypatch.setattr(src.models.yolov3, "YOLOv3", partial(YOLOv3, base_width=4))
+    monkeypatch.setattr(mspose.models.yolov3, "YOLOv3", partial(YOLOv3, base_width=4))
 
 
 def config(path: Path) -> Config:
-    return load_config(ROOT / "configs" / "simplepose_r50_256x192.yaml", {
-        "demo.detector_file": str(path), "demo.detector_size": [64, 64],
-        "demo.detector_threshold": 0.0, "demo.detector_nms": 1.0})
+    return load_config(
+        ROOT / "configs" / "simplepose_r50_256x192.yaml",
+        {
+            "demo.detector_file": str(path),
+            "demo.detector_size": [64, 64],
+            "demo.detector_threshold": 0.0,
+            "demo.detector_nms": 1.0,
+        },
+    )
 
 
 @pytest.mark.usefixtures("narrow")

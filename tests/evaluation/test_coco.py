@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from src.errors import PoseError
-from src.evaluation.coco import evaluate_keypoints, format_table, mean_keypoint_error, to_coco_results
-from src.evaluation.oks import oks_nms, rescore_visible_mean
-from src.files import read_json, write_json
-from src.skeleton import COCO17
+from mspose.errors import PoseError
+from mspose.evaluation.coco import evaluate_keypoints, format_table, mean_keypoint_error, to_coco_results
+from mspose.evaluation.oks import oks_nms, rescore_visible_mean
+from mspose.files import read_json, write_json
+from mspose.skeleton import COCO17
 from tests.golden import make_golden_eval as golden
 
 SIGMAS = COCO17.sigmas
@@ -113,10 +113,13 @@ BAD_INPUT = {
     "other skeleton": (dataset(person(1, standing(16))), [], "annotation 1 has 16 keypoints but the skeleton has 17"),
     "other results": (dataset(person(1, standing())), results_for(standing(5)), "image 1 have 5 keypoints .* 17"),
     "unknown image": (dataset(person(1, standing())), results_for(standing(), 9), "has no image 9"),
-    "unknown category": (dataset(person(1, standing())), [{**results_for(standing())[0], "category_id": 5}],
-                         "has no category 5"),
+    "unknown category": (
+        dataset(person(1, standing())),
+        [{**results_for(standing())[0], "category_id": 5}],
+        "has no category 5",
+    ),
     "no bbox": (dataset({k: v for k, v in person(1, standing()).items() if k != "bbox"}), [], "has no 'bbox'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)
@@ -191,4 +194,5 @@ def test_area_and_count_of_keypoints_follow_from_the_rest() -> None:
     whole["area"] = whole["bbox"][2] * whole["bbox"][3]
     results = results_for(standing() + 3)
     assert evaluate_keypoints(dataset(bare), results, COCO17.sigmas) == evaluate_keypoints(
-        dataset(whole), results, COCO17.sigmas)
+        dataset(whole), results, COCO17.sigmas
+    )

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from src.evaluation.oks import NMS, SOFT_NMS_MAX_PEOPLE, keep_all, oks, oks_nms, rescore_visible_mean, soft_oks_nms
-from src.files import read_json
-from src.skeleton import COCO17
+from mspose.evaluation.oks import NMS, SOFT_NMS_MAX_PEOPLE, keep_all, oks, oks_nms, rescore_visible_mean, soft_oks_nms
+from mspose.files import read_json
+from mspose.skeleton import COCO17
 from tests.golden import make_golden_eval as golden
 
 SIGMAS = np.array(COCO17.sigmas)
@@ -108,14 +108,22 @@ def test_oks_nms_equals_the_loop(threshold: float) -> None:
 
 
 def test_oks_nms_keeps_the_earlier_of_equal_people() -> None:
-    people = {"keypoints": np.ones((3, 17, 3)), "scores": np.full(3, 0.5), "areas": np.full(3, 100.0),
-              "image_ids": np.array([4, 4, 4])}  # fmt: skip
+    people = {
+        "keypoints": np.ones((3, 17, 3)),
+        "scores": np.full(3, 0.5),
+        "areas": np.full(3, 100.0),
+        "image_ids": np.array([4, 4, 4]),
+    }
     assert oks_nms(**people, sigmas=SIGMAS)[0].tolist() == [0]
 
 
 def test_oks_nms_keeps_people_exactly_at_the_threshold() -> None:
-    people = {"keypoints": np.ones((2, 17, 3)), "scores": np.array([0.4, 0.5]), "areas": np.full(2, 100.0),
-              "image_ids": np.array([4, 4])}  # fmt: skip
+    people = {
+        "keypoints": np.ones((2, 17, 3)),
+        "scores": np.array([0.4, 0.5]),
+        "areas": np.full(2, 100.0),
+        "image_ids": np.array([4, 4]),
+    }
     assert oks_nms(**people, sigmas=SIGMAS, threshold=1.0)[0].tolist() == [1, 0]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.data.coco import labelled, load_annotations
-from src.evaluation.pose_nms import parametric_pose_nms
-from src.skeleton import COCO17
+from mspose.data.coco import labelled, load_annotations
+from mspose.evaluation.pose_nms import parametric_pose_nms
+from mspose.skeleton import COCO17
 
 FLOOR = 1e-5
 
@@ -70,8 +70,11 @@ def crowd(joints: int, seed: int = 0, people: int = 120, images: int = 6) -> dic
     scores[::7, ::5] = 0
     boxes = np.concatenate([xy[:, 0], extents, extents * rng.uniform(0.3, 1, (people, 1))], axis=1)
     boxes[1::2, 2:] = boxes[1::2, :1:-1]  # the longer side is the height of every second one
-    return {"keypoints": np.concatenate([xy, scores], axis=2).astype(np.float32), "boxes": boxes,
-            "image_ids": image_ids}  # fmt: skip
+    return {
+        "keypoints": np.concatenate([xy, scores], axis=2).astype(np.float32),
+        "boxes": boxes,
+        "image_ids": image_ids,
+    }
 
 
 def one(x: float = 0.0, score: float = 0.8, joints: int = 17) -> np.ndarray:
@@ -82,8 +85,9 @@ def one(x: float = 0.0, score: float = 0.8, joints: int = 17) -> np.ndarray:
 
 def nms(*poses: np.ndarray, extent: float = 200.0) -> tuple[np.ndarray, np.ndarray]:
     keypoints = np.concatenate(poses)
-    return parametric_pose_nms(keypoints, np.tile([0, 0, extent / 2, extent], (len(keypoints), 1)),
-                               np.zeros(len(keypoints)))
+    return parametric_pose_nms(
+        keypoints, np.tile([0, 0, extent / 2, extent], (len(keypoints), 1)), np.zeros(len(keypoints))
+    )
 
 
 @pytest.mark.parametrize("joints", [17, 14, 26, 3])

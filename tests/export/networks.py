@@ -6,23 +6,40 @@ from pathlib import Path
 
 import numpy as np
 
-from src.checkpoints.io import save
-from src.config import load_config
-from src.models import build_model
-from src.schema import Config
-from src.skeleton import load_skeleton
+from mspose.checkpoints.io import save
+from mspose.config.builder import load_config
+from mspose.config.schema import Config
+from mspose.models import build_model
+from mspose.skeleton import load_skeleton
 from tests.conftest import ROOT
 from tests.graph import ms
 
 SMALL = {
-    "simplepose": {"model.base_width": 8, "model.deconv_filters": [16, 16, 16], "model.deconv_kernels": [4, 3, 2],
-                   "data.input_size": [64, 96], "codec.heatmap_size": [16, 24]},
-    "fastpose": {"model.base_width": 8, "model.upsampling_width": 32, "model.se": "first_block",
-                 "data.input_size": [64, 96], "codec.heatmap_size": [16, 24]},
-    "openpose": {"model.base_width": 8, "model.stage_width": 8, "model.norm": "backbone",
-                 "data.input_size": [96, 64], "codec.min_score": 0.0, "codec.peak_threshold": 0.02,
-                 "codec.limb_threshold": 0.0, "codec.min_joints": 2},
-}  # fmt: skip
+    "simplepose": {
+        "model.base_width": 8,
+        "model.deconv_filters": [16, 16, 16],
+        "model.deconv_kernels": [4, 3, 2],
+        "data.input_size": [64, 96],
+        "codec.heatmap_size": [16, 24],
+    },
+    "fastpose": {
+        "model.base_width": 8,
+        "model.upsampling_width": 32,
+        "model.se": "first_block",
+        "data.input_size": [64, 96],
+        "codec.heatmap_size": [16, 24],
+    },
+    "openpose": {
+        "model.base_width": 8,
+        "model.stage_width": 8,
+        "model.norm": "backbone",
+        "data.input_size": [96, 64],
+        "codec.min_score": 0.0,
+        "codec.peak_threshold": 0.02,
+        "codec.limb_threshold": 0.0,
+        "codec.min_joints": 2,
+    },
+}
 
 
 def build(config: Config, seed: int = 0) -> ms.nn.Cell:
@@ -44,8 +61,10 @@ def small_config(name: str, folder: Path, **overrides: object) -> Config:
     """Configuration of a small network whose checkpoint is written to `folder`."""
     keys = {key.replace("__", "."): value for key, value in overrides.items()}
     file = "configs/quickstart/simplepose.yaml" if name != "openpose" else "configs/quickstart/openpose.yaml"
-    config = load_config(ROOT / file, {"model.name": name, **SMALL[name], "codec.refine": "quarter",
-                                       "runtime.output": str(folder / "out"), **keys})  # fmt: skip
+    config = load_config(
+        ROOT / file,
+        {"model.name": name, **SMALL[name], "codec.refine": "quarter", "runtime.output": str(folder / "out"), **keys},
+    )
     if not config.runtime.ckpt:
         config.runtime.ckpt = str(folder / "network.ckpt")
         values = {p.name: ms.Tensor(p.asnumpy()) for p in build(config).get_parameters()}

@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.backends.card import ModelCard, card_path, read_card
-from src.backends.mindir import open_mindir
-from src.backends.onnx_runtime import open_onnx
-from src.data.topdown import Normalizer
-from src.engine.backends import MindSporeBackend, open_backend
-from src.errors import PoseError, UsageError
-from src.export import command
-from src.export.command import export_checkpoint
-from src.schema import Config, RuntimeConfig
-from src.skeleton import COCO17, load_skeleton
+from mspose.backends.card import ModelCard, card_path, read_card
+from mspose.backends.checkpoint import MindSporeBackend
+from mspose.backends.mindir import open_mindir
+from mspose.backends.onnx_runtime import open_onnx
+from mspose.backends.open import open_backend
+from mspose.config.schema import Config, RuntimeConfig
+from mspose.data.topdown import Normalizer
+from mspose.errors import PoseError, UsageError
+from mspose.export import command
+from mspose.export.command import export_checkpoint
+from mspose.skeleton import COCO17, load_skeleton
 from tests.export.networks import build, small_config
 
 onnx = pytest.importorskip("onnx")
@@ -69,8 +70,12 @@ def any_batch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return config, export_checkpoint(config)
 
 
-@pytest.mark.parametrize("any_batch", [("simplepose", "MINDIR"), ("fastpose", "ONNX"), ("openpose", "MINDIR"),
-                                       ("openpose", "ONNX")], indirect=True, ids="-".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "any_batch",
+    [("simplepose", "MINDIR"), ("fastpose", "ONNX"), ("openpose", "MINDIR"), ("openpose", "ONNX")],
+    indirect=True,
+    ids="-".join,
+)
 def test_any_batch(any_batch: tuple[Config, Path]) -> None:
     config, path = any_batch
     width, height = config.data.input_size
@@ -89,8 +94,16 @@ def test_fixed_batch_is_filled_up(name: str, kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_pixels_half_weights_and_batch_norms_left_alone(kind: str, tmp_path: Path) -> None:
-    config = small_config("fastpose", tmp_path, export__file_format=kind, export__preprocess=True, export__half=True,
-                          export__fold_batch_norm=False, model__shuffle="block", data__color="rgb")  # fmt: skip
+    config = small_config(
+        "fastpose",
+        tmp_path,
+        export__file_format=kind,
+        export__preprocess=True,
+        export__half=True,
+        export__fold_batch_norm=False,
+        model__shuffle="block",
+        data__color="rgb",
+    )
     path = export_checkpoint(config)
     assert_same(config, path, [(2, 96, 64)], share=1e-2)
     pixels = picture(1, 96, 64)
@@ -114,8 +127,9 @@ def test_card_says_what_the_model_is(exported: tuple[Config, Path]) -> None:
     card = read_card(path)
     assert card.input["shape"] == [1, 3, 96, 64]
     assert card.input["name"] == onnx.load(path).graph.input[0].name
-    assert card.outputs == [{"name": onnx.load(path).graph.output[0].name, "shape": [1, 17, 24, 16],
-                             "meaning": card.outputs[0]["meaning"]}]  # fmt: skip
+    assert card.outputs == [
+        {"name": onnx.load(path).graph.output[0].name, "shape": [1, 17, 24, 16], "meaning": card.outputs[0]["meaning"]}
+    ]
     assert (card.input["mean"], card.input["color"]) == (config.data.mean, "bgr")
     assert card.config["model"]["base_width"] == 8
     assert max(card.source["difference"].values()) < 1e-4
@@ -222,8 +236,10 @@ def test_other_sizes_are_refused(exported: tuple[Config, Path]) -> None:
         open_onnx(exported[1], RuntimeConfig())(np.zeros((1, 3, 64, 64), np.float32))
 
 
-@pytest.mark.parametrize("change", [{"format": None}, {"model": []}, {"input": {}}, {"config": None}, {"outputs": {}},
-                                    {"config": {"data": 3}}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [{"format": None}, {"model": []}, {"input": {}}, {"config": None}, {"outputs": {}}, {"config": {"data": 3}}],
+)
 def test_cards_of_others_are_refused(change: dict, exported: tuple[Config, Path], tmp_path: Path) -> None:
     content = json.loads(card_path(exported[1]).read_text())
     card = card_path(tmp_path / "x.onnx")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.data.topdown import Normalizer
-from src.export.fold import FromPixels, fold_batch_norm, halve_weights
-from src.models.resnet import MaxPool
-from src.schema import DataConfig
+from mspose.config.schema import DataConfig
+from mspose.data.topdown import Normalizer
+from mspose.export.fold import FromPixels, fold_batch_norm, halve_weights
+from mspose.models.resnet import MaxPool
 from tests.export.networks import build, small_config
 from tests.graph import ms
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from src.engine.bottomup import build_codec
-from src.export.recipe import decode_recipe
-from src.schema import Config
+from mspose.config.schema import Config
+from mspose.export.recipe import decode_recipe
+from mspose.methods.bottomup import build_codec
 
 Joint = tuple[float, float, float]
 
@@ -23,8 +23,10 @@ def maxima(heat: np.ndarray, threshold: float, s: float) -> list[Joint]:
         for x in range(width):
             v = at(x, y)
             left, right, above, below = (at(x + i, y + j) for i, j in ((-1, 0), (1, 0), (0, -1), (0, 1)))
-            if v <= threshold or any(n is not None and (n >= v if first else n > v) for n, first in (
-                    (left, True), (above, True), (right, False), (below, False))):  # fmt: skip
+            if v <= threshold or any(
+                n is not None and (n >= v if first else n > v)
+                for n, first in ((left, True), (above, True), (right, False), (below, False))
+            ):
                 continue
             top, moved, gain = math.log(v), [], 0.0
             for before, behind in ((left, right), (above, below)):
@@ -52,8 +54,11 @@ def read(field: np.ndarray, x: float, y: float) -> float:
     height, width = field.shape
     x, y = min(max(x, 0), width - 1), min(max(y, 0), height - 1)
     u, v = int(x), int(y)
-    return sum(field[min(v + j, height - 1), min(u + i, width - 1)] * (x - u if i else 1 - x + u)
-               * (y - v if j else 1 - y + v) for i in (0, 1) for j in (0, 1))  # fmt: skip
+    return sum(
+        field[min(v + j, height - 1), min(u + i, width - 1)] * (x - u if i else 1 - x + u) * (y - v if j else 1 - y + v)
+        for i in (0, 1)
+        for j in (0, 1)
+    )
 
 
 def candidates(recipe: dict, pafs: np.ndarray, joints: list[list[Joint]]) -> list[tuple]:
@@ -64,8 +69,13 @@ def candidates(recipe: dict, pafs: np.ndarray, joints: list[list[Joint]]) -> lis
             for j, other in enumerate(joints[b]):
                 dx, dy = other[0] - one[0], other[1] - one[1]
                 length = math.hypot(dx, dy)
-                along = [sum(read(pafs[2 * limb + c], one[0] + dx * k / 9, one[1] + dy * k / 9) * part / length
-                             for c, part in enumerate((dx, dy))) for k in range(10)]  # fmt: skip
+                along = [
+                    sum(
+                        read(pafs[2 * limb + c], one[0] + dx * k / 9, one[1] + dy * k / 9) * part / length
+                        for c, part in enumerate((dx, dy))
+                    )
+                    for k in range(10)
+                ]
                 score = sum(along) / 10 + min(0, len(pafs[0]) / (2 * length) - 1)
                 support = sum(value > options["limb_threshold"] for value in along)
                 if support >= options["limb_support"] * 10 and score > 0:
@@ -91,8 +101,11 @@ def people_of(recipe: dict, heatmaps: np.ndarray, pafs: np.ndarray) -> list[tupl
             people.pop(other, None)
             people[one] = kinds[0][0] | kinds[1][0], kinds[0][1] + kinds[1][1] + score
             person.update(dict.fromkeys(people[one][0], one))
-    found = [((sum(joints[k][i][2] for k, i in members) + limbs) / len(members), {k: joints[k][i] for k, i in members})
-             for members, limbs in people.values() if len(members) >= options["min_joints"]]  # fmt: skip
+    found = [
+        ((sum(joints[k][i][2] for k, i in members) + limbs) / len(members), {k: joints[k][i] for k, i in members})
+        for members, limbs in people.values()
+        if len(members) >= options["min_joints"]
+    ]
     return sorted((f for f in found if f[0] >= options["min_score"]), key=lambda f: -f[0])
 
 
@@ -113,12 +126,36 @@ def test_bottom_up(noise: float) -> None:
     config.codec.sigma = 7.0
     recipe, codec = decode_recipe(config), build_codec(config)
     rng = np.random.default_rng(3)
-    body = np.array([(0, -40), (4, -44), (-4, -44), (9, -42), (-9, -42), (16, -26), (-16, -26), (26, -6), (-26, -6),
-                     (30, 14), (-30, 14), (11, 22), (-11, 22), (13, 50), (-13, 50), (14, 76), (-14, 76)])  # fmt: skip
+    body = np.array(
+        [
+            (0, -40),
+            (4, -44),
+            (-4, -44),
+            (9, -42),
+            (-9, -42),
+            (16, -26),
+            (-16, -26),
+            (26, -6),
+            (-26, -6),
+            (30, 14),
+            (-30, 14),
+            (11, 22),
+            (-11, 22),
+            (13, 50),
+            (-13, 50),
+            (14, 76),
+            (-14, 76),
+        ]
+    )
     # Two far apart, one whose joints hide in the flanks of the first's, one cut off by the border.
     places = ((60, 60), (73, 66), (150, 90), (215, 70))
-    keypoints = np.concatenate([np.stack([body * 0.9 + place + rng.normal(0, 1, body.shape) for place in places]),
-                                np.ones((len(places), len(body), 1))], axis=2)  # fmt: skip
+    keypoints = np.concatenate(
+        [
+            np.stack([body * 0.9 + place + rng.normal(0, 1, body.shape) for place in places]),
+            np.ones((len(places), len(body), 1)),
+        ],
+        axis=2,
+    )
     heatmaps, pafs = codec.encode(keypoints, (28, 22))
     heatmaps, pafs = (m + rng.normal(0, noise, m.shape).astype(np.float32) for m in (heatmaps, pafs))
     expected, scores = codec.decode(heatmaps, pafs)

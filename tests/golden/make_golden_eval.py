@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from src.codecs.heatmap import REFINEMENTS, HeatmapCodec
-from src.evaluation.coco import evaluate_keypoints, to_coco_results
-from src.evaluation.oks import oks_nms, rescore_visible_mean, soft_oks_nms
-from src.files import write_json
-from src.skeleton import COCO17
+from mspose.codecs.heatmap import REFINEMENTS, HeatmapCodec
+from mspose.evaluation.coco import evaluate_keypoints, to_coco_results
+from mspose.evaluation.oks import oks_nms, rescore_visible_mean, soft_oks_nms
+from mspose.files import write_json
+from mspose.skeleton import COCO17
 
 PATH = Path(__file__).with_name("golden_eval.json")
 SIGMAS = np.array(COCO17.sigmas)
@@ -69,16 +69,18 @@ def annotations() -> dict:
     for i in range(30):
         labelled = (noise((17, 1), 20 + i) > 0.2) * 2
         moved = found["keypoints"][i, :, :2] + np.sqrt(found["areas"][i]) * 0.1 * (noise((17, 2), 60 + i) - 0.5)
-        annotated.append({
-            "id": i + 1,
-            "image_id": int(found["image_ids"][i]),
-            "category_id": 1,
-            "iscrowd": int(i % 13 == 12),
-            "area": float(found["areas"][i]),
-            "bbox": [*moved.min(axis=0).tolist(), *np.ptp(moved, axis=0).tolist()],
-            "num_keypoints": int((labelled > 0).sum()),
-            "keypoints": np.concatenate([moved * (labelled > 0), labelled], axis=1).ravel().tolist(),
-        })
+        annotated.append(
+            {
+                "id": i + 1,
+                "image_id": int(found["image_ids"][i]),
+                "category_id": 1,
+                "iscrowd": int(i % 13 == 12),
+                "area": float(found["areas"][i]),
+                "bbox": [*moved.min(axis=0).tolist(), *np.ptp(moved, axis=0).tolist()],
+                "num_keypoints": int((labelled > 0).sum()),
+                "keypoints": np.concatenate([moved * (labelled > 0), labelled], axis=1).ravel().tolist(),
+            }
+        )
     return {
         "images": [{"id": image_id} for image_id in range(95, 101)],
         "annotations": annotated,
@@ -102,13 +104,16 @@ def make() -> dict:
     kept, _ = oks_nms(**people(), sigmas=SIGMAS)
     soft_kept, soft_scores = soft_oks_nms(**people(), sigmas=SIGMAS)
     return {
-        "encode": {"weights": weights, "sums": _rounded(targets.sum(axis=(2, 3)), 5),
-                   "samples": _rounded(targets[0, :, ::8, 20], 6)},
+        "encode": {
+            "weights": weights,
+            "sums": _rounded(targets.sum(axis=(2, 3)), 5),
+            "samples": _rounded(targets[0, :, ::8, 20], 6),
+        },
         "decode": {refine: _rounded(codec(refine).decode(heatmaps(), *crops()), 4) for refine in REFINEMENTS},
         "oks_nms": kept,
         "soft_oks_nms": {"kept": soft_kept, "scores": _rounded(soft_scores, 8)},
         "figures": evaluate_keypoints(annotations(), evaluated_people(), COCO17.sigmas),
-    }  # fmt: skip
+    }
 
 
 def _rounded(values: np.ndarray, decimals: int) -> np.ndarray:

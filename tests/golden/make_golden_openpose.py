@@ -6,7 +6,7 @@ the reference numerics are absent.
 
 import json
 
-from src.models.openpose import OpenPose
+from mspose.models.openpose import OpenPose
 from tests.golden.formula import picture
 from tests.graph import ms
 from tests.models.test_openpose import GOLDEN, SMALL, fill
@@ -28,8 +28,9 @@ def main() -> None:
         for maps in (m.asnumpy() for m in network(ms.Tensor(picture(7, (2, 3, 64, 96))))):
             every = max(1, maps.size // 60)
             values = [round(float(v), 6) for v in maps.reshape(-1)[::every]]
-            outputs.append({"shape": list(maps.shape), "every": every, "largest": float(abs(maps).max()),
-                            "values": values})
+            outputs.append(
+                {"shape": list(maps.shape), "every": every, "largest": float(abs(maps).max()), "values": values}
+            )
         cases.append({"name": name, "arguments": arguments, "outputs": outputs})
     GOLDEN.write_text(json.dumps(cases, indent=1) + "\n")
 

@@ -11,18 +11,34 @@ from pathlib import Path
 
 import numpy as np
 
-from src.codecs.paf import PafCodec
-from src.files import write_json
+from mspose.codecs.paf import PafCodec
+from mspose.files import write_json
 from tests.golden.make_golden_eval import noise
 
 PATH = Path(__file__).with_name("golden_paf.json")
 CELLS = (46, 30)
 # A standing figure in COCO order, 1 high, seen from the front.
-FIGURE = np.array([
-    (0, 0.08), (0.03, 0.06), (-0.03, 0.06), (0.06, 0.08), (-0.06, 0.08), (0.12, 0.2), (-0.12, 0.2), (0.17, 0.36),
-    (-0.17, 0.36), (0.2, 0.5), (-0.2, 0.5), (0.08, 0.52), (-0.08, 0.52), (0.09, 0.74), (-0.09, 0.74), (0.1, 0.97),
-    (-0.1, 0.97),
-])  # fmt: skip
+FIGURE = np.array(
+    [
+        (0, 0.08),
+        (0.03, 0.06),
+        (-0.03, 0.06),
+        (0.06, 0.08),
+        (-0.06, 0.08),
+        (0.12, 0.2),
+        (-0.12, 0.2),
+        (0.17, 0.36),
+        (-0.17, 0.36),
+        (0.2, 0.5),
+        (-0.2, 0.5),
+        (0.08, 0.52),
+        (-0.08, 0.52),
+        (0.09, 0.74),
+        (-0.09, 0.74),
+        (0.1, 0.97),
+        (-0.1, 0.97),
+    ]
+)
 
 
 def people(
@@ -44,8 +60,10 @@ def crowd() -> np.ndarray:
 def noisy_maps() -> tuple[np.ndarray, np.ndarray]:
     """Their maps, with noise as a trained network has."""
     heatmaps, pafs = PafCodec().encode(crowd(), CELLS)
-    return (heatmaps + (0.08 * noise(heatmaps.shape, 5) - 0.04).astype(np.float32),
-            pafs + (0.1 * noise(pafs.shape, 6) - 0.05).astype(np.float32))  # fmt: skip
+    return (
+        heatmaps + (0.08 * noise(heatmaps.shape, 5) - 0.04).astype(np.float32),
+        pafs + (0.1 * noise(pafs.shape, 6) - 0.05).astype(np.float32),
+    )
 
 
 def golden_numbers() -> dict:

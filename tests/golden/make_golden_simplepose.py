@@ -6,8 +6,8 @@ where the reference numerics are absent.
 
 import json
 
-from src.engine.backends import MindSporeBackend
-from src.models.simplepose import SimplePose
+from mspose.backends.checkpoint import MindSporeBackend
+from mspose.models.simplepose import SimplePose
 from tests.golden.formula import picture
 from tests.models.test_simplepose import GOLDEN, fill, torch_keys
 
@@ -30,8 +30,16 @@ def main() -> None:
         maps = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
         every = max(1, maps.size // 60)
         values = [round(float(v), 6) for v in maps.reshape(-1)[::every]]
-        cases.append({"name": name, "arguments": arguments, "shape": list(maps.shape), "every": every,
-                      "largest": float(abs(maps).max()), "values": values})
+        cases.append(
+            {
+                "name": name,
+                "arguments": arguments,
+                "shape": list(maps.shape),
+                "every": every,
+                "largest": float(abs(maps).max()),
+                "values": values,
+            }
+        )
     GOLDEN.write_text(json.dumps(cases, indent=1) + "\n")
 
 

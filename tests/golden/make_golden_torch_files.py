@@ -25,11 +25,17 @@ def tensors() -> "OrderedDict[str, torch.Tensor]":
     """Types, views and shared storages that real files hold."""
     base = torch.arange(24, dtype=torch.float32)
     return OrderedDict(
-        plain=torch.tensor([[1.5, -2.25], [1e-30, 3e30]]), scalar=torch.tensor(0.1), empty=torch.zeros(0, 3),
-        transposed=base.reshape(4, 6).t(), strided=base[1:23:3], half=torch.tensor([0.1, 65504.0]).half(),
-        bfloat=torch.tensor([0.1, 3e38, -1.0]).bfloat16(), double=torch.tensor([0.1]).double(),
-        counter=torch.tensor(7), parameter=torch.nn.Parameter(torch.tensor([2.0])),
-    )  # fmt: skip
+        plain=torch.tensor([[1.5, -2.25], [1e-30, 3e30]]),
+        scalar=torch.tensor(0.1),
+        empty=torch.zeros(0, 3),
+        transposed=base.reshape(4, 6).t(),
+        strided=base[1:23:3],
+        half=torch.tensor([0.1, 65504.0]).half(),
+        bfloat=torch.tensor([0.1, 3e38, -1.0]).bfloat16(),
+        double=torch.tensor([0.1]).double(),
+        counter=torch.tensor(7),
+        parameter=torch.nn.Parameter(torch.tensor([2.0])),
+    )
 
 
 def stored(value: object, **options: object) -> bytes:
@@ -54,16 +60,20 @@ def oldest() -> tuple[bytes, "OrderedDict[str, torch.Tensor]"]:
         return pickled((key, storage, kind)) + struct.pack(f"<q{len(numbers)}q", len(shape), *numbers)
 
     storages = pickled(2)
-    for key, kind, array in ((11, torch.FloatStorage, np.arange(24, dtype="<f4")),
-                             (12, torch.HalfStorage, np.arange(6, dtype="<f2"))):  # fmt: skip
+    for key, kind, array in (
+        (11, torch.FloatStorage, np.arange(24, dtype="<f4")),
+        (12, torch.HalfStorage, np.arange(6, dtype="<f2")),
+    ):
         storages += pickled((key, "cpu", kind)) + struct.pack("<q", array.size) + array.tobytes()
     storages += pickled([(14, 11, 12, 12)])
     members = {
         "sys_info": pickled({"little_endian": True}),
-        "tensors": pickled(3) + tensor(21, 11, torch.FloatTensor, [2, 3], [6, 2], 1)
-        + tensor(22, 14, torch.FloatTensor, [3, 2], [1, 3], 4) + tensor(23, 12, torch.HalfTensor, [6], [1], 0),
+        "tensors": pickled(3)
+        + tensor(21, 11, torch.FloatTensor, [2, 3], [6, 2], 1)
+        + tensor(22, 14, torch.FloatTensor, [3, 2], [1, 3], 4)
+        + tensor(23, 12, torch.HalfTensor, [6], [1], 0),
         "storages": storages,
-    }  # fmt: skip
+    }
     file = io.BytesIO()
     _References(file, 2).dump(OrderedDict(a=("tensor", 21), b=("tensor", 22), c=("tensor", 23)))
     members["pickle"] = file.getvalue()
@@ -82,10 +92,20 @@ def oldest() -> tuple[bytes, "OrderedDict[str, torch.Tensor]"]:
 def main() -> None:
     """Write the file."""
     state_dict = tensors()
-    training = {"epoch": 3, "arch": "resnet", "state_dict": state_dict, "perf": np.float64(0.7),
-                "steps": np.int64(5), "device": torch.device("cuda:1"), "names": {"a", "b"}, "dtype": torch.float16,
-                "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"betas": (0.9, 0.999)}]},
-                "history": OrderedDict(loss=[0.5, 0.25]), "note": b"\xff", "big": 2**70}  # fmt: skip
+    training = {
+        "epoch": 3,
+        "arch": "resnet",
+        "state_dict": state_dict,
+        "perf": np.float64(0.7),
+        "steps": np.int64(5),
+        "device": torch.device("cuda:1"),
+        "names": {"a", "b"},
+        "dtype": torch.float16,
+        "optimizer": {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"betas": (0.9, 0.999)}]},
+        "history": OrderedDict(loss=[0.5, 0.25]),
+        "note": b"\xff",
+        "big": 2**70,
+    }
     tar, old = oldest()
     files = {
         "zip": (stored(state_dict), state_dict),
@@ -97,8 +117,10 @@ def main() -> None:
     }
     content = {}
     for name, (data, values) in files.items():
-        expected = {key: {"shape": list(value.shape), "values": value.detach().double().reshape(-1).tolist()}
-                    for key, value in values.items()}
+        expected = {
+            key: {"shape": list(value.shape), "values": value.detach().double().reshape(-1).tolist()}
+            for key, value in values.items()
+        }
         content[name] = {"file": base64.b64encode(zlib.compress(data, 9)).decode(), "values": expected}
     GOLDEN.write_text(json.dumps(content, indent=1) + "\n")
 

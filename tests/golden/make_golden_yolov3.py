@@ -19,8 +19,14 @@ def main() -> None:
         outputs = []
         for maps in (m.asnumpy() for m in small(zoo)(ms.Tensor(picture(7, (1, 3, 64, 96))))):
             every = max(1, maps.size // 40)
-            outputs.append({"shape": list(maps.shape), "every": every, "largest": float(abs(maps).max()),
-                            "values": [round(float(v), 6) for v in maps.reshape(-1)[::every]]})
+            outputs.append(
+                {
+                    "shape": list(maps.shape),
+                    "every": every,
+                    "largest": float(abs(maps).max()),
+                    "values": [round(float(v), 6) for v in maps.reshape(-1)[::every]],
+                }
+            )
         cases.append({"zoo": zoo, "outputs": outputs})
     GOLDEN.write_text(json.dumps(cases, indent=1) + "\n")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src.checkpoints.initial import load_backbone
-from src.checkpoints.io import assign, save
-from src.checkpoints.names import fastpose_from_torch
-from src.engine.backends import MindSporeBackend
-from src.models.fastpose import FastPose, PixelShuffle
-from src.models.resnet import ResNet, SqueezeExcitation
+from mspose.backends.checkpoint import MindSporeBackend
+from mspose.checkpoints.initial import load_backbone
+from mspose.checkpoints.io import assign, save
+from mspose.checkpoints.names import fastpose_from_torch
+from mspose.models.fastpose import FastPose, PixelShuffle
+from mspose.models.resnet import ResNet, SqueezeExcitation
 from tests.golden.formula import parameter, picture
 from tests.graph import ms
 
@@ -48,11 +48,14 @@ def test_outputs_equal_the_reference(name: str, upsampling: str, parity_dir: Pat
     np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(("arguments", "count"), [
-    ({"depth": 50}, 29_428_945),
-    ({"depth": 50, "se": "first_block"}, 40_577_745),
-    ({"depth": 50, "se": "first_block", "upsampling": "duc"}, 48_564_049),
-])
+@pytest.mark.parametrize(
+    ("arguments", "count"),
+    [
+        ({"depth": 50}, 29_428_945),
+        ({"depth": 50, "se": "first_block"}, 40_577_745),
+        ({"depth": 50, "se": "first_block", "upsampling": "duc"}, 48_564_049),
+    ],
+)
 def test_parameter_count_is_the_published_one(arguments: dict, count: int) -> None:
     assert sum(p.size for p in FastPose(num_keypoints=17, **arguments).trainable_params()) == count
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from src.models.losses import OpenPoseLoss
+from mspose.models.losses import OpenPoseLoss
 from tests.graph import ms
 
 STAGES, SHAPES = 3, ((2, 4, 5, 6), (2, 3, 5, 6))

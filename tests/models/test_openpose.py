@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.checkpoints.io import assign
-from src.checkpoints.names import openpose_from_torch
-from src.models.losses import OpenPoseLoss
-from src.models.openpose import OpenPose
+from mspose.checkpoints.io import assign
+from mspose.checkpoints.names import openpose_from_torch
+from mspose.models.losses import OpenPoseLoss
+from mspose.models.openpose import OpenPose
 from tests.golden.formula import parameter, picture
 from tests.graph import ms
 
@@ -74,8 +74,12 @@ def test_outputs_equal_golden_numbers(case: dict) -> None:
     fill(network)
     for maps, expected in zip(network(ms.Tensor(picture(7, (2, 3, 64, 96)))), case["outputs"]):
         assert list(maps.shape) == expected["shape"]
-        np.testing.assert_allclose(maps.asnumpy().reshape(-1)[:: expected["every"]], expected["values"], rtol=0,
-                                   atol=1e-4 * expected["largest"])
+        np.testing.assert_allclose(
+            maps.asnumpy().reshape(-1)[:: expected["every"]],
+            expected["values"],
+            rtol=0,
+            atol=1e-4 * expected["largest"],
+        )
 
 
 @pytest.mark.parametrize("stages", [1, 3])

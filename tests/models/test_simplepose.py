@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from mindspore.common.initializer import Normal
 
-from src.checkpoints.io import assign
-from src.checkpoints.names import batch_norm_from_torch, simplepose_from_torch
-from src.engine.backends import MindSporeBackend
-from src.models.layers import Deconv2d
-from src.models.resnet import MaxPool
-from src.models.simplepose import SimplePose
+from mspose.backends.checkpoint import MindSporeBackend
+from mspose.checkpoints.io import assign
+from mspose.checkpoints.names import batch_norm_from_torch, simplepose_from_torch
+from mspose.models.layers import Deconv2d
+from mspose.models.resnet import MaxPool
+from mspose.models.simplepose import SimplePose
 from tests.golden.formula import parameter, picture
 from tests.graph import ms
 
@@ -86,8 +86,9 @@ def test_max_pool_paddings_differ_only_in_where_they_pad() -> None:
 
 def test_torch_batch_norm_names_need_a_running_mean_beside() -> None:
     one = np.ones(1)
-    named = batch_norm_from_torch({"bn.weight": one, "bn.running_mean": one, "bn.num_batches_tracked": one,
-                                   "conv.weight": one, "conv.bias": one})
+    named = batch_norm_from_torch(
+        {"bn.weight": one, "bn.running_mean": one, "bn.num_batches_tracked": one, "conv.weight": one, "conv.bias": one}
+    )
     assert sorted(named) == ["bn.gamma", "bn.moving_mean", "conv.bias", "conv.weight"]
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from src.checkpoints.darknet import read_darknet
-from src.checkpoints.io import assign
-from src.detection.boxes import select_boxes
-from src.detection.letterbox import letterbox
-from src.detection.yolov3 import PADDING_LEVEL, YoloV3Detector
-from src.engine.backends import MindSporeBackend
-from src.models.yolov3 import ANCHORS, SameBlock, YOLOv3
+from mspose.backends.checkpoint import MindSporeBackend
+from mspose.checkpoints.darknet import read_darknet
+from mspose.checkpoints.io import assign
+from mspose.detection.boxes import select_boxes
+from mspose.detection.letterbox import letterbox
+from mspose.detection.yolov3 import PADDING_LEVEL, YoloV3Detector
+from mspose.models.yolov3 import ANCHORS, SameBlock, YOLOv3
 from tests.darknet import write_yolov3
 from tests.golden.formula import parameter, picture
 from tests.graph import ms
@@ -85,8 +85,9 @@ def test_golden_outputs(case: dict) -> None:
     outputs = small(case["zoo"])(ms.Tensor(picture(7, (1, 3, 64, 96))))
     for maps, golden in zip((m.asnumpy() for m in outputs), case["outputs"]):
         assert list(maps.shape) == golden["shape"]
-        np.testing.assert_allclose(maps.reshape(-1)[:: golden["every"]], golden["values"],
-                                   atol=1e-4 * golden["largest"])
+        np.testing.assert_allclose(
+            maps.reshape(-1)[:: golden["every"]], golden["values"], atol=1e-4 * golden["largest"]
+        )
 
 
 def test_names_and_shapes_are_the_zoos(parity_dir: Path) -> None:

@@ -1,0 +1,149 @@
+"""What all exported models share, whatever runs them: sizes, batches and pixels."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mspose.backends.card import ModelCard, card_path, file_hash, read_card
+from mspose.errors import PoseError, UsageError
+
+log = logging.getLogger("pose")
+
+# Where Linux tells a container how much of the CPU it may use.
+CGROUP = Path("/sys/fs/cgroup")
+# Runs a model once: one input array → all outputs, in the model's order.
+Run = Callable[[np.ndarray], Sequence[np.ndarray]]
+
+
+class ExportedBackend:
+    """A model file behind the interface of `mspose.backends.open`.
+
+    A model of a fixed batch is fed slices of that batch, the last one filled up. A model that takes pixels gets back
+    the whole numbers that the normalised input was made of.
+
+    Args:
+        path: of the model, named in errors.
+        run: runs it once.
+        shape: of the model's input, None where it takes any size; from the card, or the file itself.
+        card: the model's card, if it has one.
+
+    Attributes:
+        batch: inputs that it takes at a time, None: any number.
+        channels: of the outputs that the configured network has; None: not checked.
+    """
+
+    channels: tuple[int, ...] | None = None
+
+    def __init__(self, path: Path, run: Run, shape: Sequence[int | None], card: ModelCard | None) -> None:
+        self.path, self.card, self.batch = path, card, shape[0]
+        self._run, self._shape = run, tuple(shape)
+        self._pixels = card is not None and card.input["dtype"] == "uint8"
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        """(B, 3, H, W) float32 → maps (B, C, h, w) float32; a tuple where the model has several outputs.
+
+        Raises:
+            UsageError: the model takes another size.
+            PoseError: it cannot run such inputs, or gives other maps than the configured network.
+        """
+        if self._pixels:
+            inputs = to_pixels(inputs, self.card)
+        return self.run_raw(inputs)
+
+    def run_raw(self, inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        """As calling it, but with inputs in the model's own dtype and layout (B, …)."""
+        for has, takes in zip(inputs.shape[1:], self._shape[1:]):
+            if takes not in (None, has):
+                raise UsageError(
+                    f"{self.path} takes inputs of {_text(self._shape)}, not {_text(inputs.shape)}: set "
+                    "data.input_size (openpose: and eval.resize=canvas), or export with export.size"
+                )
+        try:
+            outputs = in_batches(self._run, np.ascontiguousarray(inputs), self._shape[0])
+        except Exception as error:  # each runtime has its own classes
+            reason = " ".join(str(error).split())[:160]
+            raise PoseError(
+                f"{self.path} cannot run inputs of {_text(inputs.shape)} (a model of another network, "
+                f"size or batch?): {reason}"
+            ) from error
+        found = tuple(maps.shape[1] for maps in outputs)
+        if self.channels not in (None, found):
+            raise PoseError(
+                f"{self.path} gives {_maps(found)}, the configuration's network {_maps(self.channels)}: a "
+                "model of another network or skeleton?"
+            )
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def in_batches(run: Run, inputs: np.ndarray, batch: int | None) -> list[np.ndarray]:
+    """Run inputs (B, …) through a model that takes `batch` of them at a time (None: any number), as float32."""
+    if batch in (None, len(inputs)):
+        return [np.asarray(output, np.float32) for output in run(inputs)]
+    parts = []
+    for start in range(0, len(inputs), batch):
+        part = inputs[start : start + batch]
+        rows = len(part)
+        if rows < batch:
+            part = np.concatenate([part, np.repeat(part[-1:], batch - rows, axis=0)])
+        parts.append([np.asarray(output[:rows], np.float32) for output in run(part)])
+    return [np.concatenate(outputs) for outputs in zip(*parts)]
+
+
+def to_pixels(inputs: np.ndarray, card: ModelCard) -> np.ndarray:
+    """The BGR pixels (B, H, W, 3) uint8 that normalised inputs (B, 3, H, W) were made of, exactly."""
+    scale, mean, std = (np.asarray(card.input[name], np.float32) for name in ("scale", "mean", "std"))
+    pixels = (inputs.transpose(0, 2, 3, 1) * std + mean) * scale
+    pixels = pixels if card.input["color"] == "bgr" else pixels[..., ::-1]
+    return np.rint(pixels).astype(np.uint8)
+
+
+def model_file(path: str | Path, converted: bool = False) -> tuple[Path, ModelCard | None]:
+    """Check that an exported model is there and is the one its card describes.
+
+    Args:
+        converted: it may also be what a device's converter made of that file, which nothing can prove.
+
+    Raises:
+        PoseError: it is not.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PoseError(f"model not found: {path}")
+    card = read_card(path)
+    if card is not None and file_hash(path) != card.model["sha256"]:
+        if not converted:
+            raise PoseError(
+                f"{path} is not the model that {card_path(path)} describes (damaged, cut short, or another "
+                "export): export it again, or bring the card that belongs to it"
+            )
+        log.warning(
+            f"note: {path} is not the file that export.py wrote: taken to be converted from it, as its card "
+            "says it must be run"
+        )
+    return path, card
+
+
+def cpu_threads() -> int:
+    """Cores that this process may use: its affinity, and the quota of its container (cgroup v2 or v1)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for files in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join((CGROUP / file).read_text(encoding="ascii") for file in files).split()
+            if int(quota) > 0:
+                return max(1, min(cores, -(-int(quota) // int(period))))
+        except (OSError, ValueError):
+            continue  # no limit here: "max", or no such file
+    return cores
+
+
+def _text(shape: Sequence[int | None]) -> str:
+    return "x".join("any" if side is None else str(side) for side in shape)
+
+
+def _maps(channels: tuple[int, ...]) -> str:
+    return " and ".join(map(str, channels)) + " maps"

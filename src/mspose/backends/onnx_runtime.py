@@ -1,0 +1,63 @@
+"""ONNX models in ONNX Runtime; nothing here needs MindSpore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mspose.backends.exported import ExportedBackend, cpu_threads, model_file
+from mspose.config.schema import RuntimeConfig
+from mspose.errors import PoseError, UsageError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+# ONNX Runtime's names for `runtime.device`; auto takes the first that the installed build has.
+PROVIDERS = {"GPU": "CUDAExecutionProvider", "Ascend": "CANNExecutionProvider", "CPU": "CPUExecutionProvider"}
+
+
+def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
+    """Open an exported pose network on `runtime.device`.
+
+    Raises:
+        PoseError: no such file, not an ONNX model or one that takes no pictures, or ONNX Runtime is not installed.
+        UsageError: ONNX Runtime was built without that device.
+    """
+    path, card = model_file(path)
+    session = open_session(path, runtime)
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {inputs[0].shape}")
+    name = inputs[0].name
+    shape = [side if isinstance(side, int) else None for side in inputs[0].shape]
+    return ExportedBackend(path, lambda batch: session.run(None, {name: batch}), shape, card)
+
+
+def open_session(path: Path, runtime: RuntimeConfig) -> onnxruntime.InferenceSession:
+    """Open any ONNX file; errors are those of `open_onnx`."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise PoseError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    # Its own default counts the cores of the machine, not those that a container may use.
+    options.intra_op_num_threads = cpu_threads()
+    options.log_severity_level = 4
+    there = [device for device, name in PROVIDERS.items() if name in onnxruntime.get_available_providers()]
+    device = there[0] if runtime.device == "auto" else runtime.device
+    if device not in there:
+        raise UsageError(f"runtime.device={device}: the installed ONNX Runtime computes on {', '.join(there)} only")
+    # What a device lacks is computed on the CPU.
+    providers = [PROVIDERS["CPU"]]
+    if device != "CPU":
+        providers.insert(0, (PROVIDERS[device], {"device_id": str(runtime.device_id)}))
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime has an exception class for each kind of failure
+        raise PoseError(f"not a readable ONNX model (damaged or cut short?): {path}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """ONNX Runtime's message on one line, without its tail of source positions."""
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,120 @@
+"""Networks behind one interface: a backend maps a batch of inputs to the network's maps, as NumPy arrays.
+
+Importing this module does not import MindSpore; opening a backend that needs it does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mspose.config.schema import Config
+from mspose.errors import PoseError, UsageError
+from mspose.runtime.ranks import launched
+from mspose.skeleton import load_skeleton, paf_layout
+
+if TYPE_CHECKING:
+    from mspose.backends.exported import ExportedBackend
+
+log = logging.getLogger("pose")
+
+# Maps a batch of inputs (B, 3, H, W) float32 to maps (B, C, h, w) float32, one array or several.
+Backend = Callable[[np.ndarray], "np.ndarray | tuple[np.ndarray, ...]"]
+
+
+def check_checkpoint(config: Config, purpose: str) -> None:
+    """Refuse a missing `runtime.ckpt` before any work is done; `purpose` ("to evaluate") is named in the error.
+
+    Raises:
+        UsageError: none is given.
+        PoseError: there is no such file.
+    """
+    if not config.runtime.ckpt:
+        raise UsageError(f"no checkpoint {purpose}: give --ckpt FILE")
+    if not Path(config.runtime.ckpt).is_file():
+        raise PoseError(f"checkpoint not found: {config.runtime.ckpt}")
+
+
+# Backends by the ending of the file they run; every other file is a checkpoint for MindSpore.
+_ENDINGS = {".mindir": "mindir", ".onnx": "onnx"}
+_RUNS = {"mindir": ".mindir", "onnx": ".onnx", "lite": ".mindir"}
+
+
+def backend_name(config: Config) -> str:
+    """Which backend runs `runtime.ckpt`: as `runtime.backend` says, or by the file's ending.
+
+    Raises:
+        UsageError: the named backend does not run such files.
+    """
+    ending, name = Path(config.runtime.ckpt).suffix.lower(), config.runtime.backend
+    if ending == ".air":
+        raise UsageError(
+            f"nothing here runs AIR, which is input for Ascend's own converter: {config.runtime.ckpt}; "
+            "export it as MINDIR or ONNX too"
+        )
+    if name == "auto":
+        return _ENDINGS.get(ending, "mindspore")
+    if ending != _RUNS[name] if name in _RUNS else ending in _ENDINGS:
+        raise UsageError(
+            f"runtime.backend={name} runs {_RUNS.get(name, 'checkpoints')}, not {config.runtime.ckpt}; "
+            "export.py makes other files"
+        )
+    return name
+
+
+def open_backend(config: Config, any_size: bool = False) -> Backend:
+    """What runs `runtime.ckpt`: the network of a configuration with a checkpoint's weights, or an exported model.
+
+    Args:
+        any_size: inputs differ in size.
+
+    Raises:
+        PoseError, UsageError: the file is unreadable or of another network, or the device or a package is not there.
+    """
+    name = backend_name(config)
+    log.info(f"loading {config.runtime.ckpt}" + (f" into {name}" if name != "mindspore" else ""))
+    if name != "mindspore":
+        backend = _open_exported(name, config)
+        if backend.card is not None and backend.card.network != config.model.name:
+            raise UsageError(
+                f"{config.runtime.ckpt} is {backend.card.network}, the configuration's model.name is "
+                f"{config.model.name}: leave out --config, its card says how it is run"
+            )
+        backend.channels = _channels(config)
+        return backend
+    # This imports MindSpore.
+    from mspose.backends.checkpoint import open_checkpoint
+
+    return open_checkpoint(config, any_size)
+
+
+def _open_exported(name: str, config: Config) -> ExportedBackend:
+    if name != "mindir" and launched().world > 1:
+        # Only MindSpore's collectives bring results together.
+        raise UsageError(
+            f"runtime.backend={name} runs in one process; RANK_SIZE in the environment asks for "
+            f"{launched().world}: use scripts/run_eval.sh, or unset it"
+        )
+    if name == "onnx":
+        from mspose.backends.onnx_runtime import open_onnx
+
+        return open_onnx(config.runtime.ckpt, config.runtime)
+    if name == "mindir":
+        from mspose.backends.mindir import open_mindir
+
+        return open_mindir(config.runtime.ckpt, config.runtime)
+    from mspose.backends.lite import open_lite
+
+    return open_lite(config.runtime.ckpt, config.runtime)
+
+
+def _channels(config: Config) -> tuple[int, ...]:
+    skeleton = load_skeleton(config.data.skeleton)
+    if config.model.name != "openpose":
+        return (skeleton.num_keypoints,)
+    layout = paf_layout(skeleton)
+    return layout.num_pafs, layout.num_heatmaps

@@ -1,0 +1,224 @@
+"""Bring other people's weights in, or take ours to PyTorch.
+
+    mspose convert --config RECIPE.yaml --src FILE --dst OUT.ckpt [--partial] [section.key=value ...]
+    mspose convert --config RECIPE.yaml --src OURS.ckpt --dst OUT.pth --to torch
+
+FILE is known by its content and the names in it (see `mspose.checkpoints.origins`); none of its code is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mspose.checkpoints.ckpt_file import write_ckpt
+from mspose.checkpoints.origins import Recognised, read_weights, recognise
+from mspose.checkpoints.resolve import (
+    check_model,
+    conventions_file,
+    describe_source,
+    float_weights,
+    write_weights,
+)
+from mspose.checkpoints.safetensors_file import write_safetensors
+from mspose.checkpoints.to_torch import to_torch
+from mspose.checkpoints.torch_file import write_torch
+from mspose.cli import add_conventions
+from mspose.config.builder import ConfigBuilder, parse_value
+from mspose.config.schema import SIZES, Config
+from mspose.errors import PoseError, UsageError
+from mspose.runtime.logs import set_up_logging
+from mspose.skeleton import load_skeleton
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+log = logging.getLogger("pose")
+
+ENDINGS = {"mindspore": (".ckpt",), "torch": (".pth", ".pt", ".pth.tar", ".safetensors")}
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Names of a file against those of the network.
+
+    Attributes:
+        matched: in both, of the same shape.
+        left: in the file alone.
+        missing: in the network alone.
+        other: of another shape: name → shape in the file, shape in the network.
+    """
+
+    matched: list[str]
+    left: list[str]
+    missing: list[str]
+    other: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+
+    def __str__(self) -> str:
+        shapes = [f"{name} {theirs} for {ours}" for name, (theirs, ours) in self.other.items()]
+        lines = [
+            ("matched", self.matched, False),
+            ("left", self.left, True),
+            ("missing", self.missing, True),
+            ("other shape", shapes, True),
+        ]
+        return "\n".join(f"{what + ':':13}{len(names)}{_some(names) if named else ''}" for what, names, named in lines)
+
+
+def _some(names: list[str]) -> str:
+    return f" ({', '.join(names[:4])}{', …' if len(names) > 4 else ''})" if names else ""
+
+
+def match(values: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> Matching:
+    """Compare the arrays of a file with the parameters of a network."""
+    common = [name for name in shapes if name in values]
+    other = {name: (values[name].shape, shapes[name]) for name in common if values[name].shape != shapes[name]}
+    return Matching(
+        [name for name in common if name not in other],
+        [name for name in values if name not in shapes],
+        [name for name in shapes if name not in values],
+        other,
+    )
+
+
+def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial: bool = False) -> Matching:
+    """Convert a file of weights and say what was found.
+
+    Args:
+        config: with the conventions of the file applied.
+        to: "mindspore": our names, beside which go the conventions; "torch": the names of the PyTorch original.
+        partial: let what is missing or of another shape have the network's random start values.
+
+    Raises:
+        PoseError, UsageError: the file is unreadable, of no known or another network, or lacks parameters, or the
+            result cannot be written. Nothing is written then.
+    """
+    if not dst.name.endswith(ENDINGS[to]):
+        raise UsageError(f"--to {to} writes a file that ends in {', '.join(ENDINGS[to])}, not {dst}")
+    if dst.exists() and src.exists() and dst.samefile(src):
+        raise UsageError(f"--dst is the file of --src: {src}")
+    recognised = recognise(read_weights(src), src)
+    is_network = recognised.origin.part == "network"
+    if is_network and not partial:
+        check_model(recognised, config, src)
+    if not is_network and to == "torch":
+        raise UsageError(f"--to torch takes whole pose networks, and {src} is {recognised.origin.title}")
+    log.info(f"{src}: {recognised.origin.title}")
+    values = float_weights(recognised.values, src)
+    network = _network(recognised, config, with_values=partial)
+    parameters = {p.name: p for p in network.get_parameters() if _belongs(p.name, recognised)}
+    result = match(values, {name: tuple(p.shape) for name, p in parameters.items()})
+    log.info(str(result))
+    wrong = [*result.other, *result.missing]
+    if wrong and not partial:
+        raise PoseError(
+            f"{src} does not fit the network of the configuration: {len(result.missing)} of "
+            f"{len(parameters)} parameters are missing, {len(result.other)} have another shape, such as "
+            f"{wrong[0]}; --partial converts the others"
+        )
+    own = {name: values[name] if name not in wrong else parameters[name].asnumpy() for name in parameters}
+    if to == "torch":
+        _write_torch(own, config, src, dst)
+    else:
+        write_weights(write_ckpt, own, dst, config, describe_source(src))
+        log.info(f"written: {dst}, and how it must be fed: {conventions_file(dst)}")
+    if wrong:
+        log.warning(f"note: random start values, to be trained: {len(wrong)}{_some(wrong)}")
+    return result
+
+
+def _network(recognised: Recognised, config: Config, with_values: bool) -> nn.Cell:
+    """The network that weights are for; without values, which take long to draw, unless they are asked for."""
+    from contextlib import nullcontext
+
+    from mspose.runtime.device import prepare_environment
+
+    prepare_environment()
+    from mindspore.nn.utils import no_init_parameters
+
+    with nullcontext() if with_values else no_init_parameters():
+        if recognised.origin.part == "detector":
+            from mspose.models.yolov3 import YOLOv3
+
+            return YOLOv3(True)
+        from mspose.models import build_model
+
+        return build_model(config.model, load_skeleton(config.data.skeleton))
+
+
+def _belongs(name: str, recognised: Recognised) -> bool:
+    """Whether a parameter is part of what the file holds; a plain ResNet has no squeeze and excitation."""
+    if recognised.origin.part != "backbone":
+        return True
+    return name.startswith("backbone.") and (".se." not in name or recognised.model.get("model.se") != "none")
+
+
+def _write_torch(values: Mapping[str, np.ndarray], config: Config, src: Path, dst: Path) -> None:
+    model, data = config.model, config.data
+    state_dict = to_torch(
+        {name: np.asarray(value, np.float32) for name, value in values.items()}, model.name, model.shuffle
+    )
+    write = write_safetensors if dst.suffix == ".safetensors" else write_torch
+    described_in = conventions_file(dst)
+    if model.shuffle == "block" and described_in.resolve() == conventions_file(src).resolve():
+        raise UsageError(
+            f"{described_in} says how {src} is fed, and {dst} has its channels in another order: choose another name"
+        )
+    # The channels before its shuffles are in PyTorch's order now.
+    described = replace(config, model=replace(model, shuffle="channel"))
+    write_weights(write, state_dict, dst, described, describe_source(src))
+    log.info(
+        f"written: {dst}; its input is {data.color} / {data.scale:g}, less {data.mean}, divided by {data.std}, as "
+        f"{described_in} says"
+    )
+    if model.name != "openpose" and model.maxpool != "torch":
+        log.warning(
+            "note: these weights are for max pooling that pads right and bottom only (model.maxpool=same); "
+            "PyTorch's networks pad all sides, and their maps will differ a little"
+        )
+
+
+def _configuration(options: argparse.Namespace) -> Config:
+    builder = ConfigBuilder()
+    builder.add_file(options.config)
+    add_conventions(builder, options.src, SIZES)
+    for override in options.overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UsageError(f"{override!r} is not section.key=value")
+        builder.set(key, parse_value(value), "command line")
+    return builder.build()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0, 1 when the file cannot be converted, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="mspose convert", description="Convert weights of other people's pose networks, or ours to PyTorch."
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="recipe of the network")
+    parser.add_argument("--src", type=Path, required=True, metavar="FILE", help=".pth, .safetensors, .ckpt or .npz")
+    parser.add_argument("--dst", type=Path, required=True, metavar="FILE", help="what to write")
+    parser.add_argument("--to", choices=tuple(ENDINGS), default="mindspore", help="default: %(default)s")
+    parser.add_argument("--partial", action="store_true", help="go on when parameters are missing or of another shape")
+    parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the recipe")
+    options = parser.parse_args(argv)
+    set_up_logging()
+    try:
+        convert(_configuration(options), options.src, options.dst, options.to, options.partial)
+    except PoseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except MemoryError:
+        print(f"error: out of memory: {options.src}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0

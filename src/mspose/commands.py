@@ -1,0 +1,95 @@
+"""The program `mspose`: its commands, each loaded when it is called. train.py, eval.py and the like are among them.
+
+Nothing here imports MindSpore, so `--help` and every mistake in the arguments come at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from mspose.version import __version__, commit
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        summary: one line on what it does.
+        target: `module:function`.
+        script: the entry script at the top of the checkout that does the same; empty: there is none.
+        takes_config: the function takes a `Config`; otherwise it takes the arguments, and returns the exit code.
+    """
+
+    summary: str
+    target: str
+    script: str = ""
+    takes_config: bool = True
+
+    def function(self) -> Callable:
+        """The function behind the command."""
+        module, _, name = self.target.partition(":")
+        return getattr(import_module(f"mspose.{module}"), name)
+
+
+COMMANDS = {
+    "train": Command("train a network", "train.trainer:train", "train.py"),
+    "eval": Command("evaluate a network on COCO keypoints", "methods.command:evaluate_checkpoint", "eval.py"),
+    "export": Command(
+        "write a MindIR, ONNX or AIR file and its model card", "export.command:export_checkpoint", "export.py"
+    ),
+    "demo": Command("find people in pictures, a video or a camera's, or serve a web page", "demo.run:demo", "demo.py"),
+    "detect": Command("find the people of a data set, for eval.bbox_file", "detection.command:detect_people"),
+    "prepare": Command(
+        "write the evaluation set as raw network inputs for a device", "deploy.prepare:write_inputs", "data_to_bin.py"
+    ),
+    "infer": Command("run a model over such inputs", "deploy.infer:infer"),
+    "postprocess": Command(
+        "turn a device's raw results into keypoints and AP", "deploy.evaluate:evaluate_results", "postprocess.py"
+    ),
+    "convert": Command("convert weights to ours, or ours to PyTorch", "checkpoints.convert:main", takes_config=False),
+    "download": Command("fetch COCO 2017, or check what is there", "data.download:main", takes_config=False),
+    "sample": Command("draw a data set of articulated people", "synthetic.sample:main", takes_config=False),
+    "ignore-mask": Command("write OpenPose's ignore masks as pictures", "data.ignore_mask:main", takes_config=False),
+    "import-config": Command(
+        "translate a configuration of an original system", "migrate.translate:main", takes_config=False
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `mspose COMMAND ARGUMENT...`; returns its exit code: 2 for wrong usage, 1 for a failed run."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    name = argv[0].replace("_", "-") if argv else "--help"
+    if name in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if argv else 2
+    if name in ("-V", "--version"):
+        print(f"mspose {__version__}" + (f" ({commit()})" if commit() else ""))
+        return 0
+    if name not in COMMANDS:
+        close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(COMMANDS)}"
+        print(f"error: mspose has no command {argv[0]!r}; {hint}", file=sys.stderr)
+        return 2
+    command = COMMANDS[name]
+    if not command.takes_config:
+        return command.function()(argv[1:])
+    from mspose.cli import run
+
+    program = f"python {command.script}" if Path(sys.argv[0]).name == command.script else f"mspose {name}"
+    return run(command.summary, lambda config: command.function()(config), argv[1:], program)
+
+
+def overview() -> str:
+    """Text of `mspose --help`."""
+    lines = [f"  {name:14} {command.summary}" for name, command in COMMANDS.items()]
+    return (
+        "Human pose estimation on MindSpore.\n\n"
+        "usage: mspose COMMAND [argument ...]; mspose COMMAND --help says more\n\n" + "\n".join(lines)
+    )

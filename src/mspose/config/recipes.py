@@ -1,0 +1,51 @@
+"""Where recipes are, and how they are found by name from any folder."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+
+from mspose.errors import UsageError
+
+# Parts of recipes, and keypoint sets: not found by a bare name.
+PARTS = ("base", "skeletons")
+
+
+@cache
+def recipe_folder() -> Path:
+    """The recipes of this package: inside it where it is installed, else `configs` of the checkout."""
+    inside = Path(__file__).resolve().parents[1] / "configs"
+    return inside if inside.is_dir() else Path(__file__).resolve().parents[3] / "configs"
+
+
+@cache
+def recipes() -> dict[str, Path]:
+    """Recipes by name: `simplepose_r50_256x192`, `quickstart/simplepose`; those in pretrained/ by either form."""
+    folder = recipe_folder()
+    found = {str(p.relative_to(folder).with_suffix("").as_posix()): p for p in sorted(folder.rglob("*.yaml"))}
+    found = {name: path for name, path in found.items() if not name.startswith(tuple(f"{part}/" for part in PARTS))}
+    short = {name.removeprefix("pretrained/"): path for name, path in found.items() if name.startswith("pretrained/")}
+    return {**short, **found}
+
+
+def find_recipe(named: str | Path) -> Path:
+    """The file of a recipe: a path, or the name of one of `recipes()`, also written as configs/NAME.yaml.
+
+    Raises:
+        UsageError: neither; the nearest name is suggested.
+    """
+    path = Path(named)
+    if path.is_file():
+        return path
+    name = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
+    found = recipes().get(name) or next((p for p in (recipe_folder() / f"{name}.yaml",) if _is_inside(p)), None)
+    if found is not None:
+        return found
+    close = difflib.get_close_matches(name.rpartition("/")[2], recipes(), n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"recipes are in {recipe_folder()}"
+    raise UsageError(f"configuration file not found: {named}; {hint}")
+
+
+def _is_inside(path: Path) -> bool:
+    return path.is_file() and path.resolve().is_relative_to(recipe_folder().resolve())

@@ -1,0 +1,393 @@
+"""Getting COCO 2017: fetch, verify and unzip the public archives, or examine a folder that is there already.
+
+    mspose download ROOT                        # everything: 20.4 GB to fetch, 42 GB of room to unzip
+    mspose download ROOT --parts val2017 annotations
+    mspose download ROOT --check-only
+
+What is finished is not fetched again, an interrupted transfer goes on where it stopped, and an archive that already
+lies in ROOT (brought there on a disk, say) is used as it is. Nothing is written outside ROOT.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import stat
+import sys
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mspose.data.layout import check
+from mspose.errors import PoseError, UsageError
+from mspose.files import check_writable, write_json
+
+# Plain HTTP, since the host's certificate is not in its own name; the SHA-256 of every archive is checked instead.
+BASE_URL = "http://images.cocodataset.org"
+ATTEMPTS = 6
+FIRST_WAIT = 1.0  # seconds before the second attempt; doubled for each further one
+TIMEOUT = 30.0
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """One archive and what it becomes.
+
+    Attributes:
+        name: the folder in ROOT, which is also the only folder of the archive that is unzipped.
+        archive: its path under the base URL.
+        size: bytes of the archive.
+        sha256: its digest, hexadecimal.
+        pattern: regular expression of the file names that are wanted.
+        files: how many of them there are.
+        unzipped: bytes that they may take at most.
+    """
+
+    name: str
+    archive: str
+    size: int
+    sha256: str
+    pattern: str
+    files: int
+    unzipped: int
+
+
+PICTURE = r"\d{12}\.jpg"
+PARTS = (
+    Part(
+        "val2017",
+        "zips/val2017.zip",
+        815_585_330,
+        "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+        PICTURE,
+        5_000,
+        860_000_000,
+    ),
+    Part(
+        "annotations",
+        "annotations/annotations_trainval2017.zip",
+        252_907_541,
+        "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+        r"(person_keypoints|instances)_(train|val)2017\.json",
+        4,
+        850_000_000,
+    ),
+    Part(
+        "train2017",
+        "zips/train2017.zip",
+        19_336_861_798,
+        "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+        PICTURE,
+        118_287,
+        20_300_000_000,
+    ),
+)
+
+
+def download(
+    root: str | Path, parts: Sequence[Part] = PARTS, base_url: str = BASE_URL, keep_archives: bool = False
+) -> None:
+    """Bring every part that `root` lacks: fetch, verify, unzip, and remove the archive.
+
+    Raises:
+        UsageError: `base_url` is not an http or https address.
+        PoseError: too little space, the server refuses or fails for good, or an archive is not the published one.
+    """
+    if not base_url.startswith(("http://", "https://")):
+        raise UsageError(f"--base-url: {base_url!r} is not an http:// or https:// address")
+    root = check_writable(root)
+    missing = [part for part in parts if not is_finished(root, part)]
+    for part in missing:
+        for path in (root / part.name, *_working_files(root, part)):
+            if path.is_symlink():
+                raise PoseError(
+                    f"{path} is a link and {part.name} is incomplete: nothing is written outside {root}; "
+                    "replace the link by a folder, or give the folder that it points into as ROOT"
+                )
+    _require_space(root, missing, keep_archives)
+    for part in parts:
+        if part in missing:
+            archive = _working_files(root, part)[0]
+            fetch(f"{base_url.rstrip('/')}/{part.archive}", archive, part.size, part.sha256)
+            unzip(archive, root, part)
+            if not keep_archives:
+                archive.unlink()
+        print(f"{part.name}: {part.files:,} files in {root / part.name}", flush=True)
+
+
+def is_finished(root: Path, part: Part) -> bool:
+    """Whether all files of a part are in place and none is empty."""
+    try:
+        with os.scandir(root / part.name) as entries:
+            return part.files <= sum(
+                1 for e in entries if re.fullmatch(part.pattern, e.name) and e.is_file() and e.stat().st_size
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def fetch(url: str, target: Path, size: int, sha256: str) -> None:
+    """Download `url` to `target`, continuing `target`.part; nothing is fetched where a sound `target` exists.
+
+    A transfer that breaks is tried again, ATTEMPTS times without progress at most, each wait twice the one before.
+
+    Raises:
+        PoseError: the server refuses, keeps failing, or the file has not the expected size or digest.
+    """
+    if target.exists():
+        if not _is_sound(target, size, sha256):
+            raise PoseError(f"{target} is not the published archive (cut short or changed): delete it and run again")
+        return
+    partial, note = _partial(target)
+    failures, most = 0, _size(partial)
+    while _size(partial) != size:
+        try:
+            _transfer(url, partial, note, size)
+            reason = "the connection closed early"
+        except (OSError, http.client.HTTPException) as error:
+            code = getattr(error, "code", 0)
+            if code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+                partial.unlink(missing_ok=True)
+            elif 400 <= code < 500 and code not in (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS):
+                raise PoseError(f"{url}: the server says {error}; is --base-url right?") from error
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        if _size(partial) == size:
+            break
+        # Measured by the most there ever was: a server that starts anew each time must not keep us here for ever.
+        failures = 0 if _size(partial) > most else failures + 1
+        most = max(most, _size(partial))
+        if failures >= ATTEMPTS:
+            raise PoseError(
+                f"{url}: no progress in {ATTEMPTS} attempts ({reason}); "
+                f"run again to go on from {_size(partial):,} of {size:,} bytes"
+            )
+        time.sleep(FIRST_WAIT * 2 ** max(failures - 1, 0))
+    note.unlink(missing_ok=True)
+    if not _is_sound(partial, size, sha256):
+        partial.unlink()
+        raise PoseError(
+            f"{url}: what came is not the published archive (SHA-256 differs) and was deleted: run again; "
+            "if it happens twice, something between you and the server changes files"
+        )
+    partial.replace(target)
+
+
+def _transfer(url: str, partial: Path, note: Path, size: int) -> None:
+    """One request: append to `partial` what the server still has of it, or start anew where it must be."""
+    offset = _size(partial)
+    validator = _read_validator(note, url) if offset else None
+    headers = {"User-Agent": "coco-download", "Accept-Encoding": "identity"}
+    # Without a validator the first bytes may be of another version of the file: they are fetched again.
+    if validator and offset < size:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
+        start, total = _extent(response)
+        if total != size:
+            raise PoseError(
+                f"{url}: the server offers {total:,} bytes, the published archive has {size:,}; "
+                "is --base-url right, or is a login page or proxy in between?"
+            )
+        if start not in (0, offset):
+            raise http.client.HTTPException(f"asked for byte {offset}, got byte {start}")
+        try:
+            write_json(note, {"url": url, "validator": _validator(response)})
+            with partial.open("ab" if start else "wb") as file, _bar(partial.stem, size, start) as bar:
+                # Never more than was promised, whatever the server sends.
+                while chunk := _read(response, min(CHUNK, size - file.tell())):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+        except _ReadError as error:
+            raise http.client.HTTPException(str(error)) from error
+        except OSError as error:
+            raise PoseError(f"cannot write {partial}: {error.strerror}; run again to go on from there") from error
+
+
+class _ReadError(Exception):
+    """A failure of the network: both reading and writing raise OSError, and only the first is worth a retry."""
+
+
+def _read(response: http.client.HTTPResponse, count: int) -> bytes:
+    try:
+        return response.read(count) if count else b""
+    except (OSError, http.client.HTTPException) as error:
+        raise _ReadError(str(error) or type(error).__name__) from error
+
+
+def _extent(response: http.client.HTTPResponse) -> tuple[int, int]:
+    """First byte and total size of what a response brings a part or the whole of; size -1 if it does not say."""
+    if response.status == http.client.PARTIAL_CONTENT:
+        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        if not found:
+            raise http.client.HTTPException("a partial answer without a usable Content-Range")
+        return int(found[1]), int(found[2])
+    length = response.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdecimal() else -1
+
+
+def _validator(response: http.client.HTTPResponse) -> str | None:
+    """What If-Range takes to name this version of the file: a strong ETag, else the date (RFC 9110, 13.1.5)."""
+    tag = response.headers.get("ETag")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
+
+
+def _read_validator(note: Path, url: str) -> str | None:
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+        return content["validator"] if content["url"] == url else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_sound(path: Path, size: int, sha256: str) -> bool:
+    if _size(path) != size:
+        return False
+    digest = hashlib.sha256()
+    with path.open("rb") as file, _bar(f"verifying {path.stem}", size) as bar:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest() == sha256
+
+
+def unzip(archive: Path, root: Path, part: Part) -> None:
+    """Unzip the wanted files of a part to `root`/`part.name` by way of a temporary folder in `root`.
+
+    A file appears in its place only when the whole archive has been unzipped and its checksums were right; an
+    interrupted run starts the unzipping anew.
+
+    Raises:
+        PoseError: the archive is damaged, holds links or paths that lead out of its folder, or has not the expected
+            files; nothing is unzipped then.
+    """
+    staging = _working_files(root, part)[-1]
+    shutil.rmtree(staging, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = _wanted(file, archive, part)
+            staging.mkdir()
+            for member in tqdm(members, f"unzipping {part.name}", unit="file", disable=None):
+                name = member.filename.rpartition("/")[2]
+                with file.open(member) as source, (staging / name).open("wb") as target:
+                    shutil.copyfileobj(source, target, CHUNK)
+        folder = root / part.name
+        folder.mkdir(exist_ok=True)
+        for member in members:
+            name = member.filename.rpartition("/")[2]
+            (staging / name).replace(folder / name)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        raise PoseError(f"{archive}: damaged archive ({error}): delete it and run again") from error
+    except OSError as error:
+        raise PoseError(f"cannot unzip {archive}: {error.strerror}: {error.filename or root}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _wanted(file: zipfile.ZipFile, archive: Path, part: Part) -> list[zipfile.ZipInfo]:
+    """The members to unzip, once the whole list of the archive has been found harmless and complete."""
+    wanted = {}
+    for member in file.infolist():
+        path = member.filename
+        if path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
+            raise PoseError(f"{archive}: unsafe path {path!r} in the archive; nothing was unzipped")
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise PoseError(f"{archive}: {path!r} is a link or a device; nothing was unzipped")
+        if re.fullmatch(rf"{re.escape(part.name)}/{part.pattern}", path):
+            wanted[path] = member
+    if len(wanted) != part.files:
+        raise PoseError(
+            f"{archive}: holds {len(wanted):,} of the {part.files:,} files of {part.name}; delete it and run again"
+        )
+    # zipfile never yields more bytes of a member than its entry declares, so the declared sum is a limit.
+    total = sum(member.file_size for member in wanted.values())
+    if total > part.unzipped:
+        raise PoseError(
+            f"{archive}: would take {_gigabytes(total)}, at most {_gigabytes(part.unzipped)} are expected; "
+            "nothing was unzipped"
+        )
+    return list(wanted.values())
+
+
+def _require_space(root: Path, parts: Sequence[Part], keep_archives: bool) -> None:
+    """Check that the archives and their contents fit; an archive is in the way only until it is unzipped."""
+    resident = peak = 0
+    for part in parts:
+        archive, partial, *_ = _working_files(root, part)
+        present = _size(archive) + _size(partial)
+        to_fetch = max(0, part.size - present)
+        peak = max(peak, resident + to_fetch + part.unzipped)
+        resident += part.unzipped + (to_fetch if keep_archives else -present)
+    free = shutil.disk_usage(root).free
+    if peak > free:
+        raise PoseError(
+            f"{root}: {_gigabytes(peak)} are needed for {', '.join(part.name for part in parts)} "
+            f"(archive and contents), {_gigabytes(free)} are free; free some, or fetch fewer --parts"
+        )
+
+
+def _working_files(root: Path, part: Part) -> tuple[Path, ...]:
+    """The archive, its partial transfer, the note about that, and the folder it is unzipped in."""
+    archive = root / part.archive.rpartition("/")[2]
+    return archive, *_partial(archive), root / f".{part.name}.unzipping"
+
+
+def _partial(archive: Path) -> tuple[Path, Path]:
+    return archive.with_name(archive.name + ".part"), archive.with_name(archive.name + ".part.json")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _bar(label: str, total: int, initial: int = 0) -> tqdm:
+    # disable=None: no bar where the output is not a terminal.
+    return tqdm(desc=label, total=total, initial=initial, unit="B", unit_scale=True, unit_divisor=1000, disable=None)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0, or 1 when a part could not be had or the folder has problems."""
+    names = [part.name for part in PARTS]
+    parser = argparse.ArgumentParser(prog="mspose download", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("root", type=Path, metavar="ROOT", help="the dataset's folder")
+    parser.add_argument("--parts", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
+    parser.add_argument("--base-url", default=BASE_URL, help="a mirror of %(default)s")
+    parser.add_argument("--check-only", action="store_true", help="examine ROOT, fetch nothing")
+    parser.add_argument("--keep-archives", action="store_true", help="leave the archives in ROOT")
+    arguments = parser.parse_args(argv)
+    try:
+        if not arguments.check_only:
+            parts = [part for part in PARTS if part.name in arguments.parts]
+            download(arguments.root, parts, arguments.base_url, arguments.keep_archives)
+            return 0
+        problems = check(arguments.root, arguments.parts)
+    except PoseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: run again to go on", file=sys.stderr)
+        return 130
+    for problem in problems:
+        print(problem)
+    print(
+        f"{arguments.root}: {len(problems)} problem{'s' * (len(problems) != 1)} found"
+        if problems
+        else f"{arguments.root}: {', '.join(arguments.parts)} are complete"
+    )
+    return 1 if problems else 0

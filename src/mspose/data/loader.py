@@ -1,0 +1,212 @@
+"""Batches for training and evaluation: threads that read and crop, handed over through mindspore.dataset.
+
+OpenCV releases the interpreter lock while it decodes and warps, so threads scale here, where worker processes would
+pay for copying every batch between them. Samples are written straight into the arrays of their batch; the samples of
+the next batch are under way while one is being waited for, so no core idles at the boundary.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from mspose.errors import PoseError, UsageError
+from mspose.images import ImageError
+
+log = logging.getLogger("pose")
+
+# sample(index, epoch, out): fills one row of each array of a batch
+Sample = Callable[[int, int, tuple[np.ndarray, ...]], None]
+# Training goes on while at most this share of the pictures, or one of them, cannot be read.
+MAX_BAD_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which samples each training step of this rank takes.
+
+    Attributes:
+        count: samples in the data set.
+        batch_size: samples a step on each rank.
+        world, rank: number of ranks and this one.
+        seed: of the order, which is the same on every rank.
+    """
+
+    count: int
+    batch_size: int
+    seed: int = 0
+    shuffle: bool = True
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps_per_epoch < 1:
+            raise UsageError(
+                f"train.batch_size {self.batch_size} x {self.world} devices is more than the {self.count} "
+                "samples of the training set; choose a smaller one"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Full batches in an epoch; what is left over is not used in that epoch."""
+        return self.count // (self.batch_size * self.world)
+
+    def epoch_indices(self, epoch: int) -> np.ndarray:
+        """Sample numbers (steps, batch_size) of this rank in one epoch; ranks share no sample."""
+        order = np.arange(self.count)
+        if self.shuffle:
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
+        order = order[: self.steps_per_epoch * self.batch_size * self.world]
+        return order.reshape(self.steps_per_epoch, self.world, self.batch_size)[:, self.rank]
+
+
+class BadImages:
+    """Counts pictures that cannot be read; too many of them end the run."""
+
+    def __init__(self, total: int) -> None:
+        self._allowed = max(1.0, total * MAX_BAD_SHARE)
+        self._messages: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def add(self, error: ImageError) -> None:
+        """Count a picture once and warn.
+
+        Raises:
+            PoseError: more than `MAX_BAD_SHARE` of the pictures are bad.
+        """
+        with self._lock:
+            if str(error) in self._messages:
+                return
+            self._messages.add(str(error))
+            count = len(self._messages)
+        log.warning(f"warning: skipped, {count} so far: {error}")
+        if count > self._allowed:
+            raise PoseError(
+                f"{count} images cannot be read, more than {MAX_BAD_SHARE:.0%} of the training set; "
+                f"the last one: {error}"
+            )
+
+
+def train_batches(
+    sample: Sample,
+    shapes: Sequence[tuple[int, ...]],
+    plan: Plan,
+    start_step: int,
+    stop_step: int,
+    workers: int,
+    prefetch: int,
+    bad_images: BadImages,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the batches of steps start_step … stop_step - 1, counted over all epochs: float32 arrays (B, *shape).
+
+    A sample whose picture cannot be read is replaced by the next one of the data set and reported to `bad_images`.
+    """
+
+    def readable(index: int, epoch: int, out: tuple[np.ndarray, ...]) -> None:
+        for attempt in range(plan.count):
+            try:
+                return sample((index + attempt) % plan.count, epoch, out)
+            except ImageError as error:
+                bad_images.add(error)
+        raise PoseError("none of the training images can be read")
+
+    def jobs() -> Iterator[tuple[int, np.ndarray]]:
+        indices, current = np.empty(0), -1
+        for step in range(start_step, stop_step):
+            epoch, row = divmod(step, plan.steps_per_epoch)
+            if epoch != current:
+                indices, current = plan.epoch_indices(epoch), epoch
+            yield epoch, indices[row]
+
+    return _stream(readable, shapes, plan.batch_size, jobs(), workers, prefetch)
+
+
+def eval_batches(
+    sample: Sample, shapes: Sequence[tuple[int, ...]], count: int, batch_size: int, workers: int, prefetch: int
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield samples 0 … count - 1 in order as float32 arrays (B, *shape); rows beyond the last sample repeat it.
+
+    Every batch has the same shape, since each new shape costs a compilation of the graph.
+
+    Raises:
+        ImageError: a picture cannot be read.
+    """
+    starts = range(0, count, batch_size)
+    jobs = ((0, np.minimum(np.arange(start, start + batch_size), count - 1)) for start in starts)
+    return _stream(sample, shapes, batch_size, jobs, workers, prefetch)
+
+
+def worker_threads(workers: int) -> int:
+    """Number of reading threads: `data.workers`, or one for each usable CPU core up to 16."""
+    return workers or min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _stream(
+    sample: Sample,
+    shapes: Sequence[tuple[int, ...]],
+    batch_size: int,
+    jobs: Iterator[tuple[int, np.ndarray]],
+    workers: int,
+    prefetch: int,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    import mindspore.dataset as ds
+
+    failure: list[BaseException] = []
+
+    def batches() -> Iterator[tuple[np.ndarray, ...]]:
+        # An exception would reach the consumer as a long C++ error text: it is kept and raised there as it was.
+        try:
+            yield from _parallel_batches(sample, shapes, batch_size, jobs, worker_threads(workers))
+        except BaseException as error:
+            failure.append(error)
+
+    ds.config.set_prefetch_size(max(1, prefetch))
+    columns = [f"column{i}" for i in range(len(shapes))]
+    pipeline = ds.GeneratorDataset(batches, columns, shuffle=False, num_parallel_workers=1)
+    yield from pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True, do_copy=False)
+    if failure:
+        raise failure[0]
+
+
+def _parallel_batches(
+    sample: Sample,
+    shapes: Sequence[tuple[int, ...]],
+    batch_size: int,
+    jobs: Iterator[tuple[int, np.ndarray]],
+    threads: int,
+) -> Iterator[tuple[np.ndarray, ...]]:
+    cv2.setNumThreads(0)  # one picture a thread; OpenCV's own threads would only compete with these
+
+    def submit(epoch: int, indices: np.ndarray) -> tuple[tuple[np.ndarray, ...], list[Future]]:
+        arrays = tuple(np.empty((batch_size, *shape), np.float32) for shape in shapes)
+        rows = [tuple(array[i] for array in arrays) for i in range(batch_size)]
+        return arrays, [pool.submit(sample, int(index), epoch, row) for index, row in zip(indices, rows)]
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="pose-loader")
+    try:
+        pending: deque = deque()
+        for epoch, indices in jobs:
+            pending.append(submit(epoch, indices))
+            if len(pending) == 2:
+                yield _finished(*pending.popleft())
+        while pending:
+            yield _finished(*pending.popleft())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _finished(arrays: tuple[np.ndarray, ...], futures: list[Future]) -> tuple[np.ndarray, ...]:
+    for future in futures:
+        future.result()
+    return arrays

@@ -1,0 +1,93 @@
+"""Runs a model over the raw inputs of data_to_bin.py, through any backend:
+
+mspose infer --ckpt MODEL output=DIR [--config FILE] [--backend lite|mindir|onnx] [section.key=value]
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from mspose.backends.card import file_hash
+from mspose.backends.exported import ExportedBackend
+from mspose.backends.open import backend_name, check_checkpoint, open_backend
+from mspose.config.schema import Config
+from mspose.deploy.bins import Manifest, chunks, clear, has_length, read_bin, read_manifest, run_hash, write_bin
+from mspose.errors import PoseError
+from mspose.files import check_writable, read_json, write_json
+from mspose.runtime.progress import Progress
+
+log = logging.getLogger("pose")
+
+
+def infer(config: Config) -> None:
+    """Write the outputs for every input in `runtime.output`; those of the same model that are there already stay.
+
+    Raises:
+        PoseError, UsageError: no manifest, an input that is missing or cut short, an unusable model, a full disk.
+    """
+    check_checkpoint(config, "to run")
+    folder = Path(config.runtime.output)
+    manifest = read_manifest(folder, config)
+    results = check_writable(folder / "results")
+    identity = run_hash(manifest.run, file_hash(config.runtime.ckpt), backend_name(config))
+    shapes = _known_shapes(results, identity)
+    todo = [name for name in manifest.names() if shapes is None or not _is_done(results, name, shapes)]
+    log.info(f"{len(todo)} of {len(manifest.names())} inputs to run")
+    if not todo:
+        return
+    backend = open_backend(config)
+    count = (
+        backend.batch
+        if isinstance(backend, ExportedBackend) and backend.batch
+        else (1 if config.model.name == "openpose" else config.eval.batch_size)
+    )
+    with Progress(len(todo), "running", "inputs") as progress:
+        for names in chunks(todo, count):
+            # The last batch is filled up: each new shape costs some backends a compilation.
+            padded = [*names, *[names[-1]] * (count - len(names))]
+            outputs = _forward(backend, np.stack([_read(folder, name, manifest) for name in padded]))
+            if shapes is None:
+                shapes = [list(output.shape[1:]) for output in outputs]
+                write_json(
+                    results / "run.json",
+                    {"run": identity, "inputs": manifest.run, "outputs": shapes, "model": str(config.runtime.ckpt)},
+                )
+            for number, output in enumerate(outputs):
+                for name, values in zip(names, output):
+                    write_bin(results / f"{name}_{number}.bin", values)
+            progress.advance(len(names))
+    log.info(f"results in {results}")
+
+
+def _forward(backend: object, inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+    if inputs.dtype == np.uint8:
+        if not isinstance(backend, ExportedBackend):
+            raise PoseError(
+                "the inputs are pixels, and this network takes normalised ones: run data_to_bin.py again, "
+                "with this --ckpt"
+            )
+        outputs = backend.run_raw(inputs)
+    else:
+        outputs = backend(inputs)
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def _read(folder: Path, name: str, manifest: Manifest) -> np.ndarray:
+    return read_bin(folder / "inputs" / f"{name}.bin", manifest.shape, manifest.dtype, "run data_to_bin.py again")
+
+
+def _known_shapes(results: Path, identity: str) -> list[list[int]] | None:
+    """Shapes of the outputs if these results are of the same inputs, model and backend; else they are removed."""
+    path = results / "run.json"
+    content = read_json(path, "record of the results") if path.is_file() else {}
+    if isinstance(content, dict) and content.get("run") == identity and isinstance(content.get("outputs"), list):
+        return content["outputs"]
+    clear(results)
+    return None
+
+
+def _is_done(results: Path, name: str, shapes: list[list[int]]) -> bool:
+    return all(has_length(results / f"{name}_{i}.bin", shape, "float32") for i, shape in enumerate(shapes))

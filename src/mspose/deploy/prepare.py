@@ -1,0 +1,124 @@
+"""What data_to_bin.py does: the evaluation set as raw network inputs with a manifest, for devices without this code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mspose.backends.card import ModelCard, file_hash, read_card
+from mspose.backends.exported import to_pixels
+from mspose.config.schema import Config
+from mspose.data.coco import detection_file
+from mspose.data.loader import worker_threads
+from mspose.deploy.bins import Manifest, has_length, input_settings, run_hash, write_bin, write_manifest
+from mspose.errors import UsageError
+from mspose.files import check_writable
+from mspose.geometry import canvas_fit, resize_matrix
+from mspose.methods.bottomup import BottomUpEvaluator
+from mspose.methods.evaluator import Evaluator
+from mspose.methods.tasks import TASKS
+from mspose.methods.topdown import TopDownEvaluator
+from mspose.runtime.progress import Progress
+
+log = logging.getLogger("pose")
+
+# Reads sample i: the input (3, H, W) float32.
+Read = Callable[[int], np.ndarray]
+
+
+def write_inputs(config: Config) -> Manifest:
+    """Write the inputs of the evaluation set into `runtime.output`; those that are there already stay.
+
+    With a model card beside `runtime.ckpt` the inputs are as that model takes them.
+
+    Raises:
+        PoseError, UsageError: the set cannot be used, a picture cannot be read, or the folder not be written.
+    """
+    folder = check_writable(config.runtime.output)
+    card = read_card(config.runtime.ckpt) if config.runtime.ckpt else None
+    dtype = card.input["dtype"] if card else "float32"
+    evaluator = TASKS[config.model.name].evaluator(config, config.eval.use_gt_bbox)
+    samples, read = _bottom_up(evaluator) if isinstance(evaluator, BottomUpEvaluator) else _top_down(evaluator)
+    width, height = config.data.input_size
+    shape = [height, width, 3] if dtype == "uint8" else [3, height, width]
+    run = run_hash(input_settings(config), shape, dtype, samples, _fingerprint(evaluator, config))
+    manifest = Manifest(run, shape, dtype, input_settings(config), evaluator.annotations.category_id, samples)
+    write_manifest(folder, manifest)
+    missing = [i for i in range(len(samples)) if not _is_written(folder, manifest, i)]
+    log.info(
+        f"writing {len(missing)} of {len(samples)} {evaluator.unit} to {folder / 'inputs'}"
+        + (", each with its mirror image" if manifest.flip else "")
+    )
+    cv2.setNumThreads(0)  # one picture a thread
+
+    def write(index: int) -> None:
+        original, mirrored = _stems(index)
+        values = _as_taken(read(index), card)
+        write_bin(folder / "inputs" / f"{original}.bin", values)
+        if manifest.flip:
+            write_bin(folder / "inputs" / f"{mirrored}.bin", values[:, ::-1] if dtype == "uint8" else values[..., ::-1])
+
+    with Progress(len(missing), "writing", evaluator.unit) as progress:
+        pool = ThreadPoolExecutor(worker_threads(config.data.workers))
+        try:
+            for _ in pool.map(write, missing):
+                progress.advance(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    log.info(f"inputs in {folder / 'inputs'}, described by {folder / 'manifest.json'}")
+    return manifest
+
+
+def _top_down(evaluator: TopDownEvaluator) -> tuple[list[dict], Read]:
+    dataset, people = evaluator.dataset, evaluator.dataset.people
+    columns = (evaluator.images.ids[people.image_index], people.boxes, dataset.centers, dataset.sizes, people.scores)
+    names = ("image_id", "box", "center", "size", "score")
+    samples = [dict(zip(names, row)) for row in zip(*(column.tolist() for column in columns))]
+
+    def read(index: int) -> np.ndarray:
+        out = np.empty(dataset.eval_shapes[0], np.float32)
+        dataset.eval_sample(index, 0, (out,))
+        return out
+
+    return samples, read
+
+
+def _bottom_up(evaluator: BottomUpEvaluator) -> tuple[list[dict], Read]:
+    options, images = evaluator.config.eval, evaluator.images
+    if evaluator.any_size:
+        raise UsageError(
+            "raw inputs are all of one size: set eval.resize=canvas (into data.input_size) and "
+            f"eval.scales=[1], not eval.resize={options.resize} and eval.scales={options.scales}"
+        )
+    size = (evaluator.config.data.input_size[0], evaluator.config.data.input_size[1])
+    samples = []
+    for image_id, *source in zip(*(column.tolist() for column in (images.ids, images.widths, images.heights))):
+        to_image = resize_matrix(canvas_fit(source, size), source)
+        samples.append({"image_id": image_id, "size": list(size), "to_image": to_image.tolist()})
+    return samples, lambda row: evaluator.viewer(images.read(row)).inputs[0][0]
+
+
+def _stems(index: int) -> tuple[str, str]:
+    return f"{index:06d}", f"{index:06d}_flip"
+
+
+def _is_written(folder: Path, manifest: Manifest, index: int) -> bool:
+    stems = _stems(index)[: 1 + manifest.flip]
+    return all(has_length(folder / "inputs" / f"{stem}.bin", manifest.shape, manifest.dtype) for stem in stems)
+
+
+def _as_taken(inputs: np.ndarray, card: ModelCard | None) -> np.ndarray:
+    return to_pixels(inputs[None], card)[0] if card and card.input["dtype"] == "uint8" else inputs
+
+
+def _fingerprint(evaluator: Evaluator, config: Config) -> list[object]:
+    """What changes when the annotations, the detections or a picture do."""
+    pictures = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in evaluator.images.files]
+    named = "" if config.eval.use_gt_bbox else config.eval.bbox_file
+    boxes = file_hash(detection_file(named, config.data)) if named else ""
+    return [file_hash(evaluator.annotations.path), boxes, pictures]

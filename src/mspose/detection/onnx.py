@@ -1,0 +1,108 @@
+"""ONNX detectors of the YOLOX and YOLOv8 output forms as detectors of people, through ONNX Runtime.
+
+The output's shape tells the form, and with it the input: YOLOX takes BGR pixels 0…255 with the picture top left, YOLOv8
+RGB/255 with the picture in the middle; both surround it with grey 114.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mspose.backends.onnx_runtime import first_line, open_session
+from mspose.config.schema import RuntimeConfig
+from mspose.detection.boxes import Boxes, select_boxes
+from mspose.detection.decode import STRIDES, grid, yolov8_people, yolox_people
+from mspose.detection.letterbox import letterbox
+from mspose.errors import PoseError
+
+PADDING_LEVEL = 114
+INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+class OnnxDetector:
+    """Finds people with an ONNX detector trained on COCO's classes.
+
+    Args:
+        path: the file.
+        size: (width, height) of the input, for files that leave it open; multiples of 32.
+        threshold: boxes with a lower score are left out.
+        nms: boxes that overlap a better one by more than this IoU are left out.
+        runtime: where to compute.
+
+    Attributes:
+        form: "yolox" or "yolov8".
+        size: (width, height) of the input.
+
+    Raises:
+        PoseError: ONNX Runtime is not installed, or the file is missing, not ONNX, or of another form.
+        UsageError: ONNX Runtime was built without the configured device.
+    """
+
+    def __init__(
+        self, path: str | Path, size: tuple[int, int], threshold: float, nms: float, runtime: RuntimeConfig
+    ) -> None:
+        self._path, self._threshold, self._nms = path, threshold, nms
+        if not Path(path).is_file():
+            raise PoseError(f"ONNX detector not found: {path} (demo.detector_file)")
+        self._session = open_session(Path(path), runtime)
+        node = self._session.get_inputs()[0]
+        self._input, self._dtype = node.name, INPUT_TYPES.get(node.type)
+        if (
+            len(self._session.get_inputs()) != 1
+            or self._dtype is None
+            or len(node.shape) != 4
+            or _fixed(node.shape[1]) not in (None, 3)
+            or _fixed(node.shape[0]) not in (None, 1)
+        ):
+            raise PoseError(
+                f"ONNX detector must have one input, 1 x 3 x height x width: {path} has "
+                f"{_described(self._session.get_inputs())}"
+            )
+        height, width = (_fixed(side) for side in node.shape[2:])
+        self.size = (width or size[0], height or size[1])
+        # Shapes in the file may be open or wrong: one run tells, and prepares the first picture's.
+        self.form = self._recognise(self._run(np.zeros((self.size[1], self.size[0], 3), np.uint8)).shape)
+
+    def __call__(self, image: np.ndarray, name: str = "") -> Boxes:
+        """People in a picture (H, W, 3) uint8 BGR."""
+        pixels, placement = letterbox(image, self.size, PADDING_LEVEL, centred=self.form == "yolov8")
+        if self.form == "yolov8":
+            boxes, scores = yolov8_people(self._run(pixels[:, :, ::-1].astype(np.float32) / 255))
+        else:
+            boxes, scores = yolox_people(self._run(pixels), self.size)
+        return select_boxes(placement.to_picture(boxes), scores, placement.picture, self._threshold, self._nms)
+
+    def _run(self, pixels: np.ndarray) -> np.ndarray:
+        """First output for an input (H, W, 3)."""
+        inputs = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], self._dtype)
+        try:
+            return self._session.run(None, {self._input: inputs})[0]
+        except Exception as error:  # ONNX Runtime raises types of its own
+            raise PoseError(
+                f"ONNX detector fails on an input of {self.size[0]}x{self.size[1]}: {self._path}: {first_line(error)}"
+            ) from error
+
+    def _recognise(self, shape: tuple[int, ...]) -> str:
+        if all(side % STRIDES[-1] == 0 for side in self.size) and len(shape) == 3 and shape[0] == 1:
+            count = len(grid(self.size)[0])
+            if shape[1] == count and shape[2] > 5:
+                return "yolox"
+            if shape[2] == count and shape[1] > 4:
+                return "yolov8"
+        raise PoseError(
+            f"ONNX detector is of no known form: {self._path}: for an input of {self.size[0]}x"
+            f"{self.size[1]} its first output is {' x '.join(map(str, shape))}; YOLOX gives 1 x N x (5 + "
+            "classes), YOLOv8 1 x (4 + classes) x N, N the cells at strides 8, 16 and 32"
+        )
+
+
+def _fixed(side: object) -> int | None:
+    """A dimension of the file, None where it is left open."""
+    return side if isinstance(side, int) and side > 0 else None
+
+
+def _described(inputs: Sequence) -> str:
+    return ", ".join(f"{node.name}: {' x '.join(map(str, node.shape))} {node.type}" for node in inputs)

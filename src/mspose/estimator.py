@@ -1,0 +1,182 @@
+"""Poses of people in pictures, in a few lines of code:
+
+from mspose import PoseEstimator
+estimator = PoseEstimator("configs/simplepose_r50_256x192.yaml", ckpt="simplepose.ckpt")
+people = estimator("picture.jpg")
+print(people.keypoints, people.scores)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mspose.backends.card import card_path, read_card
+from mspose.backends.open import check_checkpoint, open_backend
+from mspose.cli import add_conventions
+from mspose.config.builder import ConfigBuilder
+from mspose.config.schema import Config, DemoConfig
+from mspose.detection import Boxes, build_detector, detector_kind
+from mspose.errors import UsageError
+from mspose.images import read_image
+from mspose.methods.tasks import TASKS
+from mspose.poses import Poses
+from mspose.skeleton import Skeleton, load_skeleton
+from mspose.tracking import Tracker
+from mspose.visual import draw_heatmaps, draw_poses
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A picture (H, W, 3) uint8 BGR and what the network is to see of it (see `mspose.methods.stages`)."""
+
+    image: np.ndarray
+    view: Any
+
+
+class PoseEstimator:
+    """Finds people and their keypoints in pictures; loads the network once.
+
+    A call does everything. Where pictures follow each other, `prepare`, `run` and `finish` may be called in different
+    threads, so that one picture is being prepared while the network sees another; `finish` in the order of pictures.
+
+    Args:
+        config: recipe (YAML file), or a complete configuration; an exported model with its card needs none.
+        ckpt: checkpoint; by default `runtime.ckpt` of the configuration. Input conventions stored beside it are obeyed
+            where the configuration is a file.
+        overrides: values of dotted keys, such as {"demo.detector": "yolov3", "demo.detector_file": "yolo.ckpt"}.
+
+    Attributes:
+        config: the whole configuration.
+        skeleton: what the keypoints are.
+        detector: who finds people: whole, hog, yolov3, onnx or boxes; empty for networks that find them themselves.
+
+    Raises:
+        UsageError: no checkpoint is given, a key or its value is wrong, or the device is not there.
+        PoseError: a file is missing or does not fit.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Config | None = None,
+        ckpt: str | Path | None = None,
+        overrides: Mapping[str, object] | None = None,
+    ) -> None:
+        self.config = _configuration(config, ckpt, overrides or {})
+        check_checkpoint(self.config, "to load")
+        self.skeleton: Skeleton = load_skeleton(self.config.data.skeleton)
+        self._stages = TASKS[self.config.model.name].stages(self.config)
+        # What is wrong with it is said before MindSpore is imported.
+        self.detector = detector_kind(self.config) if self._stages.needs_boxes else ""
+        self._forward = open_backend(self.config, self._stages.any_size)
+        self._detect = build_detector(self.config) if self._stages.needs_boxes else None
+        demo = self.config.demo
+        self._tracker = None
+        if demo.track:
+            self._tracker = Tracker(self.skeleton.sigmas, keypoint_threshold=demo.keypoint_threshold)
+
+    def __call__(self, image: str | Path | np.ndarray, boxes: np.ndarray | None = None) -> Poses:
+        """People in a picture, best first.
+
+        People whose score is below `demo.person_threshold` and duplicates (`eval.nms`) are left out.
+
+        Args:
+            image: file, turned as its EXIF orientation says, or (H, W, 3) uint8 BGR, taken as it is.
+            boxes: (N, 4) x, y, width, height of people in pixels, for top-down networks; by default the detector finds
+                them. Boxes without an extent are left out.
+
+        Raises:
+            ImageError: the file is missing, truncated or not a picture.
+            UsageError: the array is not a picture, or boxes were given to a network that needs none.
+        """
+        prepared = self.prepare(image, boxes)
+        return self.finish(prepared, self.run(prepared))
+
+    def prepare(self, image: str | Path | np.ndarray, boxes: np.ndarray | None = None, name: str = "") -> Prepared:
+        """Read a picture, find people in it and cut them out (or resize it, for bottom-up networks).
+
+        Args:
+            image, boxes: as in a call.
+            name: file name of the picture where `image` is an array, for `demo.boxes`.
+        """
+        if not isinstance(image, np.ndarray):
+            name = name or Path(image).name
+            image = read_image(image, apply_exif=True)
+        elif image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise UsageError(f"a picture is an array (H, W, 3) of uint8 BGR, not {image.dtype} {image.shape}")
+        if boxes is not None:
+            if self._detect is None:
+                raise UsageError(f"model.name={self.config.model.name} finds people itself: leave out boxes")
+            return Prepared(image, self._stages.prepare(image, _given(boxes)))
+        found = self._detect(image, name) if self._detect is not None else None
+        return Prepared(image, self._stages.prepare(image, found))
+
+    def run(self, prepared: Prepared) -> Any:
+        """The network's maps."""
+        return self._stages.run(self._forward, prepared.view)
+
+    def finish(self, prepared: Prepared, maps: Any) -> Poses:
+        """People from the maps, followed from picture to picture where `demo.track` says so."""
+        people = self._stages.finish(prepared.view, maps)
+        people = people.select(people.scores >= self.config.demo.person_threshold)
+        if self._tracker is None:
+            return people
+        areas = np.prod(people.boxes[:, 2:], axis=1)
+        return replace(people, ids=self._tracker(people.keypoints, people.keypoint_scores, areas))
+
+    def heat(self, prepared: Prepared, maps: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Strongest heat-map values (M, h, w), and matrices (M, 2, 3) from their cells to pixels of the picture."""
+        return self._stages.heat(prepared.view, maps)
+
+    def draw(
+        self,
+        image: np.ndarray,
+        people: Poses,
+        heat: tuple[np.ndarray, np.ndarray] | None = None,
+        options: DemoConfig | None = None,
+    ) -> np.ndarray:
+        """The picture (H, W, 3) uint8 BGR with people, and `heat` if given, drawn as the section `demo` says.
+
+        Args:
+            options: other options than those of the configuration.
+        """
+        demo = options or self.config.demo
+        canvas = np.zeros_like(image) if demo.black_background else image
+        if heat is not None:
+            canvas = draw_heatmaps(canvas, *heat)
+        labels = [f"#{number}" for number in people.ids] if self._tracker else None
+        return draw_poses(
+            canvas, people.triplets, self.skeleton, demo.keypoint_threshold, labels, line_width=demo.line_width
+        )
+
+
+def _configuration(
+    config: str | Path | Config | None, ckpt: str | Path | None, overrides: Mapping[str, object]
+) -> Config:
+    builder = ConfigBuilder()
+    if isinstance(config, Config):
+        builder.add_values(asdict(config), "configuration")
+    elif config is not None:
+        builder.add_file(config)
+    elif ckpt and (card := read_card(ckpt)):
+        builder.add_values(card.values(ckpt), str(card_path(ckpt)))
+    else:
+        raise UsageError("PoseEstimator needs a recipe, or an exported model that has a model card beside it")
+    ckpt = str(ckpt or overrides.get("runtime.ckpt") or builder.get("runtime.ckpt"))
+    builder.set("runtime.ckpt", ckpt, "ckpt")
+    if ckpt and not isinstance(config, Config):
+        add_conventions(builder, Path(ckpt), overrides)
+    for key, value in overrides.items():
+        builder.set(key, value, "overrides")
+    return builder.build()
+
+
+def _given(boxes: np.ndarray) -> Boxes:
+    """Boxes of the caller, all of score 1."""
+    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
+    boxes = boxes[np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)]
+    return Boxes(boxes, np.ones(len(boxes), np.float32))

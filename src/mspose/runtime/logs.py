@@ -1,0 +1,41 @@
+"""What is printed: our own lines, and not MindSpore's account of errors that we report ourselves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger("pose")
+
+
+class _Lines(logging.StreamHandler):
+    """Plain lines on standard output; a reader that went away (| head) is no reason to print tracebacks."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
+def set_up_logging() -> None:
+    """Plain lines on standard output, whatever MindSpore does to the root logger."""
+    # Of several processes only the first one tells what they do together.
+    log.setLevel(logging.INFO if os.environ.get("RANK_ID", "0") == "0" else logging.WARNING)
+    log.propagate = False
+    log.handlers = [_Lines(sys.stdout)]
+    log.handlers[0].setFormatter(logging.Formatter("%(message)s"))
+
+
+@contextmanager
+def mindspore_silent() -> Iterator[None]:
+    """Let MindSpore's own logger, and no other, say nothing for a while: it tells of a failure over many lines."""
+    import mindspore as ms
+
+    logger = ms.log._get_logger()
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before

@@ -1,0 +1,90 @@
+"""The record of a training run: metrics.jsonl, its curves as a picture, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+from mspose.errors import PoseError
+from mspose.files import write_text
+from mspose.train.curves import plot_curves
+
+log = logging.getLogger("pose")
+
+DRAW_INTERVAL = 30.0  # seconds
+
+
+class Records:
+    """Appends one JSON object a line to metrics.jsonl; each holds the `step` it belongs to, counted over the run.
+
+    Args:
+        folder: where metrics.jsonl, curves.png and the TensorBoard events go.
+        start_step: records of later steps, left by an interrupted run, are dropped.
+        scale: the steps of earlier records are multiplied by this (a run resumed with other batches).
+        writes: whether files are written; false for all but one of the processes of a run.
+    """
+
+    def __init__(self, folder: Path, start_step: int, scale: float = 1.0, writes: bool = True) -> None:
+        self._path, self._picture = folder / "metrics.jsonl", folder / "curves.png"
+        lines = self._path.read_text(encoding="utf-8").splitlines() if start_step and self._path.is_file() else []
+        records = [{**r, "step": round(r["step"] * scale)} for r in map(_parse, lines) if r]
+        self._records = [r for r in records if r["step"] <= start_step]
+        self._drawn = time.monotonic()
+        self._board, self._writes = None, writes
+        if not writes:
+            return
+        write_text(self._path, "".join(json.dumps(r) + "\n" for r in self._records))
+        try:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
+        except ImportError:
+            pass
+
+    def evaluated(self, step: int) -> bool:
+        """Whether an evaluation after this step is recorded."""
+        return any(r["step"] == step and "AP" in r for r in self._records)
+
+    def best_ap(self) -> float:
+        """The highest recorded AP; -1 without any."""
+        return max((r["AP"] for r in self._records if "AP" in r), default=-1.0)
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """Append a record."""
+        record = {"step": step, **values}
+        self._records.append(record)
+        if not self._writes:
+            return
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise PoseError(f"cannot write {self._path}: {error.strerror}") from error
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def draw(self, now: bool = False) -> None:
+        """Draw loss and AP over steps into curves.png, at most once in `DRAW_INTERVAL` unless it must be `now`."""
+        if self._writes and self._records and (now or time.monotonic() - self._drawn > DRAW_INTERVAL):
+            self._drawn = time.monotonic()
+            try:
+                plot_curves(self._records, self._picture)
+            except PoseError as error:  # a picture that cannot be written ends no run
+                log.warning(f"warning: {error}")
+
+    def close(self) -> None:
+        """Draw a last time and close TensorBoard's file."""
+        self.draw(now=True)
+        if self._board is not None:
+            self._board.close()
+
+
+def _parse(line: str) -> dict | None:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:  # the line being written when the run was killed
+        return None
+    return record if isinstance(record, dict) and "step" in record else None

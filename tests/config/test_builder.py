@@ -1,0 +1,389 @@
+"""Configuration: inheritance, types, errors that name file and key, and the recipes that ship."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from mspose.checkpoints.resolve import pick
+from mspose.config.builder import (
+    ConfigBuilder,
+    describe_keys,
+    load_config,
+    parse_value,
+    read_yaml,
+    save_config,
+    save_conventions,
+)
+from mspose.config.schema import CONVENTIONS, SCHEMA, SIZES, Config
+from mspose.errors import UsageError
+from mspose.skeleton import load_skeleton
+from tests.conftest import ROOT
+
+CONFIGS = ROOT / "configs"
+SKELETONS = sorted(CONFIGS.glob("skeletons/*.yaml"))
+RECIPES = sorted(set(CONFIGS.rglob("*.yaml")) - set(SKELETONS))
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def complaint(path: Path, **overrides: object) -> str:
+    with pytest.raises(UsageError) as caught:
+        load_config(path, {key.replace("__", "."): value for key, value in overrides.items()})
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def recipe_complaint(tmp_path: Path, text: str) -> str:
+    path = write(tmp_path, "recipe.yaml", text)
+    message = complaint(path)
+    assert str(path) in message
+    return message
+
+
+class TestInheritance:
+    def test_bases_merge_left_to_right_and_the_file_comes_last(self, tmp_path):
+        write(tmp_path, "a.yaml", "train: {lr: 1, epochs: 1, keep: 1}")
+        write(tmp_path, "b.yaml", "train: {lr: 2, epochs: 2}")
+        config = load_config(write(tmp_path, "c.yaml", "base: [a.yaml, b.yaml]\ntrain: {lr: 3}"))
+        assert (config.train.lr, config.train.epochs, config.train.keep) == (3, 2, 1)
+
+    def test_a_single_base_needs_no_list(self, tmp_path):
+        write(tmp_path, "a.yaml", "train: {epochs: 7}")
+        assert load_config(write(tmp_path, "c.yaml", "base: a.yaml")).train.epochs == 7
+
+    def test_base_paths_are_relative_to_the_file_that_names_them(self, tmp_path, monkeypatch):
+        write(tmp_path, "base/deep/a.yaml", "train: {epochs: 7}")
+        write(tmp_path, "base/b.yaml", "base: deep/a.yaml")
+        path = write(tmp_path, "recipes/c.yaml", "base: ../base/b.yaml")
+        monkeypatch.chdir("/")
+        assert load_config(path).train.epochs == 7
+
+    def test_skeleton_file_is_relative_to_the_file_that_names_it(self, tmp_path, monkeypatch):
+        (tmp_path / "own" / "bones").mkdir(parents=True)
+        shutil.copy(ROOT / "configs" / "skeletons" / "body14.yaml", tmp_path / "own" / "bones")
+        write(tmp_path / "own", "c.yaml", "data: {skeleton: bones/body14.yaml}")
+        (tmp_path / "elsewhere").mkdir()
+        for folder in (tmp_path, tmp_path / "elsewhere"):
+            monkeypatch.chdir(folder)
+            assert load_skeleton(load_config(tmp_path / "own" / "c.yaml").data.skeleton).num_keypoints == 14
+
+    def test_a_base_named_by_two_files_is_no_circle(self, tmp_path):
+        write(tmp_path, "a.yaml", "train: {epochs: 7}")
+        write(tmp_path, "b.yaml", "base: a.yaml")
+        assert load_config(write(tmp_path, "c.yaml", "base: [a.yaml, b.yaml]")).train.epochs == 7
+
+    def test_circle(self, tmp_path):
+        write(tmp_path, "b.yaml", "base: recipe.yaml")
+        path = write(tmp_path, "recipe.yaml", "base: b.yaml")
+        assert complaint(path) == f"{path}: base: files include each other in a circle"
+
+    def test_file_that_is_its_own_base(self, tmp_path):
+        assert "circle" in recipe_complaint(tmp_path, "base: [recipe.yaml]")
+
+    def test_missing_base_is_named(self, tmp_path):
+        path = write(tmp_path, "recipe.yaml", "base: absent.yaml")
+        assert complaint(path) == f"configuration file not found: {tmp_path / 'absent.yaml'}"
+
+    @pytest.mark.parametrize("value", ["5", "{a: 1}", "[5]", "[[a.yaml]]"])
+    def test_base_that_is_no_file_name(self, tmp_path, value):
+        assert "base must be a file name or a list of them" in recipe_complaint(tmp_path, f"base: {value}")
+
+    def test_an_error_in_a_base_names_the_base(self, tmp_path):
+        base = write(tmp_path, "a.yaml", "train: {lrr: 1}")
+        path = write(tmp_path, "recipe.yaml", "base: a.yaml")
+        assert complaint(path).startswith(f"{base}: unknown key 'train.lrr'")
+
+
+class TestReading:
+    @pytest.mark.parametrize(("text", "number"), [("1e-4", 1e-4), ("2E3", 2000.0), ("1.5e-3", 1.5e-3), ("3", 3.0)])
+    def test_numbers_as_people_write_them(self, tmp_path, text, number):
+        assert load_config(write(tmp_path, "c.yaml", f"train: {{lr: {text}}}")).train.lr == number
+
+    def test_byte_order_mark(self, tmp_path):
+        assert load_config(write(tmp_path, "c.yaml", "\ufefftrain:\n  epochs: 7\n")).train.epochs == 7
+
+    def test_carriage_returns(self, tmp_path):
+        (tmp_path / "c.yaml").write_bytes(b"train:\r\n  epochs: 7\r\n")
+        assert load_config(tmp_path / "c.yaml").train.epochs == 7
+
+    @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "train:\n  # lr: 1\n", "base:\n"])
+    def test_nothing_in_a_file_or_a_section_leaves_the_defaults(self, tmp_path, text):
+        assert load_config(write(tmp_path, "c.yaml", text)) == Config()
+
+    def test_whole_number_for_a_float_and_text_for_a_path(self, tmp_path):
+        config = load_config(write(tmp_path, "c.yaml", "train: {lr: 1}\ndata: {train_set: 2017}"))
+        assert isinstance(config.train.lr, float)
+        assert config.data.train_set == "2017"
+
+    def test_missing_file(self, tmp_path):
+        assert complaint(tmp_path / "c.yaml") == f"configuration file not found: {tmp_path / 'c.yaml'}"
+
+    def test_folder(self, tmp_path):
+        assert complaint(tmp_path).startswith(f"configuration file cannot be read: {tmp_path}")
+
+    def test_binary_file(self, tmp_path):
+        (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00PK")
+        assert complaint(tmp_path / "c.yaml").startswith(f"configuration file cannot be read: {tmp_path / 'c.yaml'}")
+
+    @pytest.mark.parametrize("text", ["train: [", "train:\n\tlr: 1\n", "train: {lr: !!python/name:os.system }"])
+    def test_invalid_yaml(self, tmp_path, text):
+        assert "not valid YAML" in recipe_complaint(tmp_path, text)
+
+    @pytest.mark.parametrize("text", ["train:\n  lr: 1\n  lr: 2\n", "train: {lr: 1}\ntrain: {lr: 2}\n"])
+    def test_duplicate_key(self, tmp_path, text):
+        assert "duplicate key" in recipe_complaint(tmp_path, text)
+
+    @pytest.mark.parametrize("text", ["- train\n", "5\n", "true\n"])
+    def test_top_level_that_is_no_mapping(self, tmp_path, text):
+        assert "must be a mapping of sections" in recipe_complaint(tmp_path, text)
+
+
+class TestUnknownAndWrong:
+    def test_unknown_section(self, tmp_path):
+        assert "unknown section 'tran'; did you mean 'train'?" in recipe_complaint(tmp_path, "tran: {lr: 1}")
+
+    @pytest.mark.parametrize(
+        ("key", "nearest"),
+        [
+            ("train.lrr", "train.lr"),
+            ("train.batchsize", "train.batch_size"),
+            ("data.input_sise", "data.input_size"),
+            ("eval.fliptest", "eval.flip_test"),
+            ("model.depht", "model.depth"),
+        ],
+    )
+    def test_misspelt_key(self, tmp_path, key, nearest):
+        section, name = key.split(".")
+        message = recipe_complaint(tmp_path, f"{section}: {{{name}: 1}}")
+        assert f"unknown key {key!r}; did you mean {nearest!r}?" in message
+
+    def test_key_of_another_section_is_found(self):
+        with pytest.raises(UsageError, match=r"unknown key 'model.batch_size'; did you mean '\w+\.batch_size'"):
+            ConfigBuilder().set("model.batch_size", 1, "here")
+
+    @pytest.mark.parametrize(
+        ("key", "clause"),
+        [
+            ("TEST.MODEL_FILE", "TEST.MODEL_FILE of SimplePoseNet is runtime.ckpt here"),
+            ("TEST.NMS_THRE", "TEST.NMS_THRE of SimplePoseNet is no key here: the document shows nothing"),
+            ("heatmap_size", "did you mean 'codec.heatmap_size'?"),  # ours, though OpenPose had one too
+        ],
+    )
+    def test_key_of_an_original_system(self, key, clause):
+        with pytest.raises(UsageError) as caught:
+            ConfigBuilder().set(key, 1, "here")
+        assert clause in str(caught.value)
+
+    def test_rank_table_in_the_place_of_a_recipe(self, tmp_path):
+        message = recipe_complaint(tmp_path, '{"version": "1.0", "server_count": "1", "server_list": []}')
+        assert "is a rank table, not a recipe" in message
+
+    def test_key_like_no_other(self):
+        with pytest.raises(UsageError, match="here: unknown key 'qqqq'; --help lists all keys"):
+            ConfigBuilder().set("qqqq", 1, "here")
+
+    def test_section_that_is_a_value(self, tmp_path):
+        assert "train must be a mapping of keys, not 5" in recipe_complaint(tmp_path, "train: 5")
+
+    @pytest.mark.parametrize(
+        ("key", "value", "kind"),
+        [
+            ("train.epochs", "many", "a whole number"),
+            ("train.epochs", 1.5, "a whole number"),
+            ("train.epochs", True, "a whole number"),
+            ("train.epochs", None, "a whole number"),
+            ("train.lr", "fast", "a number"),
+            ("train.lr", [1], "a number"),
+            ("train.lr", {"a": 1}, "a number"),
+            ("train.shuffle", "maybe", "true or false"),
+            ("train.milestones", 5, "a list of whole numbers"),
+            ("train.milestones", [1.5], "a list of whole numbers"),
+            ("data.mean", ["x", 1, 2], "a list of numbers"),
+            ("data.mean", None, "a list of numbers"),
+            ("data.root", ["a"], "text"),
+            ("data.root", None, "text"),
+        ],
+    )
+    def test_wrong_type(self, key, value, kind):
+        with pytest.raises(UsageError) as caught:
+            ConfigBuilder().set(key, value, "here")
+        assert str(caught.value) == f"here: {key} must be {kind}, not {value!r}"
+
+    @pytest.mark.parametrize("value", ["${data.root}", "${oc.env:HOME}", "???"])
+    def test_omegaconf_has_no_magic_words(self, value):
+        with pytest.raises(UsageError, match=r"data\.root must be text"):
+            ConfigBuilder().set("data.root", value, "here")
+        with pytest.raises(UsageError, match=r"data\.mean must be a list of numbers"):
+            ConfigBuilder().set("data.mean", [value, 1, 2], "here")
+
+    def test_wrong_choice(self, tmp_path):
+        message = recipe_complaint(tmp_path, "model: {depth: 51}")
+        assert "model.depth must be one of 18, 34, 50, 101, 152, not 51" in message
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("train.batch_size", 0),
+            ("train.lr", 0),
+            ("train.lr", float("nan")),
+            ("train.warmup_steps", -1),
+            ("train.ema", 1),
+            ("data.flip", 1.5),
+            ("data.scale_factor", 1),
+            ("data.std", [1, 0, 1]),
+            ("data.mean", [1, 2]),
+            ("data.input_size", [192]),
+            ("data.input_size", [190, 256]),
+            ("codec.heatmap_size", [64, 48]),
+            ("model.deconv_kernels", [4, 4, 5]),
+            ("model.deconv_filters", [256]),
+            ("runtime.seed", -1),
+            ("model.upsampling_width", 100),
+            ("runtime.loss_scale", 0.5),
+        ],
+    )
+    def test_impossible_value_names_the_key(self, tmp_path, key, value):
+        section, name = key.split(".")
+        text = f"{section}: {{{name}: {str(value).replace('nan', '.nan')}}}"
+        # The key found wrong may be a default that this one contradicts, so the file is not always named.
+        assert name in complaint(write(tmp_path, "recipe.yaml", text))
+
+    def test_impossible_value_names_the_file(self, tmp_path):
+        assert "train.batch_size must be greater than 0, not 0" in recipe_complaint(tmp_path, "train: {batch_size: 0}")
+
+    def test_error_of_an_override_names_it(self, tmp_path):
+        assert complaint(write(tmp_path, "c.yaml", ""), train__lr="x").startswith("override: train.lr")
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("text", "value"),
+        [
+            ("1e-4", 1e-4),
+            ("[192, 256]", [192, 256]),
+            ("[192,256]", [192, 256]),
+            ("true", True),
+            ("null", None),
+            ("", ""),
+            ("a: b", "a: b"),
+            ("[1, 2", "[1, 2"),
+            ("*", "*"),
+            ("!!python/name:os.system",) * 2,
+        ],
+    )
+    def test_parse_value(self, text, value):
+        assert parse_value(text) == value
+
+    def test_lists_are_replaced_not_merged(self, tmp_path):
+        config = load_config(write(tmp_path, "c.yaml", "train: {milestones: [1, 2, 3]}"), {"train.milestones": [9]})
+        assert config.train.milestones == [9]
+
+    def test_configurations_share_no_lists(self):
+        Config().train.milestones.append(1)
+        assert Config().train.milestones == [90, 120]
+
+
+class TestSaving:
+    def test_saved_configuration_reads_back_equal(self, tmp_path):
+        overrides = {
+            "data.root": "2017",
+            "data.val_set": "1e5",
+            "runtime.output": "true",
+            "train.lr": 1e-4,
+            "train.init_from": "C:\\x: #y",
+            "data.train_set": "ünï 'q' \"d\"",
+            "train.milestones": [],
+            "data.mean": [0.1, 0.2, 1 / 3],
+        }
+        config = load_config(write(tmp_path, "c.yaml", ""), overrides)
+        save_config(config, tmp_path / "out" / "config.yaml")
+        assert load_config(tmp_path / "out" / "config.yaml") == config
+
+    def test_conventions_read_back_as_a_configuration(self, tmp_path):
+        config = load_config(
+            write(tmp_path, "c.yaml", ""),
+            {"data.color": "rgb", "data.mean": [1, 2, 3], "data.input_size": [96, 128], "codec.heatmap_size": [24, 32]},
+        )
+        save_conventions(config, tmp_path / "x.yaml")
+        stored = load_config(tmp_path / "x.yaml")
+        assert (stored.data.color, stored.data.mean) == ("rgb", [1, 2, 3])
+        assert (stored.data.input_size, stored.codec.heatmap_size) == ([96, 128], [24, 32])
+
+    @pytest.mark.parametrize(("network", "source"), [("openpose", None), ("simplepose", {"file": "x.pth"})])
+    def test_sizes_are_not_stored_where_they_do_not_count(self, tmp_path, network, source):
+        config = load_config(
+            write(tmp_path, "c.yaml", ""),
+            {"model.name": network, "data.input_size": [96, 128], "codec.heatmap_size": [24, 32]},
+        )
+        save_conventions(config, tmp_path / "x.yaml", source)
+        assert pick(read_yaml(tmp_path / "x.yaml"), SIZES) == {}
+
+    def test_conventions_are_keys_of_the_schema(self):
+        assert {*CONVENTIONS, *SIZES} <= set(SCHEMA)
+
+
+class TestSchema:
+    def test_every_key_is_described_once_with_its_default(self):
+        text = describe_keys()
+        for key, field in SCHEMA.items():
+            (line,) = [line for line in text.splitlines() if line.startswith(f"  {key}=")]
+            assert field.metadata["help"] in line
+        assert "train.lr=0.001 " in text
+        assert "data.input_size=[192,256] " in text
+        assert "eval.flip_test=true " in text
+
+    def test_every_section_has_a_title(self):
+        assert all(f"\n{f.name}: {f.default_factory.__doc__}" in describe_keys() for f in fields(Config))
+
+    def test_defaults_are_among_the_choices(self):
+        assert all(not f.metadata["choices"] or f.default in f.metadata["choices"] for f in SCHEMA.values())
+
+
+class TestShipped:
+    @pytest.mark.parametrize("path", RECIPES, ids=lambda p: str(p.relative_to(CONFIGS)))
+    def test_recipe_loads(self, path):
+        load_config(path)
+
+    @pytest.mark.parametrize("path", SKELETONS, ids=lambda p: p.stem)
+    def test_skeleton_loads(self, path):
+        assert load_skeleton(str(path)).num_keypoints > 1
+
+    @pytest.mark.parametrize("size", [(192, 256), (288, 384)])
+    @pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+    def test_simplepose_is_there_in_every_published_form(self, depth, size):
+        width, height = size
+        config = load_config(CONFIGS / f"simplepose_r{depth}_{height}x{width}.yaml")
+        assert (config.model.depth, config.data.input_size) == (depth, [width, height])
+        assert config.codec.heatmap_size == [width // 4, height // 4]
+        # SimpleBaselines: a Gaussian of 2 cells, 3 for the larger input.
+        assert config.codec.sigma == (2 if height == 256 else 3)
+        assert (config.train.lr, config.train.batch_size, config.train.epochs) == (1e-3, 64, 140)
+        assert config.train.milestones == [90, 120]
+
+    @pytest.mark.parametrize("depth", [50, 101, 152])
+    def test_fastpose_is_there_in_every_published_form(self, depth):
+        config = load_config(CONFIGS / f"fastpose_r{depth}_256x192.yaml")
+        assert (config.model.depth, config.model.se, config.model.upsampling) == (depth, "none", "shuffle")
+        assert (config.train.lr, config.train.batch_size, config.train.epochs) == (1e-3, 64, 270)
+        assert config.train.milestones == [170, 200]
+
+    @pytest.mark.parametrize(
+        ("name", "depth", "upsampling"),
+        [("fastpose_r50_256x192_alphapose", 50, "shuffle"), ("fastpose_duc_r152_256x192", 152, "duc")],
+    )
+    def test_alphapose_feeds_its_networks_its_own_way(self, name, depth, upsampling):
+        config = load_config(CONFIGS / f"{name}.yaml")
+        assert (config.model.depth, config.model.se, config.model.upsampling) == (depth, "first_block", upsampling)
+        assert (config.data.color, config.data.mean, config.data.std) == ("rgb", [0.406, 0.457, 0.480], [1, 1, 1])
+        assert (config.train.lr, config.train.batch_size, config.train.epochs) == (1e-3, 32, 200)
+        assert config.train.milestones[:2] == [90, 120]
+        assert (config.eval.rescore, config.runtime.amp) == ("alphapose", "O2")
