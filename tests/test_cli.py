@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -238,15 +239,30 @@ class TestErrors:
             (
                 RuntimeError("deep\n  down"),
                 1,
-                "error: RuntimeError: deep down (run again with --debug for the place)\n",
+                "error: RuntimeError: deep down (this is a fault of the program; its traceback is in out/crash.txt)\n",
             ),
         ],
     )
-    def test_one_line_and_the_exit_code(self, recipe, capsys, error, code, line):
+    def test_one_line_and_the_exit_code(self, recipe, capsys, error, code, line, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+
         def command(config: Config) -> None:
             raise error
 
-        assert self.result(capsys, command, "--config", recipe) == (code, line)
+        assert self.result(capsys, command, "--config", recipe, "output=out") == (code, line)
+
+    @pytest.mark.parametrize("writable", [True, False])
+    def test_traceback_of_what_nobody_foresaw_is_in_a_file(self, recipe, capsys, tmp_path, writable):
+        def command(config: Config) -> None:
+            raise RuntimeError("deep down")
+
+        folder = tmp_path / "out" if writable else Path(recipe) / "no folder"
+        code, text = self.result(capsys, command, "--config", recipe, f"output={folder}")
+        path = Path(re.search(r"its traceback is in (.*)\)\n$", text)[1])
+        assert code == 1
+        assert (path.parent == folder) == writable
+        assert 'raise RuntimeError("deep down")' in path.read_text()
+        path.unlink()
 
     def test_out_of_memory_says_what_to_do(self, recipe, capsys):
         def command(config: Config) -> None:
@@ -281,7 +297,7 @@ class TestErrors:
 
     def test_reader_that_stops_reading_the_help(self):
         code = (
-            f"import sys, os; sys.path.insert(0, {str(ROOT)!r}); r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
+            f"import sys, os; sys.path.insert(0, {str(ROOT / 'src')!r}); r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
             "from mspose.cli import run; sys.exit(run('Test.', print, ['--help']))"
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
@@ -297,9 +313,9 @@ class TestScripts:
         assert result.returncode == 0
         assert not [key for key in SCHEMA if f"\n  {key}=" not in result.stdout]
         assert not [flag for flag in FLAGS if f"\n  --{flag} " not in result.stdout]
-        assert f"python {name} --config FILE" in result.stdout
+        assert f"python {name} --config RECIPE" in result.stdout
         assert "mindspore" not in imported(result)
-        assert "src" in imported(result)
+        assert "mspose" in imported(result)
 
     def test_misspelt_key(self):
         result = script("train.py", "--config", "configs/simplepose_coco_mini.yaml", "train.lrr=1")
@@ -342,7 +358,7 @@ def test_what_edge_hosts_run_needs_no_mindspore():
         "data.coco",
         "data.topdown",
     ]
-    code = f"import sys; sys.modules['mindspore'] = None; import {', '.join('src.' + module for module in modules)}"
+    code = f"import sys; sys.modules['mindspore'] = None; import {', '.join('mspose.' + module for module in modules)}"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")
 

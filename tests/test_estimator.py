@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mspose import PoseEstimator
 import mspose
+from mspose import PoseEstimator
 from mspose.errors import PoseError, UsageError
 from mspose.images import ImageError
 from mspose.methods.bottomup import BottomUpEvaluator

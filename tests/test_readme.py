@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from mspose.commands import COMMANDS
 from mspose.config.schema import SCHEMA
 from tests.conftest import ROOT
 
@@ -146,15 +147,15 @@ def missing_paths(text: str) -> list[str]:
     return [token for token, places in named_paths(text) if not any(any(ROOT.glob(place)) for place in places)]
 
 
-def missing_modules(text: str) -> list[str]:
-    """What `python -m` is given, but could not run."""
-    named = [name for group in code(text) for item in group for name in re.findall(r"-m (src[\w.]*)", item)]
-    files = {name: name.replace(".", "/") for name in named}
-    return [
+def missing_commands(text: str) -> list[str]:
+    """What the program `mspose` is given, but does not know."""
+    named = [
         name
-        for name in named
-        if not ((ROOT / f"{files[name]}.py").is_file() or (ROOT / files[name] / "__main__.py").is_file())
+        for group in code(text)
+        for item in group
+        for name in re.findall(r"(?<!from )(?<![\w/.])mspose ([a-z][\w-]+)", item)
     ]
+    return [name for name in named if name not in COMMANDS]
 
 
 def named_recipes(text: str) -> list[str]:
@@ -264,7 +265,7 @@ def test_linked_files_exist(name: str) -> None:
 
 @both
 def test_named_modules_exist(name: str) -> None:
-    assert missing_modules(readme(name)) == []
+    assert missing_commands(readme(name)) == []
 
 
 @both
@@ -313,8 +314,8 @@ def test_files_of_the_user_are_left_out() -> None:
 
 
 def test_modules_and_recipes_are_found() -> None:
-    text = "`python -m src.lost x` `python -m mspose.data` `mspose detect` `fastpose_r{50,51}_256x192` `fast_x.pth`"
-    assert missing_modules(text) == ["src.lost", "mspose.data"]
+    text = "`mspose lost x` `python -m mspose gone` `mspose detect` `fastpose_r{50,51}_256x192` `fast_x.pth`"
+    assert missing_commands(text) == ["lost", "gone"]
     assert missing_recipes(text) == ["fastpose_r51_256x192"]
 
 

@@ -104,7 +104,8 @@ def test_the_command_runs(sample_dir: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "mspose.detection.command",
+        "mspose",
+        "detect",
         "--config",
         "configs/quickstart/simplepose.yaml",
         f"data.root={sample_dir}",
@@ -114,5 +115,5 @@ def test_the_command_runs(sample_dir: Path, tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "10 boxes in 10 pictures" in done.stdout
     assert f"eval.bbox_file={tmp_path}/person_boxes.json" in done.stdout
-    usage = subprocess.run([*command[:3], "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "usage: mspose detect --config FILE" in usage
+    usage = subprocess.run([*command[:4], "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "usage: mspose detect --config RECIPE" in usage

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from mspose.config.builder import load_config
+from mspose.config.originals import rows
 from mspose.config.schema import SCHEMA, Config
 from mspose.errors import UsageError
-from mspose.migrate.translate import key_tables, main, read_values, translate
+from mspose.migrate.translate import main, read_values, translate
 from mspose.migrate.values import BY_KEY, BY_NAME, Old, Untranslatable, convert
 from tests.conftest import ROOT
 
@@ -139,7 +140,7 @@ def save(folder: Path, system: str, text: str = "") -> Path:
 def imported(folder: Path, system: str, text: str = "") -> Config:
     """The configuration that the translation of a file makes."""
     path = folder / "new.yaml"
-    path.write_text(translate(save(folder, system, text)).text("old.yaml", folder), encoding="utf-8")
+    path.write_text(translate(save(folder, system, text)).text("old.yaml"), encoding="utf-8")
     return load_config(path)
 
 
@@ -170,13 +171,13 @@ class TestSystems:
         ],
     )
     def test_base_that_fits(self, tmp_path, system, base):
-        assert translate(save(tmp_path, system)).base == [f"configs/{base}.yaml"]
+        assert translate(save(tmp_path, system)).base == [base]
 
     def test_parts_are_the_base_where_no_recipe_fits(self, tmp_path):
         text = SIMPLEPOSE.replace("[288, 384]", "[256, 256]").replace("[72, 96]", "[64, 64]")
         assert translate(save(tmp_path, "SimplePoseNet", text)).base == [
-            "configs/base/coco.yaml",
-            "configs/base/simplepose_140e.yaml",
+            "base/coco",
+            "base/simplepose_140e",
         ]
         assert imported(tmp_path, "SimplePoseNet", text).data.input_size == [256, 256]
 
@@ -217,7 +218,7 @@ class TestSystems:
     def test_duc_network(self, tmp_path):
         text = PYTORCH.replace("FastPose,", "FastPose_DUC,").replace("NUM_LAYERS: 50", "NUM_LAYERS: 152")
         translation = translate(save(tmp_path, "AlphaPose (Ascend-PyTorch)", text))
-        assert translation.base == ["configs/fastpose_duc_r152_256x192.yaml"]
+        assert translation.base == ["fastpose_duc_r152_256x192"]
 
     def test_simple_baselines(self, tmp_path):
         config = imported(tmp_path, "simple_baselines")
@@ -302,7 +303,7 @@ class TestValues:
         assert imported(tmp_path, "SimplePoseNet", text).codec.heatmap_size == [64, 64]
 
     def test_converters_belong_to_keys(self):
-        there = {row.there for table in key_tables() for row in table}
+        there = {row.name for row in rows()}
         assert set(BY_KEY) <= set(SCHEMA)
         assert [name for name in BY_NAME if not any(key.endswith(name) for key in there)] == []
 
@@ -342,29 +343,29 @@ class TestErrors:
 class TestCommand:
     def test_printed_file_loads(self, tmp_path, capsys, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        assert main(["--import", str(save(tmp_path, "SimplePoseNet"))]) == 0
+        assert main([str(save(tmp_path, "SimplePoseNet"))]) == 0
         (tmp_path / "new.yaml").write_text(capsys.readouterr().out, encoding="utf-8")
         assert load_config(tmp_path / "new.yaml").train.batch_size == 32
 
     def test_written_file_loads_from_anywhere(self, tmp_path, capsys):
         new = tmp_path / "a folder" / "new.yaml"
-        assert main(["--import", str(save(tmp_path, "OpenPose")), "--output", str(new)]) == 0
+        assert main([str(save(tmp_path, "OpenPose")), "--output", str(new)]) == 0
         assert load_config(new).model.name == "openpose"
         assert new.read_text(encoding="utf-8") in capsys.readouterr().out
 
     def test_nothing_is_overwritten(self, tmp_path, capsys):
         path = save(tmp_path, "OpenPose")
-        assert main(["--import", str(path), "--output", str(path)]) == 2
+        assert main([str(path), "--output", str(path)]) == 2
         assert capsys.readouterr().err == (
             f"error: {path} exists already: remove it or choose another name for --output\n"
         )
 
     def test_as_a_program(self, tmp_path):
         path = save(tmp_path, "OpenPose")
-        command = [sys.executable, "-X", "importtime", "-m", "mspose.config.builder", "--import", str(path)]
+        command = [sys.executable, "-X", "importtime", "-m", "mspose", "import-config", str(path)]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert result.returncode == 0
-        assert "base: configs/openpose_vgg19_368.yaml\n" in result.stdout
+        assert "base: openpose_vgg19_368\n" in result.stdout
         assert "mindspore" not in result.stderr
 
 

@@ -36,16 +36,14 @@ def find_recipe(named: str | Path) -> Path:
         UsageError: neither; the nearest name is suggested.
     """
     path = Path(named)
-    if path.is_file():
+    if path.exists():
         return path
     name = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
-    found = recipes().get(name) or next((p for p in (recipe_folder() / f"{name}.yaml",) if _is_inside(p)), None)
-    if found is not None:
-        return found
+    part = recipe_folder() / f"{name}.yaml"
+    if name in recipes():
+        return recipes()[name]
+    if part.is_file() and part.resolve().is_relative_to(recipe_folder().resolve()):
+        return part
     close = difflib.get_close_matches(name.rpartition("/")[2], recipes(), n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}?" if close else f"recipes are in {recipe_folder()}"
     raise UsageError(f"configuration file not found: {named}; {hint}")
-
-
-def _is_inside(path: Path) -> bool:
-    return path.is_file() and path.resolve().is_relative_to(recipe_folder().resolve())
