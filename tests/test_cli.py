@@ -235,6 +235,12 @@ class TestErrors:
         [
             (PoseError("file is bad"), 1, "error: file is bad\n"),
             (UsageError("key is bad"), 2, "error: key is bad\n"),
+            (
+                ModuleNotFoundError("No module named 'mindspore'", name="mindspore"),
+                1,
+                "error: this needs mindspore, which cannot be imported (No module named 'mindspore'): "
+                "pip install 'mspose[train]', or '.[train]' in the checkout\n",
+            ),
             (KeyboardInterrupt(), 130, "error: interrupted\n"),
             (
                 RuntimeError("deep\n  down"),

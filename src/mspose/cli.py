@@ -22,6 +22,7 @@ from mspose.config.originals import counterpart
 from mspose.config.recipes import recipe_folder
 from mspose.config.schema import FLAGS, SCHEMA, SIZES, Config
 from mspose.errors import PoseError, UsageError, one_line
+from mspose.extras import is_optional, missing
 from mspose.files import write_text
 from mspose.runtime.logs import set_up_logging
 from mspose.version import software
@@ -66,6 +67,8 @@ def run(summary: str, command: Callable[[Config], object], argv: Sequence[str], 
     except MemoryError:
         return _fail("out of memory; a smaller train.batch_size or eval.batch_size needs less", 1, debug)
     except Exception as error:
+        if is_optional(error):
+            return _fail(missing(error), 1, debug)
         reason = one_line(error, 300)
         where = "" if debug else f" (this is a fault of the program; its traceback is in {_write_crash(folder)})"
         return _fail(f"{type(error).__name__}: {reason}{where}", 1, debug)

@@ -103,7 +103,7 @@ def test_without_gradio_one_line_says_what_to_install(checkpoint: Path) -> None:
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
-    assert "requirements-page.txt" in result.stderr
+    assert "mspose[page]" in result.stderr
 
 
 def free_port() -> int:

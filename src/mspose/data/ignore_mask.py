@@ -20,11 +20,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from pycocotools import mask as rle
 from tqdm import tqdm
 
 from mspose.data.coco import Annotations, Images, People, load_annotations
 from mspose.errors import PoseError
+from mspose.extras import need
 from mspose.files import atomic_path
 from mspose.images import ImageError
 from mspose.skeleton import load_skeleton
@@ -185,6 +185,7 @@ def _union(segmentations: Sequence[Segmentation], height: int, width: int) -> np
     """Pixels (height, width) uint8 that any of the people covers."""
     if not segmentations:
         return np.zeros((height, width), np.uint8)
+    rle = need("pycocotools.mask")
     runs: list[dict] = []
     for segmentation in segmentations:
         runs += [segmentation] if isinstance(segmentation, dict) else rle.frPyObjects(segmentation, height, width)
@@ -225,7 +226,7 @@ def _run_lengths(value: dict, height: int, width: int) -> dict[str, Any]:
     # pycocotools leaves pixels that no run reaches as they happen to be in memory.
     if runs.ndim != 1 or runs.dtype.kind not in "iu" or (runs < 0).any() or runs.sum() != height * width:
         raise ValueError("counts do not fill the image")
-    return rle.frPyObjects({"size": size, "counts": runs.tolist()}, height, width)
+    return need("pycocotools.mask").frPyObjects({"size": size, "counts": runs.tolist()}, height, width)
 
 
 def _decompress(text: str | bytes) -> np.ndarray:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from mspose.demo.sources import Frame, image_ids
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
+from mspose.extras import need
 from mspose.files import write_json
 
 if TYPE_CHECKING:
@@ -219,11 +221,7 @@ def serve(config: Config) -> None:
             blocks.close(verbose=False)
 
 
-def _import_gradio() -> object:
+def _import_gradio() -> ModuleType:
     # Neither Gradio nor the hub client that it brings may call home.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    try:
-        import gradio
-    except ImportError as error:
-        raise PoseError(f"the web page needs Gradio ({error}): pip install -r requirements-page.txt") from error
-    return gradio
+    return need("gradio")

@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from mspose.errors import PoseError
 from mspose.evaluation.oks import oks
+from mspose.extras import need
 from mspose.files import read_json
 from mspose.skeleton import Skeleton
 
@@ -96,10 +95,11 @@ def evaluate_keypoints(
     # people, such as crowds, whose annotation lacks a key.
     blank = [0] * (3 * len(sigmas))
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
+        coco = need("pycocotools.coco").COCO()
         coco.dataset = {**truth, "annotations": [{"keypoints": blank, **person} for person in truth["annotations"]]}
         coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes([dict(result) for result in results]), "keypoints")
+        cocoeval = need("pycocotools.cocoeval")
+        evaluation = cocoeval.COCOeval(coco, coco.loadRes([dict(result) for result in results]), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(sigmas)
         evaluation.params.imgIds = chosen
         evaluation.evaluate()

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 from mspose.errors import PoseError, UsageError
+from mspose.extras import need
 from mspose.files import atomic_path, read_json, write_json
 from mspose.skeleton import COCO17, Skeleton, load_skeleton
 from mspose.synthetic.canvas import Canvas
@@ -168,6 +168,7 @@ def _polygons(mask: np.ndarray) -> tuple[list[list[float]], list[float], float] 
     if not contours:
         return None
     segmentation = [np.round(c, 2).ravel().tolist() for c in contours]
+    coco_mask = need("pycocotools.mask")
     area = float(coco_mask.area(coco_mask.merge(coco_mask.frPyObjects(segmentation, *mask.shape))))
     points = np.concatenate(contours)
     low, size = points.min(0), np.ptp(points, 0)
