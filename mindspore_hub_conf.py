@@ -14,7 +14,6 @@ from mspose.config.recipes import recipes
 from mspose.config.schema import SCHEMA
 from mspose.errors import PoseError, UsageError
 from mspose.runtime.device import prepare_environment
-from mspose.skeleton import load_skeleton
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -70,9 +69,9 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
 
     prepare_environment()
     from mspose.checkpoints.initial import load_backbone, load_checkpoint
-    from mspose.models import build_model
+    from mspose.networks import build_model
 
-    network = build_model(config.model, load_skeleton(config.data.skeleton))
+    network = build_model(config)
     if vggpath or config.model.pretrained:
         load_backbone(network, vggpath or config.model.pretrained)
     if ckpt:

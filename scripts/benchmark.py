@@ -57,12 +57,12 @@ def pipeline(arguments: argparse.Namespace) -> None:
 
     from mspose.config.builder import load_config
     from mspose.data.loader import BadImages, Plan, train_batches
-    from mspose.methods.tasks import TASKS
+    from mspose.networks import method_of
 
     cv2.setNumThreads(1)
     for recipe, batch_size in (("simplepose_r50_256x192", 16), ("openpose_vgg19_368", 5)):
         config = load_config(ROOT / f"configs/{recipe}.yaml", {"data.root": arguments.data})
-        dataset = TASKS[config.model.name].training_set(config)
+        dataset = method_of(config).training_set()
         images, rows = dataset.images, getattr(dataset, "rows", dataset.people.image_index)
         files, plan = [str(images.files[row]) for row in rows], Plan(len(dataset), batch_size)
         repeats = max(1, 400 // len(dataset))
@@ -147,13 +147,12 @@ def network_worker(arguments: argparse.Namespace) -> None:
         import mindspore as ms
 
         from mspose.backends.checkpoint import MindSporeBackend
-        from mspose.models import build_model
         from mspose.models.losses import JointsMSELoss
-        from mspose.skeleton import COCO17
+        from mspose.networks import build_model
         from mspose.train.step import TrainStep
 
     config.model.depth, batch = arguments.depth, arguments.batch
-    model = runtime.adapt(build_model(config.model, COCO17))
+    model = runtime.adapt(build_model(config))
     rng = np.random.default_rng(0)
     image = rng.standard_normal((batch, 3, 256, 192), np.float32)
     if arguments.part == "train-worker":
@@ -174,21 +173,26 @@ def network_worker(arguments: argparse.Namespace) -> None:
 
 
 def decode(arguments: argparse.Namespace) -> None:
-    """Heat maps of 64 people to keypoints, against reading the maps once, ms/person."""
+    """Heat maps of 64 people to keypoints in their pictures, against reading the maps once, ms/person."""
     from mspose.codecs.heatmap import HeatmapCodec
+    from mspose.geometry import crop_to_image, to_images
 
     rng = np.random.default_rng(0)
-    codec = HeatmapCodec((192, 256), (48, 64))
-    points = rng.uniform((4, 4), (188, 252), (64, 17, 2))
-    maps = codec.encode(points, np.ones((64, 17)))[0] + 0.05 * rng.random((64, 17, 64, 48), np.float32)
+    size = (192, 256)
+    points = np.concatenate([rng.uniform((4, 4), (188, 252), (64, 17, 2)), np.ones((64, 17, 1))], axis=-1)
+    maps = HeatmapCodec().gaussians(points, size)[0] + 0.05 * rng.random((64, 17, 64, 48), np.float32)
     centers, sizes = np.full((64, 2), 200.0, np.float32), np.full((64, 2), (150, 200), np.float32)
     print("ms/person, batches of 64 people, 17 maps of 48x64")
     for refine in ("quarter", "dark"):
-        variant = HeatmapCodec((192, 256), (48, 64), refine=refine)
+        variant = HeatmapCodec(refine=refine)
+
+        def run(codec: HeatmapCodec = variant) -> np.ndarray:
+            return to_images(codec.decode((maps,), size).keypoints, crop_to_image(centers, sizes, size))
+
         alternate(
             arguments.rounds * 5,
             **{
-                f"decode ({refine})": lambda v=variant: seconds(lambda: v.decode(maps, centers, sizes)) / 64 * 1e3,
+                f"decode ({refine})": lambda run=run: seconds(run) / 64 * 1e3,
                 "read once": lambda: seconds(lambda: maps.sum()) / 64 * 1e3,
             },
         )

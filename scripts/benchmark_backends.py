@@ -100,7 +100,6 @@ def _make(folder: Path, recipe: str) -> None:
     from mspose.config.builder import load_config, save_config
     from mspose.export.command import export_checkpoint
     from mspose.runtime.device import start
-    from mspose.skeleton import COCO17
 
     config = load_config(
         ROOT / f"configs/{recipe}.yaml",
@@ -116,10 +115,10 @@ def _make(folder: Path, recipe: str) -> None:
     import mindspore as ms
 
     from mspose.checkpoints.io import save
-    from mspose.models import build_model
+    from mspose.networks import build_model
 
     save(
-        {p.name: ms.Tensor(p.asnumpy()) for p in build_model(config.model, COCO17).get_parameters()},
+        {p.name: ms.Tensor(p.asnumpy()) for p in build_model(config).get_parameters()},
         config.runtime.ckpt,
     )
     for kind in ("MINDIR", "ONNX"):

@@ -27,7 +27,12 @@ def grouping(arguments: argparse.Namespace, alternate: Callable) -> None:
     truth = json.loads(path.read_text())
     maps = read_maps(truth, arguments.maps) if arguments.maps else draw_maps(truth)
     codec = PafCodec()
-    sides = {"decode": codec.decode, "full resolution": plain_decode}
+
+    def grouped(heatmaps: np.ndarray, pafs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = codec.decode((pafs[None], heatmaps[None]), (8 * heatmaps.shape[2], 8 * heatmaps.shape[1]))
+        return found.keypoints, found.scores
+
+    sides = {"decode": grouped, "full resolution": plain_decode}
     figures = {name: average_precision(truth, maps, decode) for name, decode in sides.items()}
 
     def measure(decode: Callable) -> float:
@@ -57,7 +62,7 @@ def targets(arguments: argparse.Namespace, alternate: Callable) -> None:
     alternate(
         arguments.rounds * 5,
         **{
-            "encode": lambda: milliseconds(lambda: codec.encode(keypoints, (46, 46))),
+            "encode": lambda: milliseconds(lambda: codec.encode(keypoints, (368, 368))),
             "one by one": lambda: milliseconds(lambda: plain_encode(keypoints, (46, 46))),
         },
     )
@@ -85,7 +90,7 @@ def draw_maps(truth: dict, count: int = 20) -> Maps:
     for i in sorted(people, key=lambda i: -len(people[i]))[:count]:
         scale = HEIGHT / images[i]["height"]
         keypoints = np.array(people[i], float) * (scale, scale, 1)
-        heatmaps, pafs = codec.encode(keypoints, (-(-int(images[i]["width"] * scale) // 8), HEIGHT // 8))
+        heatmaps, pafs, _ = codec.encode(keypoints, (-(-int(images[i]["width"] * scale) // 8) * 8, HEIGHT))
         heatmaps += rng.normal(0, HEAT_NOISE, heatmaps.shape).astype(np.float32)
         pafs += rng.normal(0, PAF_NOISE, pafs.shape).astype(np.float32)
         maps.append((i, heatmaps, pafs, scale))

@@ -7,5 +7,6 @@ source scripts/env.sh
 make_environment "$root" requirements-dev.txt
 python -m ruff check .
 python -m ruff format --check .
+python -m mypy
 # Two at a time: most tests wait for a graph to be compiled on one core. A file's tests share what they made.
 exec python -m pytest -n 2 --dist loadfile "$@"

@@ -14,9 +14,9 @@ import mspose
 from mspose import PoseEstimator
 from mspose.errors import PoseError, UsageError
 from mspose.images import ImageError
-from mspose.methods.bottomup import BottomUpEvaluator
-from mspose.methods.stages import BATCHES
-from mspose.methods.topdown import TopDownEvaluator
+from mspose.methods.base import BATCHES
+from mspose.methods.evaluator import Evaluator
+from mspose.networks import method_of
 from tests.conftest import ROOT
 from tests.fake_network import BOTTOM_UP, TOP_DOWN, Sliced, config_with, install
 
@@ -44,7 +44,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Sliced:
 )
 def test_poses_are_those_of_evaluation(network: Sliced, sample_dir: Path, tmp_path: Path, options: dict) -> None:
     config = config_with(tmp_path, data__root=str(sample_dir), **options)
-    evaluator = TopDownEvaluator(config, use_gt_bbox=True)
+    evaluator = Evaluator(method_of(config), use_gt_bbox=True)
     results = evaluator.run(network).results
     estimator = PoseEstimator(config)
     for row, image_id in enumerate(evaluator.images.ids):
@@ -61,12 +61,12 @@ def test_bottom_up_poses_are_those_of_evaluation(
     monkeypatch: pytest.MonkeyPatch, sample_dir: Path, tmp_path: Path
 ) -> None:
     config = config_with(tmp_path, BOTTOM_UP, data__root=str(sample_dir))
-    evaluator = BottomUpEvaluator(config, use_gt_bbox=False)
+    evaluator = Evaluator(method_of(config), use_gt_bbox=False)
 
     def perfect(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # The sample's pictures have the size of the network's input, so annotations need no scaling.
         height, width = inputs.shape[2:]
-        heatmaps, pafs = evaluator.codec.encode(evaluator.annotated.keypoints[:2], (width // 8, height // 8))
+        heatmaps, pafs, _ = evaluator.method.codec.encode(evaluator.annotated.keypoints[:2], (width, height))
         return pafs[None], heatmaps[None]
 
     install(monkeypatch, perfect)

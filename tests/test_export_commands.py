@@ -24,7 +24,8 @@ from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
 from mspose.export.command import export_checkpoint
-from mspose.methods.tasks import TASKS
+from mspose.methods.evaluator import Evaluator
+from mspose.networks import method_of
 from tests.conftest import ROOT
 from tests.export.networks import small_config
 
@@ -292,8 +293,8 @@ def test_somebody_elses_script_gets_the_same_keypoints(exported: tuple[Config, P
     config, model, _ = exported
     card = json.loads(Path(f"{model}.json").read_text())
     assert (card["decode"]["refine"], card["decode"]["flip_test"]) == ("quarter", True)
-    evaluator = TASKS["simplepose"].evaluator(config, True)
-    picture, box = evaluator.images.read(evaluator.dataset.people.image_index[0]), evaluator.dataset.people.boxes[0]
+    evaluator = Evaluator(method_of(config), True)
+    picture, box = evaluator.images.read(evaluator.set.rows[0]), evaluator.set.instances.boxes[0]
     session, (width, height) = onnxruntime.InferenceSession(model), card["input"]["size"]
     single, (x, y, w, h) = np.float32, box
     center = np.array([x + w / 2, y + h / 2], single)
@@ -356,7 +357,7 @@ def test_onnx_of_another_network(exported: tuple[Config, Path, Path], sample_dir
     )
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert "gives 17 maps, the configuration's network 38 and 19 maps" in done.stderr
+    assert "gives 17x24x16 maps, the configuration's network 38xanyxany and 19xanyxany maps" in done.stderr
 
 
 def test_export_says_what_it_did(exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path) -> None:

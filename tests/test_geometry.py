@@ -10,10 +10,12 @@ from mspose.data.coco import labelled, load_annotations
 from mspose.geometry import (
     box_to_crop,
     clip_boxes,
+    compose,
     crop_matrix,
-    output_to_image,
+    crop_to_image,
     resize_canvas,
     resize_short_side,
+    to_images,
     transform_points,
 )
 from mspose.skeleton import COCO17
@@ -128,24 +130,34 @@ class TestPoints:
         assert transform_points(points, np.eye(2, 3)).shape == points.shape
 
     @pytest.mark.parametrize("output", [(192, 256), (48, 64), (33, 47)])
-    def test_output_to_image_is_the_inverse(self, output):
+    def test_crop_to_image_is_the_inverse(self, output):
         rng = np.random.default_rng(0)
         points = rng.uniform(0, 500, (5, 17, 2))
         centers = rng.uniform(100, 400, (5, 2))
         widths = rng.uniform(50, 300, 5)
         sizes = np.stack([widths, widths * output[1] / output[0]], axis=1)
         mapped = np.stack([transform_points(p, crop_matrix(c, s, output)) for p, c, s in zip(points, centers, sizes)])
-        np.testing.assert_allclose(output_to_image(mapped, centers, sizes, output), points, atol=0.01)
+        scored = np.concatenate([mapped, np.full((5, 17, 1), 0.5)], axis=-1)
+        found = to_images(scored, crop_to_image(centers, sizes, output))
+        np.testing.assert_allclose(found[..., :2], points, atol=0.01)
+        assert (found[..., 2] == 0.5).all()
 
-    @pytest.mark.parametrize("shape", [(3, 2), (3, 17, 2), (3, 4, 5, 2)])
-    def test_any_number_of_points_a_crop(self, shape):
-        result = output_to_image(np.zeros(shape), np.arange(6.0).reshape(3, 2), np.full((3, 2), 10.0), (10, 10))
-        assert result.shape == shape
-        np.testing.assert_allclose(result.reshape(3, -1, 2)[:, 0], np.arange(6.0).reshape(3, 2) - 5)
+    def test_each_person_has_its_own_matrix(self):
+        matrices = crop_to_image(np.arange(6.0).reshape(3, 2), np.full((3, 2), 10.0), (10, 10))
+        np.testing.assert_allclose(to_images(np.zeros((3, 1, 3)), matrices)[:, 0, :2], np.arange(6.0).reshape(3, 2) - 5)
 
-    def test_whole_numbers_are_not_rounded(self):
-        result = output_to_image(np.array([[3, 3]]), np.array([[0.0, 0.0]]), np.array([[7.0, 7.0]]), (7, 7))
-        np.testing.assert_allclose(result, [[-0.5, -0.5]])
+    def test_nobody(self):
+        assert to_images(np.zeros((0, 17, 3)), crop_to_image(np.zeros((0, 2)), np.zeros((0, 2)), (8, 8))).shape == (
+            0,
+            17,
+            3,
+        )
+
+    def test_compose_applies_the_inner_one_first(self):
+        rng = np.random.default_rng(1)
+        outer, inner, points = rng.random((2, 3)), rng.random((2, 3)), rng.random((4, 2))
+        expected = transform_points(transform_points(points, inner), outer)
+        np.testing.assert_allclose(transform_points(points, compose(outer, inner)), expected)
 
 
 def ramp(width: int, height: int) -> np.ndarray:

@@ -210,7 +210,7 @@ def _sizes(builder: ConfigBuilder, ckpt: Path) -> dict[str, object]:
     pairs = [[get(key) for key in ("data.input_size", "codec.heatmap_size")] for get in (builder.get, sizes.get)]
     if not all(isinstance(size, list) for pair in pairs for size in pair):
         return {}
-    (here, its_maps), (there, their_maps) = pairs
+    (here, its_maps), (there, their_maps) = ([list(size) for size in pair if size] for pair in pairs)
     return sizes if [n * m for n, m in zip(here, their_maps)] == [n * m for n, m in zip(there, its_maps)] else {}
 
 

@@ -39,7 +39,7 @@ class Command:
 
 COMMANDS = {
     "train": Command("train a network", "train.trainer:train", "train.py"),
-    "eval": Command("evaluate a network on COCO keypoints", "methods.command:evaluate_checkpoint", "eval.py"),
+    "eval": Command("evaluate a network on COCO keypoints", "evaluate:evaluate_checkpoint", "eval.py"),
     "export": Command(
         "write a MindIR, ONNX or AIR file and its model card", "export.command:export_checkpoint", "export.py"
     ),

@@ -11,31 +11,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mspose.backends.card import card_path, read_card
 from mspose.backends.open import check_checkpoint, open_backend
 from mspose.cli import add_conventions
+from mspose.codecs.base import Maps
 from mspose.config.builder import ConfigBuilder
 from mspose.config.schema import Config, DemoConfig
 from mspose.detection import Boxes, build_detector, detector_kind
 from mspose.errors import UsageError
 from mspose.images import read_image
-from mspose.methods.tasks import TASKS
-from mspose.poses import Poses
-from mspose.skeleton import Skeleton, load_skeleton
+from mspose.methods.base import Instances, View
+from mspose.networks import method_of
+from mspose.poses import Poses, make_poses
+from mspose.skeleton import Skeleton
 from mspose.tracking import Tracker
 from mspose.visual import draw_heatmaps, draw_poses
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture (H, W, 3) uint8 BGR and what the network is to see of it (see `mspose.methods.stages`)."""
+    """A picture (H, W, 3) uint8 BGR and what the network is to see of it (see `mspose.methods.base`)."""
 
     image: np.ndarray
-    view: Any
+    view: View
+    instances: Instances
 
 
 class PoseEstimator:
@@ -68,12 +70,12 @@ class PoseEstimator:
     ) -> None:
         self.config = _configuration(config, ckpt, overrides or {})
         check_checkpoint(self.config, "to load")
-        self.skeleton: Skeleton = load_skeleton(self.config.data.skeleton)
-        self._stages = TASKS[self.config.model.name].stages(self.config)
+        self._method = method_of(self.config)
+        self.skeleton: Skeleton = self._method.skeleton
         # What is wrong with it is said before MindSpore is imported.
-        self.detector = detector_kind(self.config) if self._stages.needs_boxes else ""
-        self._forward = open_backend(self.config, self._stages.any_size)
-        self._detect = build_detector(self.config) if self._stages.needs_boxes else None
+        self.detector = detector_kind(self.config) if self._method.needs_boxes else ""
+        self._forward = open_backend(self.config, self._method.any_size)
+        self._detect = build_detector(self.config) if self._method.needs_boxes else None
         demo = self.config.demo
         self._tracker = None
         if demo.track:
@@ -111,26 +113,29 @@ class PoseEstimator:
         if boxes is not None:
             if self._detect is None:
                 raise UsageError(f"model.name={self.config.model.name} finds people itself: leave out boxes")
-            return Prepared(image, self._stages.prepare(image, _given(boxes)))
+            return Prepared(image, *self._method.view(image, _given(boxes)))
         found = self._detect(image, name) if self._detect is not None else None
-        return Prepared(image, self._stages.prepare(image, found))
+        return Prepared(image, *self._method.view(image, found))
 
-    def run(self, prepared: Prepared) -> Any:
-        """The network's maps."""
-        return self._stages.run(self._forward, prepared.view)
+    def run(self, prepared: Prepared) -> Maps:
+        """The network's maps, of mirrored inputs and all scales merged."""
+        return self._method.merge(self._method.run(self._forward, prepared.view), prepared.view.size)
 
-    def finish(self, prepared: Prepared, maps: Any) -> Poses:
+    def finish(self, prepared: Prepared, maps: Maps) -> Poses:
         """People from the maps, followed from picture to picture where `demo.track` says so."""
-        people = self._stages.finish(prepared.view, maps)
+        found = self._method.people(maps, prepared.view.to_image, prepared.view.size)
+        chosen, boxes = self._method.choose(found, prepared.instances)
+        order = np.argsort(-chosen.scores, kind="stable")
+        people = make_poses(chosen.keypoints[order], chosen.scores[order], boxes[order])
         people = people.select(people.scores >= self.config.demo.person_threshold)
         if self._tracker is None:
             return people
         areas = np.prod(people.boxes[:, 2:], axis=1)
         return replace(people, ids=self._tracker(people.keypoints, people.keypoint_scores, areas))
 
-    def heat(self, prepared: Prepared, maps: Any) -> tuple[np.ndarray, np.ndarray]:
+    def heat(self, prepared: Prepared, maps: Maps) -> tuple[np.ndarray, np.ndarray]:
         """Strongest heat-map values (M, h, w), and matrices (M, 2, 3) from their cells to pixels of the picture."""
-        return self._stages.heat(prepared.view, maps)
+        return self._method.heat(maps, prepared.view)
 
     def draw(
         self,

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def write_json(path: str | Path, value: object, indent: int | None = None) -> Pa
     return write_text(path, json.dumps(value, indent=indent, default=_plain))
 
 
-def read_json(path: str | Path, what: str) -> object:
+def read_json(path: str | Path, what: str) -> Any:
     """Read a JSON file; `what` names its role in the error ("annotation file").
 
     Raises:

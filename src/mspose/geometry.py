@@ -97,20 +97,33 @@ def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def output_to_image(
-    points: np.ndarray, centers: np.ndarray, sizes: np.ndarray, output_size: tuple[int, int]
-) -> np.ndarray:
-    """Map points of N unrotated crops back to image pixels: the inverse of `crop_matrix`.
+def to_images(keypoints: np.ndarray, matrices: np.ndarray) -> np.ndarray:
+    """Keypoints (P, J, 3) with their x, y mapped by one affine matrix (P, 2, 3) a person, in float64; float32."""
+    points = np.einsum("pij,pkj->pki", matrices[..., :2], keypoints[..., :2].astype(np.float64))
+    points += matrices[:, None, :, 2]
+    result = np.array(keypoints, np.float32)
+    result[..., :2] = points
+    return result
+
+
+def crop_to_image(centers: np.ndarray, sizes: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
+    """Matrices (N, 2, 3), float64, from pixels of the network input to the picture: the inverses of `crop_matrix`.
 
     Args:
-        points: (N, ..., 2) in pixels of an output of `output_size` (width, height), network input or heat map alike.
-        centers, sizes: (N, 2) of the crops, in image pixels.
+        centers, sizes: (N, 2) of unrotated crops in image pixels.
+        input_size: (width, height) of the network input.
     """
-    points = np.asarray(points)
-    shape = (len(points),) + (1,) * (points.ndim - 2) + (2,)
-    scale = (sizes[:, 0] / output_size[0]).reshape((*shape[:-1], 1))
-    middle = np.array(output_size, points.dtype) / 2
-    return (points - middle) * scale + centers.reshape(shape)
+    centers, sizes = np.asarray(centers, np.float64), np.asarray(sizes, np.float64)
+    matrices = np.zeros((len(centers), 2, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = sizes[:, 0] / input_size[0]
+    matrices[:, :, 2] = centers - matrices[:, :1, 0] * np.array(input_size) / 2
+    return matrices
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The affine matrix (..., 2, 3) that applies `inner`, then `outer`, both (..., 2, 3)."""
+    linear = outer[..., :2] @ inner[..., :2]
+    return np.concatenate([linear, outer[..., :2] @ inner[..., 2:] + outer[..., 2:]], axis=-1)
 
 
 def resize_matrix(size: tuple[int, int], source_size: tuple[int, int]) -> np.ndarray:
@@ -141,8 +154,8 @@ def resize_short_side(image: np.ndarray, short_side: int = 368, multiple: int = 
     height, width = image.shape[:2]
     long_side = min(round(short_side * max(width, height) / min(width, height)), MAX_ASPECT * short_side)
     short_side = min(short_side, round(long_side * min(width, height) / max(width, height)))
+    short_side, long_side = (max(-(-side // multiple), 1) * multiple for side in (short_side, long_side))
     size = (short_side, long_side) if width <= height else (long_side, short_side)
-    size = tuple(max(-(-side // multiple), 1) * multiple for side in size)
     return _resize(image, size), resize_matrix(size, (width, height))
 
 

@@ -83,7 +83,7 @@ def _build(
         flip_pairs=pairs,
         sigmas=tuple(float(s) for s in sigmas),
         upper_body=tuple(index[k] for k in upper_body),
-        colors=tuple(tuple(int(v) for v in c) for c in colors),
+        colors=tuple((int(r), int(g), int(b)) for r, g, b in colors),
     )
 
 
@@ -223,7 +223,7 @@ class PafLayout:
                 )
             # Mirroring negates x; a limb stored the other way round (hip to hip) turns both components.
             direction = 1 if mirrored in places else -1
-            limb = places[mirrored[::direction]]
+            limb = places[mirrored if direction > 0 else mirrored[::-1]]
             channels += [2 * limb, 2 * limb + 1]
             signs += [-direction, direction]
         return np.array(channels), np.array(signs, np.float32)

@@ -67,7 +67,7 @@ def test_a_model_of_pixels_is_given_pixels() -> None:
         return [np.zeros((1, 17, 1, 1))]
 
     backend = ExportedBackend(Path("x.onnx"), run, (None, 4, 6, 3), card_of(data, "uint8"))
-    assert backend(Normalizer(data)(pixels)[None]).dtype == np.float32
+    assert [maps.dtype for maps in backend(Normalizer(data)(pixels)[None])] == [np.float32]
     np.testing.assert_array_equal(seen[0], pixels[None])
 
 

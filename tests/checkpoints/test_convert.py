@@ -24,9 +24,8 @@ from mspose.checkpoints.torch_file import read_torch, write_torch
 from mspose.cli import parse
 from mspose.config.builder import load_config
 from mspose.errors import PoseError, UsageError
-from mspose.models import build_model
 from mspose.models.fastpose import FastPose
-from mspose.skeleton import load_skeleton
+from mspose.networks import build_model
 from tests.golden.formula import parameter, picture
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 
@@ -47,7 +46,7 @@ def recipe(folder: Path, overrides: dict | None = None, name: str = "simplepose"
 def state_dict(config: Path) -> dict[str, np.ndarray]:
     """PyTorch's state dict for the network of a recipe, with formula weights."""
     loaded = load_config(config)
-    network = build_model(loaded.model, load_skeleton(loaded.data.skeleton))
+    network = build_model(loaded)
     names = to_torch({p.name: p.asnumpy() for p in network.get_parameters()}, loaded.model.name)
     return {name: parameter(name, value.shape) for name, value in names.items()}
 
@@ -87,14 +86,14 @@ def test_published_networks_give_the_reference_outputs(
             *(["model.depth=50"] if name == "pose_resnet_50" else []),
         ]
     )
-    network = build_model(config.model, load_skeleton(config.data.skeleton))
+    network = build_model(config)
     load_checkpoint(network, config)
     back = to_torch(read_ckpt(tmp_path / "weights.pth.converted.ckpt"), config.model.name)
     assert list(back) == list(values)
     assert all(back[key].tobytes() == values[key].tobytes() for key in values)
     fixture = np.load(parity_dir / f"{name}.npz")
     maps = MindSporeBackend(network)(picture(int(fixture["seed"]), tuple(fixture["shape"])))
-    for i, result in enumerate(maps if isinstance(maps, tuple) else (maps,)):
+    for i, result in enumerate(maps):
         expected = fixture[f"output{i}"]
         np.testing.assert_allclose(result, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
@@ -155,7 +154,7 @@ def test_what_goes_to_pytorch_remembers_how_it_is_fed(tmp_path: Path, capsys: py
     small = {"model.depth": 18, "model.base_width": 8, "model.upsampling_width": 32}
     config = recipe(tmp_path, {**small, "model.shuffle": "block", "eval.rescore": "visible_mean"}, "fastpose")
     loaded = load_config(config)
-    network = build_model(loaded.model, load_skeleton("coco17"))
+    network = build_model(loaded)
     write_ckpt({p.name: p.asnumpy() for p in network.get_parameters()}, tmp_path / "own.ckpt")
     arguments = ("--config", config, "--src", tmp_path / "own.ckpt", "--to", "torch", "--dst")
     code, _, err = run(capsys, *arguments, tmp_path / "own.pth")
@@ -271,7 +270,7 @@ def test_imagenet_backbones_are_converted_alone(tmp_path: Path, capsys: pytest.C
     assert "left:        1 (backbone.fc.weight)\nmissing:     0" in out
     loaded = load_config(config)
     for name in ("resnet18.safetensors", "b.ckpt"):
-        network = build_model(loaded.model, load_skeleton("coco17"))
+        network = build_model(loaded)
         line = load_backbone(network, tmp_path / name)
         assert "100 parameters matched" in line
         np.testing.assert_array_equal(network.backbone.conv1.weight.asnumpy(), values["conv1.weight"])
@@ -347,7 +346,7 @@ def test_training_starts_from_other_peoples_weights(tmp_path: Path) -> None:
     config = load_config(recipe(tmp_path), {"train.init_from": str(tmp_path / "a.pth")})
     values = state_dict(tmp_path / "recipe.yaml")
     write_torch({"state": np.zeros(1, np.float32), **values}, tmp_path / "a.pth")
-    network = build_model(config.model, load_skeleton("coco17"))
+    network = build_model(config)
     line = load_weights(network, config)
     assert "SimpleBaselines (PyTorch)" in line
     np.testing.assert_array_equal(network.final_layer.bias.asnumpy(), values["final_layer.bias"])

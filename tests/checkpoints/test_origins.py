@@ -12,10 +12,9 @@ from mindspore.nn.utils import no_init_parameters
 
 from mspose.checkpoints.origins import ORIGINS, recognise
 from mspose.checkpoints.to_torch import to_torch
-from mspose.config.schema import CONVENTIONS, SCHEMA, ModelConfig
+from mspose.config.schema import CONVENTIONS, SCHEMA, Config, ModelConfig
 from mspose.errors import PoseError
-from mspose.models import build_model
-from mspose.skeleton import COCO17
+from mspose.networks import build_model
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 
 IMAGENET, ALPHAPOSE = [0.485, 0.456, 0.406], [0.406, 0.457, 0.480]
@@ -138,7 +137,7 @@ def test_every_parameter_of_the_network_is_filled(name: str, parity_dir: Path) -
     recognised = recognise(values_of(name, parity_dir), "x.pth")
     own = {key.removeprefix("model."): value for key, value in recognised.model.items()}
     with no_init_parameters():
-        network = build_model(replace(ModelConfig(), **own), COCO17)
+        network = build_model(Config(model=replace(ModelConfig(), **own)))
     assert {p.name: tuple(p.shape) for p in network.get_parameters()} == {
         key: value.shape for key, value in recognised.values.items()
     }

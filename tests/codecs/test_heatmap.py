@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from mspose.codecs.heatmap import REFINEMENTS, HeatmapCodec, flip_back, merge_flipped
+from mspose.codecs.heatmap import REFINEMENTS, HeatmapCodec
 from mspose.errors import PoseError, UsageError
 from mspose.files import read_json
-from mspose.geometry import crop_matrix, transform_points
-from mspose.skeleton import COCO17
+from mspose.geometry import crop_matrix, crop_to_image, to_images, transform_points
+from mspose.skeleton import COCO17, Skeleton
 from tests.golden import make_golden_eval as golden
 
 INPUT, MAP = (192, 256), (48, 64)
-# A crop that is the map itself, so that decoded keypoints are in cells.
-CELLS = np.array([[MAP[0] / 2, MAP[1] / 2]]), np.array([MAP])
+
+
+def skeleton_of(joints: int) -> Skeleton:
+    return replace(COCO17, keypoints=tuple(f"k{i}" for i in range(joints)), flip_pairs=(), sigmas=(0.1,) * joints)
+
+
+def visible_points(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
+    return np.concatenate([points, visible[..., None]], axis=-1)
 
 
 def encode_loop(codec: HeatmapCodec, keypoints: np.ndarray, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    (width, height), reach = codec.heatmap_size, int(3 * codec.sigma)
+    (width, height), reach = MAP, int(3 * codec.sigma)
     targets, weights = np.zeros((len(keypoints), height, width)), (visible > 0).astype(float)
     for joint, point in enumerate(keypoints):
-        x, y = (int(p / (i / m) + 0.5) for p, i, m in zip(point, codec.input_size, codec.heatmap_size))
+        x, y = (int(p / (i / m) + 0.5) for p, i, m in zip(point, INPUT, MAP))
         if x - reach >= width or y - reach >= height or x + reach + 1 < 0 or y + reach + 1 < 0:
             weights[joint] = 0
         if weights[joint]:
@@ -75,16 +82,18 @@ def gaussian_maps(people: int = 4, joints: int = 17, floor: float = 0.02, seed: 
 
 
 def decode_cells(maps: np.ndarray, **options: object) -> np.ndarray:
-    centers, sizes = (np.repeat(value, len(maps), axis=0) for value in CELLS)
-    return HeatmapCodec(INPUT, MAP, **options).decode(maps, centers, sizes)
+    """Keypoints in cells."""
+    codec = HeatmapCodec(skeleton_of(maps.shape[1]), **options)
+    keypoints = codec.decode((maps,), INPUT).keypoints
+    return keypoints / [codec.stride, codec.stride, 1]
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
 def test_encode_equals_the_loop(sigma: float) -> None:
-    codec, rng = HeatmapCodec(INPUT, MAP, sigma), np.random.default_rng(1)
+    codec, rng = HeatmapCodec(sigma=sigma), np.random.default_rng(1)
     keypoints = rng.uniform((-80, -80), (280, 340), (400, 2))
     visible = rng.integers(0, 3, 400)
-    targets, weights = codec.encode(keypoints, visible)
+    targets, weights = codec.gaussians(visible_points(keypoints, visible), INPUT)
     expected, expected_weights = encode_loop(codec, keypoints, visible)
     np.testing.assert_array_equal(weights, expected_weights)
     np.testing.assert_allclose(targets, expected, atol=1e-6)
@@ -92,22 +101,23 @@ def test_encode_equals_the_loop(sigma: float) -> None:
 
 @pytest.mark.parametrize("x", [-36, -34, -32, -30, -6, -2.5, -0.1, 189, 190, 210, 214, 216])
 def test_encode_equals_the_loop_where_squares_leave_the_map(x: float) -> None:
-    codec = HeatmapCodec(INPUT, MAP)
+    codec = HeatmapCodec()
     keypoints, visible = np.array([[x, 100], [100, x], [100, x + 64], [x, x]]), np.ones(4)
-    targets, weights = codec.encode(keypoints, visible)
+    targets, weights = codec.gaussians(visible_points(keypoints, visible), INPUT)
     expected, expected_weights = encode_loop(codec, keypoints, visible)
     np.testing.assert_array_equal(weights, expected_weights)
     np.testing.assert_allclose(targets, expected, atol=1e-6)
 
 
 def test_encode_of_a_batch_is_encode_of_each() -> None:
-    codec, rng = HeatmapCodec(INPUT, MAP), np.random.default_rng(2)
+    codec, rng = HeatmapCodec(), np.random.default_rng(2)
     keypoints, visible = rng.uniform(-10, 200, (3, 17, 2)), rng.integers(0, 2, (3, 17))
-    targets, weights = codec.encode(keypoints, visible)
+    targets, weights = codec.gaussians(visible_points(keypoints, visible), INPUT)
     assert targets.shape == (3, 17, 64, 48)
     assert targets.dtype == weights.dtype == np.float32
     for person in range(3):
-        single_targets, single_weights = codec.encode(keypoints[person], visible[person])
+        one = visible_points(keypoints, visible)[person][None]
+        single_targets, single_weights = codec.encode(one, INPUT)
         np.testing.assert_array_equal(targets[person], single_targets)
         np.testing.assert_array_equal(weights[person], single_weights)
 
@@ -149,34 +159,32 @@ def test_decode_of_a_map_without_positive_values(refine: str, value: float) -> N
 
 @pytest.mark.parametrize("refine", REFINEMENTS)
 def test_decode_of_nobody(refine: str) -> None:
-    codec = HeatmapCodec(INPUT, MAP, refine=refine)
-    assert codec.decode(np.zeros((0, 17, 64, 48)), np.zeros((0, 2)), np.zeros((0, 2))).shape == (0, 17, 3)
+    found = HeatmapCodec(refine=refine).decode((np.zeros((0, 17, 64, 48)),), INPUT)
+    assert (found.keypoints.shape, found.scores.shape, found.source.shape) == ((0, 17, 3), (0,), (0,))
 
 
 @pytest.mark.parametrize("refine", REFINEMENTS)
 def test_decode_of_maps_smaller_than_the_smoothing_kernel(refine: str) -> None:
-    codec = HeatmapCodec((32, 32), (8, 8), refine=refine)
-    maps, _ = codec.encode(np.array([[[14.0, 18.0]]]), np.ones((1, 1)))
-    decoded = codec.decode(maps, np.array([[16.0, 16.0]]), np.array([[32.0, 32.0]]))
-    assert np.abs(decoded[0, 0, :2] - [16, 20]).max() <= 1
+    codec = HeatmapCodec(skeleton_of(1), refine=refine)
+    maps, _ = codec.gaussians(np.array([[[14.0, 18.0, 1]]]), (32, 32))
+    assert np.abs(codec.decode((maps,), (32, 32)).keypoints[0, 0, :2] - [16, 20]).max() <= 1
 
 
 def test_decode_names_both_sizes_of_mismatched_maps() -> None:
-    with pytest.raises(PoseError, match=r"codec\.heatmap_size is 48x64 .* 32x40"):
-        HeatmapCodec(INPUT, MAP).decode(np.zeros((1, 17, 40, 32)), *CELLS)
+    with pytest.raises(PoseError, match=r"17x40x32.* 17x64x48"):
+        HeatmapCodec().decode((np.zeros((1, 17, 40, 32)),), INPUT)
 
 
 def test_decode_inverts_encode_to_half_a_cell() -> None:
-    codec, rng = HeatmapCodec(INPUT, MAP), np.random.default_rng(4)
+    codec, rng = HeatmapCodec(), np.random.default_rng(4)
     keypoints = rng.uniform((8, 8), (180, 244), (3, 17, 2))
-    targets, _ = codec.encode(keypoints, np.ones((3, 17)))
-    centers, sizes = np.array([[96.0, 128.0]] * 3), np.array([[192.0, 256.0]] * 3)
-    assert np.abs(codec.decode(targets, centers, sizes)[..., :2] - keypoints).max() <= 2 + 1e-3
+    targets, _ = codec.gaussians(visible_points(keypoints, np.ones((3, 17))), INPUT)
+    assert np.abs(codec.decode((targets,), INPUT).keypoints[..., :2] - keypoints).max() <= 2 + 1e-3
 
 
 def test_unknown_refinement_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match=r"codec\.refine: 'drak' is not one of quarter, dark, none"):
-        HeatmapCodec(INPUT, MAP, refine="drak")
+        HeatmapCodec(refine="drak")
 
 
 @pytest.mark.parametrize("shift", [True, False])
@@ -187,19 +195,20 @@ def test_flip_back_equals_the_definition(shift: bool) -> None:
         expected[:, [left, right]] = expected[:, [right, left]]
     if shift:
         expected[:, :, :, 1:] = expected[:, :, :, :-1].copy()
-    np.testing.assert_array_equal(flip_back(maps, COCO17.flip_index, shift), expected)
+    np.testing.assert_array_equal(HeatmapCodec(shift=shift).flip_back((maps,))[0], expected)
 
 
 @pytest.mark.parametrize("people", [0, 1, 9])
-def test_merge_flipped_is_the_mean_with_flip_back(people: int) -> None:
+def test_merge_is_the_mean(people: int) -> None:
     maps, flipped = np.random.default_rng(6).random((2, people, 17, 8, 6), np.float32)
-    expected = (maps + flip_back(flipped, COCO17.flip_index)) * 0.5
-    np.testing.assert_array_equal(merge_flipped(maps, flipped, COCO17.flip_index), expected)
+    before = maps.copy()
+    np.testing.assert_array_equal(HeatmapCodec().merge([(maps,), (flipped,)], INPUT)[0], (maps + flipped) * 0.5)
+    np.testing.assert_array_equal(maps, before)
 
 
 def test_encode_golden() -> None:
     expected = read_json(golden.PATH, "golden numbers")["encode"]
-    targets, weights = golden.codec().encode(*golden.keypoints_to_encode())
+    targets, weights = golden.codec().gaussians(visible_points(*golden.keypoints_to_encode()), INPUT)
     np.testing.assert_array_equal(weights, expected["weights"])
     np.testing.assert_allclose(targets.sum(axis=(2, 3)), expected["sums"], atol=1e-4)
     np.testing.assert_allclose(targets[0, :, ::8, 20], expected["samples"], atol=2e-6)
@@ -208,7 +217,7 @@ def test_encode_golden() -> None:
 @pytest.mark.parametrize("refine", REFINEMENTS)
 def test_decode_golden(refine: str) -> None:
     expected = read_json(golden.PATH, "golden numbers")["decode"][refine]
-    np.testing.assert_allclose(golden.codec(refine).decode(golden.heatmaps(), *golden.crops()), expected, atol=1e-3)
+    np.testing.assert_allclose(golden.decoded(refine), expected, atol=1e-3)
 
 
 def test_targets_agree_with_the_reference(parity_dir, coco_mini) -> None:
@@ -221,7 +230,7 @@ def test_targets_agree_with_the_reference(parity_dir, coco_mini) -> None:
     ):
         keypoints = np.array(person["keypoints"]).reshape(17, 3)
         points = transform_points(keypoints[:, :2], crop_matrix(center, scale * 200, INPUT))
-        targets, weights = HeatmapCodec(INPUT, MAP).encode(points, keypoints[:, 2])
+        targets, weights = HeatmapCodec().encode(visible_points(points, keypoints[:, 2])[None], INPUT)
         np.testing.assert_array_equal(weights, weight[:, 0])
         np.testing.assert_allclose(targets, target, atol=1e-6)
 
@@ -229,5 +238,7 @@ def test_targets_agree_with_the_reference(parity_dir, coco_mini) -> None:
 def test_keypoints_agree_with_the_reference(parity_dir) -> None:
     fixture = np.load(parity_dir / "topdown_val2017.npz")
     heatmaps = fixture["heatmaps"].astype(np.float32)
-    decoded = HeatmapCodec(INPUT, MAP).decode(heatmaps, fixture["center"], fixture["scale"] * 200)
+    found = HeatmapCodec().decode((heatmaps,), INPUT)
+    centers, sizes = (fixture[name][: len(heatmaps)] for name in ("center", "scale"))
+    decoded = to_images(found.keypoints, crop_to_image(centers, sizes * 200, INPUT))
     np.testing.assert_allclose(decoded, fixture["keypoints"][: len(heatmaps)], atol=1e-3)

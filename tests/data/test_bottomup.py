@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from mspose.codecs.paf import cells_touched
 from mspose.config.schema import DataConfig
 from mspose.data.bottomup import (
     BottomUpAugmentation,
     BottomUpDataset,
-    cells_touched,
     random_color,
     random_view,
     shift_color,
@@ -37,12 +37,19 @@ class Recorder:
     """A codec that keeps the keypoints it was given and marks one cell for each labelled one."""
 
     stride = STRIDE
+    skeleton = COCO17
 
-    def encode(self, keypoints: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        self.keypoints, (width, height) = keypoints, output_size
-        heatmaps = np.zeros((19, height, width), np.float32)
+    def targets(self, size: tuple[int, int]) -> tuple[tuple[int, ...], ...]:
+        width, height = size[0] // STRIDE, size[1] // STRIDE
+        return (19, height, width), (38, height, width), (1, height, width)
+
+    def encode(
+        self, keypoints: np.ndarray, size: tuple[int, int], mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, ...]:
+        self.keypoints = keypoints
+        heatmaps, pafs, counted = (np.zeros(shape, np.float32) for shape in self.targets(size))
         heatmaps[0, 0, 0] = (keypoints[..., 2] > 0).sum()
-        return heatmaps, np.full((38, height, width), 0.5, np.float32)
+        return heatmaps, pafs + 0.5, 1 - counted if mask is None else 1 - cells_touched(mask, STRIDE)[None]
 
 
 def discs() -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +105,7 @@ def make(
     if labels is not None:
         points[:, 2] = labels
     annotations = annotate(folder, image, np.stack([points] * pictures), image_index=list(range(pictures)))
-    return BottomUpDataset(data, augmentation, annotations, COCO17, Recorder(), seed)
+    return BottomUpDataset(data, augmentation, annotations, Recorder(), seed)
 
 
 def sample(dataset: BottomUpDataset, index: int = 0, epoch: int = 0) -> tuple[np.ndarray, ...]:
@@ -136,7 +143,7 @@ class TestWholePicture:
         image, points = discs()
         people, right_half = np.stack([points, points * (1, 1, 0)]), [[250.0, 0, 500, 0, 500, 400, 250, 400]]
         annotations = annotate(tmp_path, image, people, [None, right_half])
-        mask = sample(BottomUpDataset(self.DATA, STILL, annotations, COCO17, Recorder()))[3][0]
+        mask = sample(BottomUpDataset(self.DATA, STILL, annotations, Recorder()))[3][0]
         # 500 x 400 pixels become 368 x 294; the right half is ignored, what lies below the picture is not.
         assert (mask[:37, 24:] == 0).all()
         assert (mask[:, :21] == 1).all()
@@ -220,13 +227,13 @@ class TestWho:
 
     def test_pictures_with_somebody_usable(self, tmp_path):
         annotations = self.people(tmp_path, [17, 4, 5, 0, 6], [0, 1, 2, 2, 4])
-        dataset = BottomUpDataset(DATA, STILL, annotations, COCO17, Recorder())
+        dataset = BottomUpDataset(DATA, STILL, annotations, Recorder())
         assert len(dataset) == 3
         assert dataset.rows.tolist() == [0, 2, 4]
 
     def test_targets_show_usable_people_only(self, tmp_path):
         annotations = self.people(tmp_path, [17, 4, 5, 0, 6], [0, 0, 0, 0, 1])
-        dataset = BottomUpDataset(DATA, STILL, annotations, COCO17, Recorder())
+        dataset = BottomUpDataset(DATA, STILL, annotations, Recorder())
         sample(dataset, 0)
         assert (given(dataset)[..., 2] > 0).sum(axis=1).tolist() == [17, 5]
         sample(dataset, 1)
@@ -234,13 +241,13 @@ class TestWho:
 
     def test_nobody(self, tmp_path):
         with pytest.raises(PoseError, match=r"none of 2 people has 5 labelled keypoints.*people\.json"):
-            BottomUpDataset(DATA, STILL, self.people(tmp_path, [4, 4], [0, 0]), COCO17, Recorder())
+            BottomUpDataset(DATA, STILL, self.people(tmp_path, [4, 4], [0, 0]), Recorder())
 
     def test_own_limits(self, tmp_path):
         annotations = self.people(tmp_path, [2], [0])
-        assert len(BottomUpDataset(DATA, replace(STILL, min_keypoints=2), annotations, COCO17, Recorder())) == 1
+        assert len(BottomUpDataset(DATA, replace(STILL, min_keypoints=2), annotations, Recorder())) == 1
         with pytest.raises(PoseError, match="an area over 6000"):
-            BottomUpDataset(DATA, replace(STILL, min_keypoints=2, min_area=6000), annotations, COCO17, Recorder())
+            BottomUpDataset(DATA, replace(STILL, min_keypoints=2, min_area=6000), annotations, Recorder())
 
     def test_input_size_of_no_whole_cells(self, tmp_path):
         with pytest.raises(UsageError, match=r"data\.input_size \[368, 364\] .*stride 8"):
@@ -261,7 +268,7 @@ class TestMask:
 
     @pytest.mark.parametrize("epoch", range(6))
     def test_covers_what_the_picture_shows(self, tmp_path, epoch):
-        dataset = BottomUpDataset(DATA, MOVING, self.annotations(tmp_path), COCO17, Recorder())
+        dataset = BottomUpDataset(DATA, MOVING, self.annotations(tmp_path), Recorder())
         image, _, _, mask = sample(dataset, 0, epoch)
         assert set(np.unique(mask)) == {0, 1}
         white = (image[0] > 200).astype(np.uint8)
@@ -273,9 +280,9 @@ class TestMask:
     def test_folder_gives_the_same(self, tmp_path):
         annotations = self.annotations(tmp_path)
         write_masks(annotations, tmp_path / "masks")
-        computed = BottomUpDataset(DATA, MOVING, annotations, COCO17, Recorder())
+        computed = BottomUpDataset(DATA, MOVING, annotations, Recorder())
         written = BottomUpDataset(
-            DATA, MOVING, replace(annotations, segmentations=None), COCO17, Recorder(), mask_dir=str(tmp_path / "masks")
+            DATA, MOVING, replace(annotations, segmentations=None), Recorder(), mask_dir=str(tmp_path / "masks")
         )
         for epoch in range(3):
             mask = sample(computed, 0, epoch)[3]
@@ -440,7 +447,7 @@ def test_real_pictures(coco_mini):
 
     data = replace(DATA, root=str(coco_mini))
     annotations = load_split(data, "train", COCO17, segmentations=True)
-    dataset = BottomUpDataset(data, LIMITS, annotations, COCO17, Recorder())
+    dataset = BottomUpDataset(data, LIMITS, annotations, Recorder())
     assert len(dataset.people) == usable(annotations.people).sum() == 72
     counted = []
     for index in range(len(dataset)):

@@ -10,12 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mspose.data.loader import BadImages, Plan, eval_batches, train_batches, worker_threads
+from mspose.data.loader import BadImages, Plan, train_batches
 from mspose.errors import PoseError, UsageError
 from mspose.images import ImageError
-from mspose.runtime.device import prepare_environment
-
-prepare_environment()  # before the loader imports MindSpore
+from mspose.runtime.read_ahead import worker_threads
 
 SHAPES = ((2, 3), (1,))
 
@@ -199,35 +197,6 @@ class TestBadImages:
     def test_none_can_be_read(self, warnings):
         with pytest.raises(PoseError, match="none of the training images can be read"):
             train(Plan(1, 1), 0, 1, read=failing({0}))
-
-
-class TestEvaluation:
-    def run(self, count: int, batch: int, workers: int = 2, read=sample) -> list:
-        return list(eval_batches(read, SHAPES, count, batch, workers, 2))
-
-    def test_in_order_and_the_last_batch_is_filled_up(self):
-        batches = self.run(10, 4)
-        assert indices(batches) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 9, 9]]
-        assert {images.shape for images, _ in batches} == {(4, 2, 3)}
-
-    def test_full_batches(self):
-        assert indices(self.run(8, 4)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
-
-    def test_batch_larger_than_the_data(self):
-        assert indices(self.run(2, 4)) == [[0, 1, 1, 1]]
-
-    def test_nobody(self):
-        assert self.run(0, 4) == []
-
-    @pytest.mark.parametrize("workers", [1, 3])
-    def test_any_number_of_workers_gives_the_same(self, workers):
-        assert indices(self.run(30, 4, workers)) == indices(self.run(30, 4))
-
-    def test_unreadable_picture(self):
-        with pytest.raises(ImageError) as caught:
-            self.run(10, 4, read=failing({6}))
-        assert type(caught.value) is ImageError
-        assert str(caught.value) == "image is truncated: 6.jpg"
 
 
 def test_worker_threads():

@@ -18,7 +18,7 @@ from mspose.geometry import crop_matrix, transform_points
 from mspose.images import ImageError
 from mspose.skeleton import COCO17, Skeleton, load_skeleton
 
-CODEC = HeatmapCodec((192, 256), (48, 64), 2.0)
+CODEC = HeatmapCodec()
 STRIDE = 4
 PLAIN = DataConfig(flip=0.0, scale_factor=0.0, rotation_prob=0.0)
 # Pictures as they are, so that grey levels of a crop can be read off.
@@ -63,7 +63,7 @@ def make(
         areas=np.full(3, 100.0),
         is_crowd=np.zeros(3, bool),
     )
-    return TopDownDataset(data, images, people, skeleton, CODEC, seed, proposals_epoch)
+    return TopDownDataset(data, images, people, HeatmapCodec(skeleton), seed, proposals_epoch)
 
 
 def train_sample(dataset: TopDownDataset, index: int = 0, epoch: int = 0) -> tuple[np.ndarray, ...]:
@@ -91,7 +91,7 @@ class TestReference:
 
     @pytest.mark.parametrize("row", range(6))
     def test_crop_to_one_grey_level(self, people, parity_dir, row):
-        dataset = TopDownDataset(DataConfig(), people.images, labelled(people), COCO17, CODEC)
+        dataset = TopDownDataset(DataConfig(), people.images, labelled(people), CODEC)
         with np.load(parity_dir / "topdown_val2017.npz") as reference:
             crop = reference["crop"][row]
         difference = np.abs(eval_sample(dataset, row) - crop) * np.array(DataConfig().std)[:, None, None] * 255
@@ -99,7 +99,7 @@ class TestReference:
 
     @pytest.mark.parametrize("row", range(6))
     def test_unaugmented_training_sample(self, people, parity_dir, row):
-        dataset = TopDownDataset(PLAIN, people.images, labelled(people), COCO17, CODEC)
+        dataset = TopDownDataset(PLAIN, people.images, labelled(people), CODEC)
         image, target, weight = train_sample(dataset, row)
         np.testing.assert_array_equal(image, eval_sample(dataset, row))
         with np.load(parity_dir / "topdown_val2017.npz") as reference:
@@ -208,7 +208,7 @@ class TestProposals:
         dataset = make(tmp_path, LEVELS, seed=3, proposals_epoch=1)
         box = propose(np.random.default_rng((3, 4, 1)), dataset.people.boxes[1], 400, 400)
         people = replace(dataset.people, boxes=np.stack([box] * 3))
-        expected = TopDownDataset(LEVELS, dataset.images, people, COCO17, CODEC)
+        expected = TopDownDataset(LEVELS, dataset.images, people, CODEC)
         for found, wanted in zip(train_sample(dataset, 1, 4), train_sample(expected, 1)):
             np.testing.assert_array_equal(found, wanted)
 

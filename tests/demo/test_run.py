@@ -173,10 +173,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.graph import ms  # noqa: F401, I001
     from mspose.checkpoints.io import save
     from mspose.config.builder import load_config
-    from mspose.models import build_model
-    from mspose.skeleton import COCO17
+    from mspose.networks import build_model
 
-    network = build_model(load_config(TOP_DOWN).model, COCO17)
+    network = build_model(load_config(TOP_DOWN))
     path = tmp_path_factory.mktemp("net") / "net.ckpt"
     save({p.name: p for p in network.get_parameters()}, path)
     return path

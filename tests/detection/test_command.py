@@ -7,7 +7,6 @@ import logging
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,8 @@ import pytest
 from mspose.config.builder import load_config
 from mspose.config.schema import Config
 from mspose.data.coco import load_detections, load_split
-from mspose.detection.command import detect_people, read_ahead
+from mspose.detection.command import detect_people
 from mspose.errors import PoseError, UsageError
-from mspose.images import ImageError
 from mspose.skeleton import COCO17
 from tests.conftest import ROOT
 
@@ -80,24 +78,6 @@ def test_wrong_detectors_are_refused_before_anything_is_read(tmp_path: Path) -> 
     with pytest.raises(UsageError, match=r"demo\.boxes=FILE"):
         detect_people(config(tmp_path / "no data", tmp_path / "out", detector="boxes"))
     assert not (tmp_path / "out").exists()
-
-
-def test_reading_goes_on_while_the_caller_works() -> None:
-    second_read = threading.Event()
-
-    def read(row: int) -> np.ndarray:
-        if row == 1:
-            second_read.set()
-        if row == 2:
-            raise ImageError("bad")
-        return np.full(1, row)
-
-    items = read_ahead(read, 4, 1)
-    assert next(items)[0] == 0
-    assert second_read.wait(10)
-    assert next(items)[0] == 1
-    assert isinstance(next(items), ImageError)
-    assert [item[0] for item in items] == [3]
 
 
 def test_the_command_runs(sample_dir: Path, tmp_path: Path) -> None:

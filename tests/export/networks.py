@@ -9,8 +9,7 @@ import numpy as np
 from mspose.checkpoints.io import save
 from mspose.config.builder import load_config
 from mspose.config.schema import Config
-from mspose.models import build_model
-from mspose.skeleton import load_skeleton
+from mspose.networks import build_model
 from tests.conftest import ROOT
 from tests.graph import ms
 
@@ -44,7 +43,7 @@ SMALL = {
 
 def build(config: Config, seed: int = 0) -> ms.nn.Cell:
     """The network of a configuration, in evaluation mode."""
-    network, rng = build_model(config.model, load_skeleton(config.data.skeleton)), np.random.default_rng(seed)
+    network, rng = build_model(config), np.random.default_rng(seed)
     for parameter in network.get_parameters():
         shape, last = parameter.shape, parameter.name.rpartition(".")[2]
         if last in ("gamma", "moving_variance"):

@@ -9,7 +9,8 @@ import pytest
 
 from mspose.config.schema import Config
 from mspose.export.recipe import decode_recipe
-from mspose.methods.bottomup import build_codec
+from mspose.networks import method_of
+from tests.golden import make_golden_paf as golden
 
 Joint = tuple[float, float, float]
 
@@ -124,7 +125,8 @@ def test_bottom_up(noise: float) -> None:
     config = Config()
     config.model.name = "openpose"
     config.codec.sigma = 7.0
-    recipe, codec = decode_recipe(config), build_codec(config)
+    method = method_of(config)
+    recipe, codec = decode_recipe(method), method.codec
     rng = np.random.default_rng(3)
     body = np.array(
         [
@@ -156,9 +158,9 @@ def test_bottom_up(noise: float) -> None:
         ],
         axis=2,
     )
-    heatmaps, pafs = codec.encode(keypoints, (28, 22))
+    heatmaps, pafs = golden.encode(codec, keypoints, (28, 22))
     heatmaps, pafs = (m + rng.normal(0, noise, m.shape).astype(np.float32) for m in (heatmaps, pafs))
-    expected, scores = codec.decode(heatmaps, pafs)
+    expected, scores = golden.decode(codec, heatmaps, pafs)
     found = people_of(recipe, heatmaps, pafs)
     assert len(found) == len(scores) >= 3
     np.testing.assert_allclose([score for score, _ in found], scores, atol=1e-4)
@@ -170,9 +172,9 @@ def test_steps_tell_only_what_is_done() -> None:
     config = Config()
     config.model.name = "openpose"
     config.eval.flip_test = False
-    plain = " ".join(decode_recipe(config)["steps"])
+    plain = " ".join(decode_recipe(method_of(config))["steps"])
     config.eval.flip_test, config.eval.scales, config.codec.upsample = True, [0.5, 1.0], 8
-    full = " ".join(decode_recipe(config)["steps"])
+    full = " ".join(decode_recipe(method_of(config))["steps"])
     for words in ("Flip test", "Scales", "Enlarge", "mean of all heat maps"):
         assert words not in plain
         assert words in full

@@ -15,6 +15,7 @@ from mspose.codecs.heatmap import REFINEMENTS, HeatmapCodec
 from mspose.evaluation.coco import evaluate_keypoints, to_coco_results
 from mspose.evaluation.oks import oks_nms, rescore_visible_mean, soft_oks_nms
 from mspose.files import write_json
+from mspose.geometry import crop_to_image, to_images
 from mspose.skeleton import COCO17
 
 PATH = Path(__file__).with_name("golden_eval.json")
@@ -96,11 +97,18 @@ def evaluated_people() -> list[dict]:
 
 
 def codec(refine: str = "quarter") -> HeatmapCodec:
-    return HeatmapCodec((192, 256), (48, 64), sigma=2.0, refine=refine)
+    return HeatmapCodec(sigma=2.0, refine=refine)
+
+
+def decoded(refine: str) -> np.ndarray:
+    """Keypoints of `heatmaps` in the pictures of `crops`."""
+    keypoints = codec(refine).decode((heatmaps(),), (192, 256)).keypoints
+    return to_images(keypoints, crop_to_image(*crops(), (192, 256)))
 
 
 def make() -> dict:
-    targets, weights = codec().encode(*keypoints_to_encode())
+    points, visible = keypoints_to_encode()
+    targets, weights = codec().gaussians(np.concatenate([points, visible[..., None]], axis=-1), (192, 256))
     kept, _ = oks_nms(**people(), sigmas=SIGMAS)
     soft_kept, soft_scores = soft_oks_nms(**people(), sigmas=SIGMAS)
     return {
@@ -109,7 +117,7 @@ def make() -> dict:
             "sums": _rounded(targets.sum(axis=(2, 3)), 5),
             "samples": _rounded(targets[0, :, ::8, 20], 6),
         },
-        "decode": {refine: _rounded(codec(refine).decode(heatmaps(), *crops()), 4) for refine in REFINEMENTS},
+        "decode": {refine: _rounded(decoded(refine), 4) for refine in REFINEMENTS},
         "oks_nms": kept,
         "soft_oks_nms": {"kept": soft_kept, "scores": _rounded(soft_scores, 8)},
         "figures": evaluate_keypoints(annotations(), evaluated_people(), COCO17.sigmas),

@@ -27,7 +27,7 @@ def main() -> None:
     for name, arguments in CASES.items():
         network = FastPose(**arguments)
         fill(network, torch_keys(network))
-        maps = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
+        (maps,) = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
         every = max(1, maps.size // 60)
         values = [round(float(v), 6) for v in maps.reshape(-1)[::every]]
         cases.append(

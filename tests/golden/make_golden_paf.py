@@ -41,6 +41,19 @@ FIGURE = np.array(
 )
 
 
+def encode(codec: PafCodec, keypoints: np.ndarray, cells: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Heat maps and PAFs of (width, height) cells."""
+    heatmaps, pafs, _ = codec.encode(keypoints, (cells[0] * codec.stride, cells[1] * codec.stride))
+    return heatmaps, pafs
+
+
+def decode(codec: PafCodec, heatmaps: np.ndarray, pafs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints and scores of the people of one picture."""
+    size = heatmaps.shape[2] * codec.stride, heatmaps.shape[1] * codec.stride
+    found = codec.decode((pafs[None], heatmaps[None]), size)
+    return found.keypoints, found.scores
+
+
 def people(
     count: int, area: tuple[float, float], heights: tuple[float, float], seed: int = 0, unlabelled: float = 0.1
 ) -> np.ndarray:
@@ -59,7 +72,7 @@ def crowd() -> np.ndarray:
 
 def noisy_maps() -> tuple[np.ndarray, np.ndarray]:
     """Their maps, with noise as a trained network has."""
-    heatmaps, pafs = PafCodec().encode(crowd(), CELLS)
+    heatmaps, pafs = encode(PafCodec(), crowd(), CELLS)
     return (
         heatmaps + (0.08 * noise(heatmaps.shape, 5) - 0.04).astype(np.float32),
         pafs + (0.1 * noise(pafs.shape, 6) - 0.05).astype(np.float32),
@@ -68,8 +81,8 @@ def noisy_maps() -> tuple[np.ndarray, np.ndarray]:
 
 def golden_numbers() -> dict:
     """What the codec makes of these inputs."""
-    maps = PafCodec().encode(crowd(), CELLS)
-    keypoints, scores = PafCodec().decode(*noisy_maps())
+    maps = encode(PafCodec(), crowd(), CELLS)
+    keypoints, scores = decode(PafCodec(), *noisy_maps())
     return {
         "heatmaps": np.round(maps[0].reshape(-1)[::173], 5).tolist(),
         "pafs": np.round(maps[1].reshape(-1)[::173], 5).tolist(),

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from mspose.codecs.grouping import Grouping
+from mspose.codecs.paf import PafCodec
 from mspose.config.builder import load_config
 from mspose.errors import UsageError
 from mspose.files import write_json
 from mspose.geometry import transform_points
-from mspose.methods.bottomup import BottomUpEvaluator, build_codec, merge_maps
+from mspose.methods.evaluator import Evaluator
+from mspose.networks import method_of
 from mspose.skeleton import COCO17
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "openpose_vgg19_368.yaml"
@@ -23,23 +25,23 @@ CONFIG = Path(__file__).resolve().parents[2] / "configs" / "openpose_vgg19_368.y
 class Oracle:
     """Answers with the maps that the annotated people of each picture would give, picture by picture."""
 
-    def __init__(self, evaluator: BottomUpEvaluator) -> None:
+    def __init__(self, evaluator: Evaluator) -> None:
         self._evaluator, self._calls = evaluator, 0
 
     def __call__(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         evaluator, options = self._evaluator, self._evaluator.config.eval
         row, call = divmod(self._calls, len(options.scales) * (2 if options.flip_test else 1))
         self._calls += 1
-        view = evaluator.viewer(evaluator.images.read(row))
+        view = evaluator.set.view(row)
         keypoints = evaluator.annotated.keypoints[evaluator.annotated.image_index == row].copy()
-        back = np.linalg.inv(np.vstack([view.to_image, [0, 0, 1]]))[:2]
+        back = np.linalg.inv(np.vstack([view.to_image[0], [0, 0, 1]]))[:2]
         height, width = inputs.shape[2:]
         scale = np.array([width, height]) / view.size
         keypoints[..., :2] = transform_points(keypoints[..., :2], back) * scale + (scale - 1) / 2
         if options.flip_test and call % 2:
             keypoints = keypoints[:, evaluator.skeleton.flip_index]
             keypoints[..., 0] = width - 1 - keypoints[..., 0]
-        heatmaps, pafs = evaluator.codec.encode(keypoints, (width // 8, height // 8))
+        heatmaps, pafs, _ = evaluator.method.codec.encode(keypoints, (width, height))
         return pafs[None], heatmaps[None]
 
 
@@ -57,7 +59,7 @@ class Oracle:
 )
 def test_annotated_people_are_found_again(sample_dir: Path, options: dict) -> None:
     config = load_config(CONFIG, {"data.root": str(sample_dir), **options})
-    evaluator = BottomUpEvaluator(config, use_gt_bbox=False)
+    evaluator = Evaluator(method_of(config), use_gt_bbox=False)
     outcome = evaluator.run(Oracle(evaluator))
     # Overlapping and partly labelled people keep even perfect maps from giving 1.
     assert outcome.figures["AP"] > (0.7 if "eval.scales" not in options else 0.6)
@@ -66,7 +68,7 @@ def test_annotated_people_are_found_again(sample_dir: Path, options: dict) -> No
 
 def test_nobody_found_gives_no_results(sample_dir: Path) -> None:
     config = load_config(CONFIG, {"data.root": str(sample_dir)})
-    evaluator = BottomUpEvaluator(config, use_gt_bbox=False)
+    evaluator = Evaluator(method_of(config), use_gt_bbox=False)
 
     def blind(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         height, width = (side // 8 for side in inputs.shape[2:])
@@ -86,20 +88,20 @@ def test_thresholds_are_configured(sample_dir: Path) -> None:
         "codec.min_score": 0.7,
         "codec.upsample": 8,
     }
-    codec = build_codec(load_config(CONFIG, {"data.root": str(sample_dir), **strict}))
+    codec = method_of(load_config(CONFIG, {"data.root": str(sample_dir), **strict})).codec
     assert codec.grouping == Grouping(0.3, 0.2, 0.9, 5, 0.7, 8)
-    assert build_codec(load_config(CONFIG, {"data.root": str(sample_dir)})).grouping == Grouping()
+    assert method_of(load_config(CONFIG, {"data.root": str(sample_dir)})).codec.grouping == Grouping()
 
 
 def test_threshold_out_of_range_is_named(sample_dir: Path) -> None:
     config = load_config(CONFIG, {"data.root": str(sample_dir), "codec.limb_support": 1.5})
     with pytest.raises(UsageError, match=r"codec\.limb_support 1\.5"):
-        build_codec(config)
+        method_of(config)
 
 
 def test_picture_shows_maps_below_people(sample_dir: Path, tmp_path: Path) -> None:
     config = load_config(CONFIG, {"data.root": str(sample_dir), "eval.draw": 2})
-    evaluator = BottomUpEvaluator(config, use_gt_bbox=False)
+    evaluator = Evaluator(method_of(config), use_gt_bbox=False)
     outcome = evaluator.run(Oracle(evaluator))
     rows = evaluator.drawn_rows(2)
     for row, path in zip(rows, evaluator.draw(outcome, tmp_path, 2), strict=True):
@@ -188,7 +190,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Odd:
 )
 def test_odd_pictures(odd: Odd, tmp_path: Path, options: dict) -> None:
     config = load_config(CONFIG, {"data.root": str(odd.root), **options})
-    evaluator = BottomUpEvaluator(config, use_gt_bbox=False)
+    evaluator = Evaluator(method_of(config), use_gt_bbox=False)
     outcome = evaluator.run(Oracle(evaluator))
     found = Counter(odd.names[result["image_id"]] for result in outcome.results)
     assert not {"nobody", "one keypoint", "strip", "dot"} & found.keys()
@@ -199,6 +201,6 @@ def test_odd_pictures(odd: Odd, tmp_path: Path, options: dict) -> None:
 
 def test_maps_of_several_scales_are_averaged_at_the_base_size() -> None:
     small, large = np.full((19, 4, 6), 1.0, np.float32), np.full((19, 8, 12), 3.0, np.float32)
-    heatmaps, pafs = merge_maps([(small, small[:2]), (large, large[:2])], (48, 32))
-    np.testing.assert_allclose(heatmaps, np.full((19, 4, 6), 2.0))
-    assert pafs.shape == (2, 4, 6)
+    pafs, heatmaps = PafCodec().merge([(small[None, :2], small[None]), (large[None, :2], large[None])], (48, 32))
+    np.testing.assert_allclose(heatmaps, np.full((1, 19, 4, 6), 2.0))
+    assert pafs.shape == (1, 2, 4, 6)

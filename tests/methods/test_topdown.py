@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mspose.codecs.base import Decoded
 from mspose.config.schema import SCHEMA, Config
-from mspose.methods.topdown import TopDownEvaluator, training_set
+from mspose.methods.evaluator import Evaluator
+from mspose.networks import method_of
 
 
 @pytest.fixture
@@ -27,13 +29,13 @@ def evaluator(sample_dir: Path, tmp_path: Path):
     ]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
 
-    def make(**options: object) -> tuple[TopDownEvaluator, np.ndarray]:
+    def make(**options: object) -> tuple[Evaluator, np.ndarray]:
         config = Config()
         config.data.root, config.eval.bbox_file = str(sample_dir), str(tmp_path / "boxes.json")
         for name, value in options.items():
             setattr(config.eval, name, value)
-        result = TopDownEvaluator(config, use_gt_bbox=False)
-        people = result.dataset.people
+        result = Evaluator(method_of(config), use_gt_bbox=False)
+        people = result.set.instances
         by_corner = {tuple(np.round(b[:2])): k for b, k in zip(result.annotated.boxes, result.annotated.keypoints)}
         keypoints = np.stack([by_corner[tuple(np.round(b[:2]))] for b in people.boxes])
         second = people.scores < 0.95
@@ -44,10 +46,16 @@ def evaluator(sample_dir: Path, tmp_path: Path):
     return make
 
 
+def results_of(evaluator: Evaluator, keypoints: np.ndarray) -> list[dict]:
+    """Results of one prediction for each box."""
+    rows = np.arange(len(keypoints))
+    return evaluator.to_results(Decoded(keypoints, keypoints[..., 2].mean(axis=1), rows))
+
+
 @pytest.mark.parametrize(("nms", "share"), [("oks", 0.5), ("soft_oks", 1), ("parametric", 0.5), ("none", 1)])
 def test_duplicates(evaluator, nms: str, share: float) -> None:
     made, keypoints = evaluator(nms=nms, oks_threshold=0.5)
-    assert len(made.to_results(keypoints)) == share * len(keypoints)
+    assert len(results_of(made, keypoints)) == share * len(keypoints)
 
 
 def test_every_choice_is_tested() -> None:
@@ -56,8 +64,8 @@ def test_every_choice_is_tested() -> None:
 
 def test_parametric_scores_what_it_merged(evaluator) -> None:
     made, keypoints = evaluator(nms="parametric")
-    results = made.to_results(keypoints)
-    first = keypoints[made.dataset.people.scores > 0.95]
+    results = results_of(made, keypoints)
+    first = keypoints[made.set.instances.scores > 0.95]
     merged = np.array([r["keypoints"] for r in results]).reshape(len(results), 17, 3)
     nearest = np.abs(merged[:, None, :, :2] - first[..., :2]).max(axis=(2, 3)).argmin(axis=1)
     np.testing.assert_allclose((merged - first[nearest])[..., 0], 0.4 / 1.2, atol=0.02)
@@ -70,7 +78,7 @@ def test_training_set_knows_when_proposals_begin(sample_dir: Path) -> None:
     config.data.root = str(sample_dir)
     config.data.flip = config.data.scale_factor = config.data.rotation_prob = 0.0
     config.train.proposals_epoch = 2
-    dataset = training_set(config)
+    dataset = method_of(config).training_set()
     samples = [tuple(np.empty(shape, np.float32) for shape in dataset.train_shapes) for _ in range(3)]
     for epoch, sample in enumerate(samples):
         dataset.train_sample(0, epoch, sample)

@@ -43,7 +43,7 @@ def test_outputs_equal_the_reference(depth: int, parity_dir: Path) -> None:
     network = SimplePose(depth, 17)
     fill(network, keys)
     fixture = np.load(parity_dir / f"pose_resnet_{depth}.npz")
-    maps = MindSporeBackend(network)(picture(int(fixture["seed"]), tuple(fixture["shape"])))
+    (maps,) = MindSporeBackend(network)(picture(int(fixture["seed"]), tuple(fixture["shape"])))
     expected = fixture["output0"]
     np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
@@ -59,7 +59,7 @@ def test_parameter_count_is_the_published_one(depth: int) -> None:
 def test_outputs_equal_golden_numbers(case: dict) -> None:
     network = SimplePose(**case["arguments"])
     fill(network, torch_keys(network))
-    maps = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
+    (maps,) = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
     assert list(maps.shape) == case["shape"]
     np.testing.assert_allclose(maps.reshape(-1)[:: case["every"]], case["values"], rtol=0, atol=1e-4 * case["largest"])
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mspose.codecs.base import Maps
 from mspose.config.schema import Config
 from mspose.runtime.device import start
-from mspose.skeleton import load_skeleton
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -35,8 +35,8 @@ class MindSporeBackend:
         if any_size:
             network.set_inputs(ms.Tensor(shape=[None, 3, None, None], dtype=ms.float32))
 
-    def __call__(self, inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
-        """(B, 3, H, W) float32 → maps (B, C, h, w) float32; a tuple where the network has several outputs."""
+    def __call__(self, inputs: np.ndarray) -> Maps:
+        """(B, 3, H, W) float32 → maps, each (B, …) float32."""
         import mindspore as ms
 
         with RUNNING:
@@ -46,9 +46,8 @@ class MindSporeBackend:
                 maps = self._network(ms.Tensor.from_numpy(inputs))
             finally:
                 self._network.set_train(training)
-            if isinstance(maps, tuple):
-                return tuple(m.astype(ms.float32).asnumpy() for m in maps)
-            return maps.astype(ms.float32).asnumpy()
+            maps = maps if isinstance(maps, tuple) else (maps,)
+            return tuple(m.astype(ms.float32).asnumpy() for m in maps)
 
 
 def open_checkpoint(config: Config, any_size: bool = False) -> MindSporeBackend:
@@ -64,8 +63,8 @@ def open_checkpoint(config: Config, any_size: bool = False) -> MindSporeBackend:
     # These import MindSpore.
     from mspose.checkpoints.initial import load_checkpoint
     from mspose.export.fold import fold_batch_norm
-    from mspose.models import build_model
+    from mspose.networks import build_model
 
-    network = build_model(config.model, load_skeleton(config.data.skeleton))
+    network = build_model(config)
     load_checkpoint(network, config)
     return MindSporeBackend(runtime.adapt(fold_batch_norm(network)), any_size)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mspose.backends.card import ModelCard, card_path, file_hash, read_card
+from mspose.codecs.base import Codec, Maps
 from mspose.errors import PoseError, UsageError
 
 log = logging.getLogger("pose")
@@ -34,28 +35,28 @@ class ExportedBackend:
 
     Attributes:
         batch: inputs that it takes at a time, None: any number.
-        channels: of the outputs that the configured network has; None: not checked.
+        codec: knows which maps the configured network gives; None: not checked.
     """
 
-    channels: tuple[int, ...] | None = None
+    codec: Codec | None = None
 
     def __init__(self, path: Path, run: Run, shape: Sequence[int | None], card: ModelCard | None) -> None:
         self.path, self.card, self.batch = path, card, shape[0]
         self._run, self._shape = run, tuple(shape)
-        self._pixels = card is not None and card.input["dtype"] == "uint8"
+        self._pixels = card if card is not None and card.input["dtype"] == "uint8" else None
 
-    def __call__(self, inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
-        """(B, 3, H, W) float32 → maps (B, C, h, w) float32; a tuple where the model has several outputs.
+    def __call__(self, inputs: np.ndarray) -> Maps:
+        """(B, 3, H, W) float32 → maps, each (B, …) float32.
 
         Raises:
             UsageError: the model takes another size.
             PoseError: it cannot run such inputs, or gives other maps than the configured network.
         """
-        if self._pixels:
-            inputs = to_pixels(inputs, self.card)
+        if self._pixels is not None:
+            inputs = to_pixels(inputs, self._pixels)
         return self.run_raw(inputs)
 
-    def run_raw(self, inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+    def run_raw(self, inputs: np.ndarray) -> Maps:
         """As calling it, but with inputs in the model's own dtype and layout (B, …)."""
         for has, takes in zip(inputs.shape[1:], self._shape[1:]):
             if takes not in (None, has):
@@ -71,13 +72,14 @@ class ExportedBackend:
                 f"{self.path} cannot run inputs of {_text(inputs.shape)} (a model of another network, "
                 f"size or batch?): {reason}"
             ) from error
-        found = tuple(maps.shape[1] for maps in outputs)
-        if self.channels not in (None, found):
-            raise PoseError(
-                f"{self.path} gives {_maps(found)}, the configuration's network {_maps(self.channels)}: a "
-                "model of another network or skeleton?"
-            )
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        if self.codec is not None:
+            found, expected = [maps.shape[1:] for maps in outputs], [spec.shape for spec in self.codec.outputs(None)]
+            if not all(map(_fits, found, expected)) or len(found) != len(expected):
+                raise PoseError(
+                    f"{self.path} gives {_maps(found)}, the configuration's network {_maps(expected)}: a model of "
+                    "another network or skeleton?"
+                )
+        return tuple(outputs)
 
 
 def in_batches(run: Run, inputs: np.ndarray, batch: int | None) -> list[np.ndarray]:
@@ -145,5 +147,9 @@ def _text(shape: Sequence[int | None]) -> str:
     return "x".join("any" if side is None else str(side) for side in shape)
 
 
-def _maps(channels: tuple[int, ...]) -> str:
-    return " and ".join(map(str, channels)) + " maps"
+def _fits(shape: Sequence[int], expected: Sequence[int | None]) -> bool:
+    return len(shape) == len(expected) and all(b in (None, a) for a, b in zip(shape, expected))
+
+
+def _maps(shapes: Sequence[Sequence[int | None]]) -> str:
+    return " and ".join(map(_text, shapes)) + " maps"

@@ -49,7 +49,7 @@ def open_session(path: Path, runtime: RuntimeConfig) -> onnxruntime.InferenceSes
     if device not in there:
         raise UsageError(f"runtime.device={device}: the installed ONNX Runtime computes on {', '.join(there)} only")
     # What a device lacks is computed on the CPU.
-    providers = [PROVIDERS["CPU"]]
+    providers: list[str | tuple[str, dict[str, str]]] = [PROVIDERS["CPU"]]
     if device != "CPU":
         providers.insert(0, (PROVIDERS[device], {"device_id": str(runtime.device_id)}))
     try:

@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mspose.codecs.base import Maps
 from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
+from mspose.networks import method_of
 from mspose.runtime.ranks import launched
-from mspose.skeleton import load_skeleton, paf_layout
 
 if TYPE_CHECKING:
     from mspose.backends.exported import ExportedBackend
 
 log = logging.getLogger("pose")
 
-# Maps a batch of inputs (B, 3, H, W) float32 to maps (B, C, h, w) float32, one array or several.
-Backend = Callable[[np.ndarray], "np.ndarray | tuple[np.ndarray, ...]"]
+# Runs a batch of inputs (B, 3, H, W) float32.
+Backend = Callable[[np.ndarray], Maps]
 
 
 def check_checkpoint(config: Config, purpose: str) -> None:
@@ -84,7 +85,7 @@ def open_backend(config: Config, any_size: bool = False) -> Backend:
                 f"{config.runtime.ckpt} is {backend.card.network}, the configuration's model.name is "
                 f"{config.model.name}: leave out --config, its card says how it is run"
             )
-        backend.channels = _channels(config)
+        backend.codec = method_of(config).codec  # it must give the maps of the configured network
         return backend
     # This imports MindSpore.
     from mspose.backends.checkpoint import open_checkpoint
@@ -110,11 +111,3 @@ def _open_exported(name: str, config: Config) -> ExportedBackend:
     from mspose.backends.lite import open_lite
 
     return open_lite(config.runtime.ckpt, config.runtime)
-
-
-def _channels(config: Config) -> tuple[int, ...]:
-    skeleton = load_skeleton(config.data.skeleton)
-    if config.model.name != "openpose":
-        return (skeleton.num_keypoints,)
-    layout = paf_layout(skeleton)
-    return layout.num_pafs, layout.num_heatmaps

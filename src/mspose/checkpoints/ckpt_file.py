@@ -48,7 +48,7 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
         for number, value in _fields(mapped):
             if number != 1:
                 raise ValueError("it holds something other than values")
-            name, tensor = _value(value)
+            name, tensor = _value(_content(value))
             if name in parts and name != last:
                 raise ValueError(f"it holds {name} twice")
             if tensor is not None:
@@ -63,6 +63,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
     """Number and content of each field of a message: a number, or bytes."""
     at = 0
     while at < len(data):
+        value: memoryview | int
         tag, at = _varint(data, at)
         if tag & 7 == 0:
             value, at = _varint(data, at)
@@ -76,6 +77,12 @@ def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         yield tag >> 3, value
 
 
+def _content(field: memoryview | int) -> memoryview:
+    if isinstance(field, int):
+        raise ValueError("it holds a number where bytes belong")
+    return field
+
+
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
@@ -87,7 +94,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
     raise ValueError("it is no protocol buffer")
 
 
-def _value(value: memoryview | int) -> tuple[str, tuple[tuple[int, ...], str, memoryview] | None]:
+def _value(value: memoryview) -> tuple[str, tuple[tuple[int, ...], str, memoryview] | None]:
     """Name and tensor (shape, type, numbers) of a value; None for a string or a hash table."""
     fields = dict(_fields(value))
     name = bytes(fields[1]).decode() if isinstance(fields.get(1), memoryview) else ""
@@ -96,13 +103,13 @@ def _value(value: memoryview | int) -> tuple[str, tuple[tuple[int, ...], str, me
     if 2 not in fields:
         return name, None
     shape, kind, content = [], "", memoryview(b"")
-    for number, field in _fields(fields[2]):
+    for number, field in _fields(_content(fields[2])):
         if number == 1:
             shape += [field] if isinstance(field, int) else [n for n, _ in _packed(field)]
         elif number == 2:
-            kind = bytes(field).decode()
+            kind = bytes(_content(field)).decode()
         elif number == 3:
-            content = field
+            content = _content(field)
     return name, None if kind == "str" else (tuple(shape), kind, content)
 
 
@@ -137,7 +144,7 @@ def write_ckpt(values: Mapping[str, np.ndarray], path: Path) -> None:
             head = dims + _bytes_field(2, b"Float32") + b"\x1a" + _to_varint(value.nbytes)
             tag = _bytes_field(1, name.encode()) + b"\x12" + _to_varint(len(head) + value.nbytes)
             file.write(b"\x0a" + _to_varint(len(tag) + len(head) + value.nbytes) + tag + head)
-            file.write(memoryview(value.reshape(-1)).cast("B"))
+            file.write(value.reshape(-1).data.cast("B"))
 
 
 def _to_varint(number: int) -> bytes:

@@ -35,7 +35,6 @@ from mspose.config.builder import ConfigBuilder, parse_value
 from mspose.config.schema import SIZES, Config
 from mspose.errors import PoseError, UsageError
 from mspose.runtime.logs import set_up_logging
-from mspose.skeleton import load_skeleton
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -148,9 +147,9 @@ def _network(recognised: Recognised, config: Config, with_values: bool) -> nn.Ce
             from mspose.models.yolov3 import YOLOv3
 
             return YOLOv3(True)
-        from mspose.models import build_model
+        from mspose.networks import build_model
 
-        return build_model(config.model, load_skeleton(config.data.skeleton))
+        return build_model(config)
 
 
 def _belongs(name: str, recognised: Recognised) -> bool:

@@ -156,8 +156,8 @@ def _vgg_layers(values: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.n
     result = {}
     for name, value in values.items():
         match = pattern.fullmatch(name)
-        known = match and renamed.get(int(match[1]))
-        result[f"{known}{match[2]}" if known else name] = value
+        known = renamed.get(int(match[1])) if match else None
+        result[f"{known}{match[2]}" if match and known else name] = value
     return result
 
 

@@ -308,7 +308,7 @@ class _Machine:
         state = self._pop()
         target = self._stack[-1]
         if isinstance(target, np.dtype):
-            order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
+            order: Any = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
             self._stack[-1] = target.newbyteorder(order if order in "<>" else "=")
         elif not isinstance(target, (dict, Tensor)):
             self._refuse(target)

@@ -99,4 +99,4 @@ def write_safetensors(values: Mapping[str, np.ndarray], path: Path) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for value in values.values():
-            file.write(memoryview(np.require(value, requirements="C").reshape(-1)).cast("B"))
+            file.write(np.require(value, requirements="C").reshape(-1).data.cast("B"))

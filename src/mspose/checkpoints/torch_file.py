@@ -418,7 +418,7 @@ def write_torch(values: Mapping[str, np.ndarray], path: Path) -> None:
         archive.writestr(member("byteorder"), sys.byteorder)
         for i, array in enumerate(arrays):
             with archive.open(member(f"data/{i}"), "w", force_zip64=array.nbytes > 1 << 31) as file:
-                file.write(memoryview(array.reshape(-1)).cast("B"))
+                file.write(array.reshape(-1).data.cast("B"))
         archive.writestr(member("version"), "3\n")
 
 

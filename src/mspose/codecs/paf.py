@@ -6,13 +6,18 @@ Fields, arXiv 1611.08050). The centre of map cell i is pixel stride · i + (stri
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
+import cv2
 import numpy as np
 
+from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
 from mspose.codecs.grouping import Grouping, enlarge, group
-from mspose.errors import PoseError
-from mspose.skeleton import OPENPOSE18, PafLayout
+from mspose.geometry import compose
+from mspose.skeleton import OPENPOSE18, PafLayout, Skeleton
+from mspose.visual import draw_heatmaps, draw_pafs, side_by_side, strongest_vectors
 
 # People drawn at a time: their temporaries stay in the cache, and a crowd needs no more memory than a few people.
 _BLOCK = 4
@@ -22,8 +27,40 @@ _LARGEST = 1000.0
 _MAX_EXPONENT = 40.0
 
 
+# What a model card says of decoding.
+_MAP_STEP = (
+    "Heat map i is of joints[i], the last one is the background; channels 2 i and 2 i + 1 of the fields are x and y of "
+    "the vector from limbs[i][0] to limbs[i][1]. Values that are not finite or not between -1000 and 1000 count as 0."
+)
+_GROUPING_STEPS = (
+    "Map cell (cx, cy) is input pixel stride * (cx, cy) + (stride - 1) / 2. s = sigma / stride, in cells.",
+    "Joints are the cells of a heat map above peak_threshold that are higher than the cells left and above, and "
+    "not lower than those right and below. With v the cell's value, V = ln(v), and A and B the logarithms of its "
+    "neighbours on an axis (before, behind), each raised to at least min(0.01, v) first: the joint lies at the "
+    "cell + d, d = (B - A) / (2 (2 V - A - B)), limited to -0.5 ... 0.5, on x and on y (the divisor at least "
+    "2e-6). Where the map ends, the logarithm of the missing neighbour is 2 V - 1 / s^2 minus that of the other. "
+    "The joint's score is v * exp(sum over x and y of d (B - A) / 4).",
+    "Then the joints that hide in the flank of another: subtract from each heat map the maximum of its joints' "
+    "Gaussians, score * exp(-distance^2 / (2 s^2)), of the joints with a score above 0.5, each in the square of "
+    "ceil(3 s) cells around its nearest cell. Maxima above 0.5 of what remains, found in the same way, are joints "
+    "too. Of each kind only the 96 best count.",
+    "Each pair of joints of a limb's two kinds is a candidate. The field's component along the line from the first "
+    "to the second is read, bilinearly (coordinates limited to the map), at 10 equidistant points, both ends "
+    "included; at least limb_support of them must be above limb_threshold. The limb's score, their mean + min(0, "
+    "map height / (2 length) - 1), length in cells, must be positive.",
+    "Take the candidates of all limbs by falling score. Skip one if either joint already has a limb of that kind "
+    "(the same entry of limbs); otherwise both have it now. Then, if both are of one person, its limb scores grow "
+    "by this one; if they are of two (a joint alone is one) that have no kind of joint in common, the two become "
+    "one person, with the limb scores of both and this one; else nothing.",
+    "People of fewer than min_joints joints, or with a score, (sum of joint scores + sum of limb scores) / number "
+    "of joints, below min_score, are left out.",
+    "joints[i] is keypoint keypoints[i] of the skeleton; null: a joint that is no keypoint (the neck). A keypoint's "
+    "score is its joint's. Keypoints that were not found are 0, 0, 0.",
+)
+
+
 @dataclass(frozen=True)
-class PafCodec:
+class PafCodec(Codec):
     """Converts between the keypoints of P people and K + 1 heat maps and 2 L PAF channels of H x W cells.
 
     Attributes:
@@ -40,46 +77,69 @@ class PafCodec:
     paf_width: float = 8.0
     grouping: Grouping = field(default_factory=Grouping)
 
-    def encode(self, keypoints: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def skeleton(self) -> Skeleton:  # type: ignore[override]
+        """What the keypoints are."""
+        return self.layout.skeleton
+
+    def cells(self, size: Size) -> Size:
+        """(width, height) of the maps of an input."""
+        return size[0] // self.stride, size[1] // self.stride
+
+    def outputs(self, size: Size | None) -> tuple[MapSpec, ...]:
+        """PAFs (2 L, H, W), then heat maps (K + 1, H, W)."""
+        cells = (None, None) if size is None else self.cells(size)[::-1]
+        joints = "one heat map a joint, in the order of decode.joints, and the background last"
+        return (
+            MapSpec("pafs", (self.layout.num_pafs, *cells), "part affinity fields: x and y for each of decode.limbs"),
+            MapSpec("heatmaps", (self.layout.num_heatmaps, *cells), joints),
+        )
+
+    def targets(self, size: Size) -> tuple[tuple[int, ...], ...]:
+        """Shapes of heat maps, PAFs and mask."""
+        width, height = self.cells(size)
+        return (self.layout.num_heatmaps, height, width), (self.layout.num_pafs, height, width), (1, height, width)
+
+    def encode(self, keypoints: np.ndarray, size: Size, mask: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         """Make training targets.
 
         Args:
             keypoints: (P, J, 3) x, y in pixels of the network input, and above 0 where labelled; P may be 0.
-            output_size: (width, height) of the maps in cells.
+            size: (width, height) of the input.
+            mask: (height, width) uint8, above 0 where the loss must not count.
 
         Returns:
             heat maps (K + 1, H, W) float32, exp(-d² / 2σ²) of the distance to the nearest person's joint (equations 6
-            and 7 of the paper) and as last channel 1 minus their maximum; and PAFs (2 L, H, W) float32, the unit vector
+            and 7 of the paper) and as last channel 1 minus their maximum; PAFs (2 L, H, W) float32, the unit vector
             along the limb in cells not further than `paf_width` from it, the mean vector where limbs of several people
-            overlap (equations 8 and 9). A limb ends half a cell beyond its joints, so that short ones (a face far
-            away) are not lost between two cells.
+            overlap (equations 8 and 9); and the mask (1, H, W) float32, 1 where the loss counts. A limb ends half a
+            cell beyond its joints, so that short ones (a face far away) are not lost between two cells.
         """
         joints = self.layout.to_joints(keypoints)
-        width, height = output_size
+        width, height = self.cells(size)
         x, y = (self.stride * np.arange(n, dtype=np.float32) + (self.stride - 1) / 2 for n in (width, height))
-        return self._draw_heatmaps(joints, x, y), self._draw_pafs(joints, x, y)
+        counted = np.ones((1, height, width), np.float32)
+        if mask is not None:
+            counted[0] -= cells_touched(mask, self.stride)
+        return self._draw_heatmaps(joints, x, y), self._draw_pafs(joints, x, y), counted
 
-    def decode(self, heatmaps: np.ndarray, pafs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find the people of one picture.
+    def decode(self, maps: Maps, size: Size) -> Decoded:
+        """Find the people of N pictures, picture by picture, best first.
 
-        Args:
-            heatmaps: (K + 1, H, W) network outputs; the background channel is not read.
-            pafs: (2 L, H, W) network outputs.
-
-        Returns:
-            keypoints (P, J, 3) float32: x, y in pixels of the network input and the joint's score, or 0, 0, 0 where
-            none was found; and scores (P,) float32, see `grouping.group`, highest first. P is 0 where nobody is.
-            Values that no network should give (not finite, or in the thousands) count as 0.
-
-        Raises:
-            PoseError: the maps have other shapes.
+        Keypoints that were not found are 0, 0, 0; scores are those of `grouping.group`. Values that no network should
+        give (not finite, or in the thousands) count as 0.
         """
-        expected = self.layout.num_heatmaps, self.layout.num_pafs
-        if (len(heatmaps), len(pafs)) != expected or heatmaps.shape[1:] != pafs.shape[1:]:
-            raise PoseError(
-                f"the network gives heat maps {heatmaps.shape} and PAFs {pafs.shape} but the skeleton "
-                f"needs {expected[0]} and {expected[1]} channels of one size; make them agree"
-            )
+        self.check(maps, size)
+        found = [self._people(pafs, heatmaps) for pafs, heatmaps in zip(*maps)]
+        joints = self.skeleton.num_keypoints
+        return Decoded(
+            np.concatenate([np.zeros((0, joints, 3), np.float32), *(keypoints for keypoints, _ in found)]),
+            np.concatenate([np.zeros(0, np.float32), *(scores for _, scores in found)]),
+            np.repeat(np.arange(len(found)), [len(scores) for _, scores in found]),
+        )
+
+    def _people(self, pafs: np.ndarray, heatmaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Keypoints (P, J, 3) float32 and scores (P,) float32 of one picture's maps."""
         heatmaps, pafs = (_credible(np.ascontiguousarray(maps, np.float32)) for maps in (heatmaps[:-1], pafs))
         stride = self.stride / self.grouping.upsample
         if self.grouping.upsample > 1:
@@ -89,10 +149,66 @@ class PafCodec:
         joints[..., :2] = np.where(joints[..., 2:] > 0, stride * joints[..., :2] + (stride - 1) / 2, 0)
         return self.layout.to_keypoints(joints), scores
 
-    def flip_back(self, heatmaps: np.ndarray, pafs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Turn the maps (…, K + 1, H, W) and (…, 2 L, H, W) of mirrored inputs into maps of the inputs as they were."""
+    def flip_back(self, maps: Maps) -> Maps:
+        """PAFs (…, 2 L, H, W) and heat maps (…, K + 1, H, W) as if their inputs had not been mirrored.
+
+        Raises:
+            UsageError: a limb has no mirror image.
+        """
+        pafs, heatmaps = maps
         channels, signs = self.layout.paf_flip
-        return (heatmaps[..., self.layout.flip_index, :, ::-1], pafs[..., channels, :, ::-1] * signs[:, None, None])
+        return pafs[..., channels, :, ::-1] * signs[:, None, None], heatmaps[..., self.layout.flip_index, :, ::-1]
+
+    def merge(self, maps: Sequence[Maps], size: Size) -> Maps:
+        """Means of PAFs and of heat maps, those of other scales resized to the maps of an input of `size`."""
+        cells = self.cells(size)
+        return super().merge([tuple(_resized(kind, cells) for kind in kinds) for kinds in maps], size)
+
+    def heat(self, maps: Maps) -> tuple[np.ndarray, np.ndarray]:
+        """The strongest of the joints' maps, without the background."""
+        heatmaps = maps[1][:, :-1].max(axis=1)
+        return heatmaps, np.repeat(self._cell_matrix[None], len(heatmaps), axis=0)
+
+    def draw(self, maps: Maps, image: np.ndarray, to_image: np.ndarray) -> np.ndarray | None:
+        """Heat maps and PAFs of one input over its picture, side by side."""
+        matrix = compose(to_image, self._cell_matrix)
+        heat = draw_heatmaps(image, self.heat(maps)[0], matrix[None])
+        fields = draw_pafs(image, strongest_vectors(maps[0][0]), matrix)
+        return side_by_side(heat, fields, ("heat maps", "part affinity fields"))
+
+    @property
+    def _cell_matrix(self) -> np.ndarray:
+        """(2, 3) from map cells to pixels of the input: the centre of cell i is pixel stride · i + (stride - 1) / 2."""
+        offset = (self.stride - 1) / 2
+        return np.array([[self.stride, 0, offset], [0, self.stride, offset]])
+
+    def describe(self) -> dict[str, Any]:
+        """Numbers and steps of grouping."""
+        layout, times = self.layout, self.grouping.upsample
+        enlarged = (
+            f"Enlarge the maps {times} times with cv2.resize, INTER_CUBIC; then smooth the heat maps with "
+            f"cv2.GaussianBlur of standard deviation 3 * {times} / stride. Below, stride means stride / {times}."
+        )
+        steps = [_MAP_STEP, *([enlarged] if times > 1 else []), *_GROUPING_STEPS]
+        return {
+            "kind": "pafs",
+            "stride": self.stride,
+            "offset": (self.stride - 1) / 2,
+            "sigma": self.sigma,
+            "joints": list(layout.joints),
+            "keypoints": [source[0] if len(source) == 1 else None for source in layout.sources],
+            "limbs": [list(limb) for limb in layout.limbs],
+            "grouping": asdict(self.grouping),
+            "steps": steps,
+        }
+
+    def describe_flip(self) -> str:
+        """`flip_back` in words."""
+        return (
+            "mirror its maps back, exchange the heat maps of joints that are mirror images (skeleton.flip_pairs; as "
+            "the names say) and the fields of limbs between such joints, and negate their x; where the mirrored limb "
+            "is stored with its ends exchanged, negate y instead."
+        )
 
     def _draw_heatmaps(self, joints: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         along_x, along_y = (
@@ -139,3 +255,19 @@ class PafCodec:
 def _credible(maps: np.ndarray) -> np.ndarray:
     good = np.abs(maps) < _LARGEST
     return maps if good.all() else np.where(good, maps, np.float32(0))
+
+
+def _resized(maps: np.ndarray, cells: Size) -> np.ndarray:
+    """Maps (N, C, h, w) with the given (width, height)."""
+    if maps.shape[2:] == cells[::-1]:
+        return maps
+    planes = (np.ascontiguousarray(one.transpose(1, 2, 0)) for one in maps)
+    return np.stack([cv2.resize(p, cells, interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1) for p in planes])
+
+
+def cells_touched(mask: np.ndarray, stride: int) -> np.ndarray:
+    """Cells (H / stride, W / stride), 0 or 1, that have a pixel of the mask (H, W) uint8 within a window of two
+    strides around their centre; the published code dilates by 16 pixels and samples at the centres."""
+    # OpenCV's even window reaches one pixel further to the left and top: it is centred half a pixel before its anchor.
+    window = np.ones((2 * stride, 2 * stride), np.uint8)
+    return cv2.dilate(mask, window)[stride // 2 :: stride, stride // 2 :: stride]

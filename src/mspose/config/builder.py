@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mspose.config.originals import counterpart
 from mspose.config.recipes import find_recipe
-from mspose.config.schema import CONVENTIONS, SCHEMA, SIZES, Config, problems
+from mspose.config.schema import CONVENTIONS, SCHEMA, SECTIONS, SIZES, Config, problems
 from mspose.errors import UsageError
 from mspose.files import write_text
 from mspose.version import software
@@ -103,7 +103,8 @@ class ConfigBuilder:
         Raises:
             UsageError: an impossible value (the key and its source are named).
         """
-        config: Config = OmegaConf.to_object(self._config)
+        config = OmegaConf.to_object(self._config)
+        assert isinstance(config, Config)
         for key, problem in problems(config):
             source = self.sources.get(key)
             raise UsageError(f"{source + ': ' if source else ''}{key} {problem}, not {self.get(key)!r}")
@@ -191,20 +192,20 @@ def save_conventions(config: Config, path: str | Path, source: dict[str, Any] | 
 def describe_keys() -> str:
     """Every key with its default and one line of meaning, section by section, as `--help` prints them."""
     lines = []
-    for section in fields(Config):
-        lines.append(f"\n{section.name}: {section.default_factory.__doc__}")
-        for f in fields(section.default_factory):
+    for name, section in SECTIONS.items():
+        lines.append(f"\n{name}: {section.__doc__}")
+        for f in fields(section):
             default = f.default if f.default_factory is MISSING else f.default_factory()
             choices = f.metadata["choices"]
             text = f.metadata["help"] + (f" ({'|'.join(map(str, choices))})" if choices else "")
-            lines.append(f"  {f'{section.name}.{f.name}={_plain(default)}':42} {text}")
+            lines.append(f"  {f'{name}.{f.name}={_plain(default)}':42} {text}")
     return "\n".join(lines)
 
 
 def _parse_yaml(text: str, source: str) -> dict[str, Any]:
     try:
         # OmegaConf's loader is PyYAML's safe loader plus two cures: 1e-4 is a float, duplicate keys are errors.
-        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
+        content: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise UsageError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
     except AssertionError:  # OmegaConf's answer to a lone number

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 
 def key(default: Any, help: str, choices: tuple = ()) -> Any:
@@ -317,9 +317,12 @@ CONVENTIONS = (
 SIZES = ("data.input_size", "codec.heatmap_size", "codec.sigma")
 
 
+SECTIONS: dict[str, type] = get_type_hints(Config)
+
+
 def schema_fields() -> dict[str, Any]:
     """All keys of the schema in order: dotted key → dataclass field."""
-    return {f"{section.name}.{f.name}": f for section in fields(Config) for f in fields(section.default_factory)}
+    return {f"{name}.{f.name}": f for name, section in SECTIONS.items() for f in fields(section)}
 
 
 SCHEMA = schema_fields()

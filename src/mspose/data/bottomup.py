@@ -7,30 +7,20 @@ workers and after any interruption.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
 
+from mspose.codecs.base import Codec
 from mspose.config.schema import DataConfig
 from mspose.data.coco import Annotations
 from mspose.data.ignore_mask import MIN_AREA, MIN_KEYPOINTS, AnnotatedMasks, MaskFolder, usable
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
 from mspose.geometry import PADDING_LEVEL, resize_canvas, transform_points
-from mspose.skeleton import Skeleton
 
 IDENTITY = np.eye(2, 3)
 LAST_ROW = np.array([0.0, 0.0, 1.0])
-
-
-class MapCodec(Protocol):
-    """What this module needs of `mspose.codecs.paf.PafCodec`."""
-
-    stride: int
-
-    def encode(self, keypoints: np.ndarray, output_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Heat maps (C, H, W) and PAFs (D, H, W), float32, of keypoints (P, J, 3) in input pixels."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +79,7 @@ class BottomUpDataset:
         data: DataConfig,
         augmentation: BottomUpAugmentation,
         annotations: Annotations,
-        skeleton: Skeleton,
-        codec: MapCodec,
+        codec: Codec,
         seed: int = 0,
         mask_dir: str = "",
     ) -> None:
@@ -104,13 +93,12 @@ class BottomUpDataset:
                 f"nobody to learn from: none of {len(people)} people has {augmentation.min_keypoints} "
                 f"labelled keypoints and an area over {augmentation.min_area:g}: {annotations.path}"
             )
-        self.images, self.people, self.skeleton = annotations.images, people.select(learnt), skeleton
+        self.images, self.people, self.skeleton = annotations.images, people.select(learnt), codec.skeleton
         self.rows, self._starts = np.unique(self.people.image_index, return_index=True)
         self._stops = np.append(self._starts[1:], len(self.people))
         self._masks = MaskFolder(mask_dir, self.images) if mask_dir else AnnotatedMasks(annotations, learnt, self.rows)
         self._augmentation, self._codec, self._seed = augmentation, codec, seed
         self._whole = data.crop == "picture"
-        self._cells = (self._size[0] // codec.stride, self._size[1] // codec.stride)
         self._normalize = Normalizer(data)
 
     def __len__(self) -> int:
@@ -123,16 +111,13 @@ class BottomUpDataset:
 
     @property
     def train_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the arrays that `train_sample` fills: image, heat maps, PAFs, mask."""
-        nobody = np.zeros((0, self.skeleton.num_keypoints, 3), np.float32)
-        heatmaps, pafs = self._codec.encode(nobody, self._cells)
-        return (3, *self._size[::-1]), heatmaps.shape, pafs.shape, (1, *self._cells[::-1])
+        """Shapes of the arrays that `train_sample` fills: image, then the codec's targets."""
+        return (3, *self._size[::-1]), *self._codec.targets(self._size)
 
     def train_sample(self, index: int, epoch: int, out: tuple[np.ndarray, ...]) -> None:
-        """Fill image (3, H, W), heat maps (19, h, w), PAFs (38, h, w) and mask (1, h, w), float32, of one picture.
+        """Fill image (3, H, W) and the codec's targets, float32, of one picture.
 
-        The mask is 1 where the loss counts and 0 where it does not. Outside of the picture, which shows as grey,
-        nobody is: there the loss counts.
+        Outside of the picture, which shows as grey, nobody is: there the loss counts.
 
         Raises:
             ImageError: the picture or its written mask cannot be read or has an unexpected size.
@@ -153,16 +138,14 @@ class BottomUpDataset:
             view = shift_color(view, shifts)
         self._normalize(view, out[0])
         keypoints = _moved(keypoints[:, self.skeleton.flip_index] if flip else keypoints, matrix)
-        out[1][...], out[2][...] = self._codec.encode(keypoints, self._cells)
-        out[3][...] = self._counted(row, np.vstack([matrix, LAST_ROW]) @ np.vstack([fit, LAST_ROW]))
+        mask = self._ignored(row, np.vstack([matrix, LAST_ROW]) @ np.vstack([fit, LAST_ROW]))
+        for array, target in zip(out[1:], self._codec.encode(keypoints, self._size, mask)):
+            array[...] = target
 
-    def _counted(self, row: int, matrix: np.ndarray) -> np.ndarray | float:
-        """Mask (h, w) of the cells that count in the loss, by the matrix (3, 3) from pixels of the picture."""
+    def _ignored(self, row: int, matrix: np.ndarray) -> np.ndarray | None:
+        """Mask (H, W) uint8 of the input where people are not annotated, by the matrix (3, 3) from the picture."""
         mask = self._masks.read(row)
-        if mask is None:
-            return 1.0
-        warped = cv2.warpAffine(mask, matrix[:2], self._size, flags=cv2.INTER_NEAREST)
-        return 1.0 - cells_touched(warped, self._codec.stride)
+        return None if mask is None else cv2.warpAffine(mask, matrix[:2], self._size, flags=cv2.INTER_NEAREST)
 
 
 def _moved(keypoints: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -238,11 +221,3 @@ def shift_color(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     table[:, 0] = levels[:, 0] % 180
     hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
     return cv2.cvtColor(cv2.LUT(hsv, table[None].astype(np.uint8)), cv2.COLOR_HSV2BGR)
-
-
-def cells_touched(mask: np.ndarray, stride: int) -> np.ndarray:
-    """Cells (H / stride, W / stride), 0 or 1, that have a pixel of the mask (H, W) uint8 within a window of two
-    strides around their centre; the published code dilates by 16 pixels and samples at the centres."""
-    # OpenCV's even window reaches one pixel further to the left and top: it is centred half a pixel before its anchor.
-    window = np.ones((2 * stride, 2 * stride), np.uint8)
-    return cv2.dilate(mask, window)[stride // 2 :: stride, stride // 2 :: stride]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Annotations:
     people: People
     category_id: int
     path: Path
-    segmentations: Sequence[object] | None = None
+    segmentations: Sequence[Any] | None = None
 
 
 def annotation_file(data: DataConfig, split: str) -> Path:
@@ -146,8 +147,8 @@ def load_split(data: DataConfig, split: str, skeleton: Skeleton, segmentations: 
     path = annotation_file(data, split)
     if not Path(data.root).exists() and Path(data.root) in path.parents:
         raise PoseError(
-            f"annotation file not found: {path}; data.root={data.root} is where COCO is looked for (python "
-            f"-m mspose.synthetic.sample {data.root} draws a small data set)"
+            f"annotation file not found: {path}; data.root={data.root} is where COCO is looked for "
+            f"(mspose download {data.root} fetches it, mspose sample data/sample draws a small data set)"
         )
     return load_annotations(path, image_folder(data, split), skeleton, segmentations)
 
@@ -308,7 +309,7 @@ def _numbers(values: list, dtype: type) -> np.ndarray:
     if array.dtype.kind not in "biuf":
         raise TypeError("text, null or a huge number where numbers belong")
     with np.errstate(invalid="ignore", over="ignore"):
-        numbers = array.astype(dtype)
+        numbers: np.ndarray = array.astype(dtype)
     if np.issubdtype(dtype, np.integer) and (numbers != array).any():
         raise ValueError("not a whole number")
     return numbers

@@ -81,23 +81,30 @@ class AnnotatedMasks:
     """
 
     def __init__(self, annotations: Annotations, learnt: np.ndarray, rows: Iterable[int]) -> None:
-        if annotations.segmentations is None:
+        segmentations = annotations.segmentations
+        if segmentations is None:
             raise ValueError("annotations were loaded without segmentations")
         images, people = annotations.images, annotations.people
         self._sizes = np.stack([images.heights, images.widths], axis=1)
-        self._parts: dict[int, tuple[list[Segmentation], ...]] = {}
+        self._parts: dict[int, tuple[list[Segmentation], list[Segmentation], list[Segmentation]]] = {}
         left_out = ~learnt
         for row in np.intersect1d(np.fromiter(rows, np.int64), people.image_index[left_out]).tolist():
             start, stop = np.searchsorted(people.image_index, [row, row + 1])
             here = np.arange(start, stop)
             crowds = here[left_out[here] & people.is_crowd[here]]
             groups = here[left_out[here] & ~people.is_crowd[here]], crowds, here[learnt[here]] if len(crowds) else []
-            self._parts[row] = tuple([_checked(annotations, int(person)) for person in group] for group in groups)
+            ignored, hiding, seen = (
+                [_checked(annotations, int(person), segmentations[person]) for person in group] for group in groups
+            )
+            self._parts[row] = ignored, hiding, seen
 
     def read(self, row: int) -> np.ndarray | None:
         """Mask (H, W) uint8 of a picture, 1 is ignored; None where nothing is."""
         parts = self._parts.get(row)
-        return ignore_mask(*parts, *self._sizes[row].tolist()) if parts else None
+        if parts is None:
+            return None
+        height, width = self._sizes[row].tolist()
+        return ignore_mask(*parts, height, width)
 
 
 class MaskFolder:
@@ -192,12 +199,11 @@ def _union(segmentations: Sequence[Segmentation], height: int, width: int) -> np
     return np.ascontiguousarray(rle.decode(rle.merge(runs)))
 
 
-def _checked(annotations: Annotations, person: int) -> Segmentation:
-    """The segmentation of one person, compact and safe to rasterise."""
+def _checked(annotations: Annotations, person: int, value: Any) -> Segmentation:
+    """The segmentation of one person, which the file has as `value`, compact and safe to rasterise."""
     images, people = annotations.images, annotations.people
     row = people.image_index[person]
     height, width = int(images.heights[row]), int(images.widths[row])
-    value = annotations.segmentations[person]
     try:
         if isinstance(value, dict):
             return _run_lengths(value, height, width)

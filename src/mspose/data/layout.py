@@ -61,8 +61,10 @@ def _listed_pictures(root: Path, split: str) -> set[str]:
                 raise PoseError(f"annotations: {name} lies in {root / folder}: move it to {path.parent}")
         raise PoseError(f"annotations: {name} is missing{_remedy(root, 'annotations', 'annotations_trainval2017.zip')}")
     content = read_json(path, "annotations")
-    lists = [content.get(key) for key in ("images", "annotations", "categories")] if isinstance(content, dict) else []
-    if not lists or not all(isinstance(entries, list) for entries in lists):
+    keys = ("images", "annotations", "categories")
+    found = [content.get(key) for key in keys] if isinstance(content, dict) else []
+    lists = [entries for entries in found if isinstance(entries, list)]
+    if len(lists) != len(keys):
         raise PoseError(f"annotations: {name} is not a COCO annotation file (no images, annotations and categories)")
     images, _, categories = lists
     if not any(isinstance(category, dict) and category.get("keypoints") for category in categories):

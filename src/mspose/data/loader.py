@@ -1,4 +1,4 @@
-"""Batches for training and evaluation: threads that read and crop, handed over through mindspore.dataset.
+"""Batches for training: threads read, crop and make targets.
 
 OpenCV releases the interpreter lock while it decodes and warps, so threads scale here, where worker processes would
 pay for copying every batch between them. Samples are written straight into the arrays of their batch; the samples of
@@ -8,11 +8,10 @@ the next batch are under way while one is being waited for, so no core idles at 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +19,7 @@ import numpy as np
 
 from mspose.errors import PoseError, UsageError
 from mspose.images import ImageError
+from mspose.runtime.read_ahead import read_ahead, worker_threads
 
 log = logging.getLogger("pose")
 
@@ -107,7 +107,7 @@ def train_batches(
     workers: int,
     prefetch: int,
     bad_images: BadImages,
-) -> Iterator[tuple[np.ndarray, ...]]:
+) -> Generator[tuple[np.ndarray, ...], None, None]:
     """Yield the batches of steps start_step … stop_step - 1, counted over all epochs: float32 arrays (B, *shape).
 
     A sample whose picture cannot be read is replaced by the next one of the data set and reported to `bad_images`.
@@ -129,84 +129,18 @@ def train_batches(
                 indices, current = plan.epoch_indices(epoch), epoch
             yield epoch, indices[row]
 
-    return _stream(readable, shapes, plan.batch_size, jobs(), workers, prefetch)
-
-
-def eval_batches(
-    sample: Sample, shapes: Sequence[tuple[int, ...]], count: int, batch_size: int, workers: int, prefetch: int
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yield samples 0 … count - 1 in order as float32 arrays (B, *shape); rows beyond the last sample repeat it.
-
-    Every batch has the same shape, since each new shape costs a compilation of the graph.
-
-    Raises:
-        ImageError: a picture cannot be read.
-    """
-    starts = range(0, count, batch_size)
-    jobs = ((0, np.minimum(np.arange(start, start + batch_size), count - 1)) for start in starts)
-    return _stream(sample, shapes, batch_size, jobs, workers, prefetch)
-
-
-def worker_threads(workers: int) -> int:
-    """Number of reading threads: `data.workers`, or one for each usable CPU core up to 16."""
-    return workers or min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _stream(
-    sample: Sample,
-    shapes: Sequence[tuple[int, ...]],
-    batch_size: int,
-    jobs: Iterator[tuple[int, np.ndarray]],
-    workers: int,
-    prefetch: int,
-) -> Iterator[tuple[np.ndarray, ...]]:
-    import mindspore.dataset as ds
-
-    failure: list[BaseException] = []
-
-    def batches() -> Iterator[tuple[np.ndarray, ...]]:
-        # An exception would reach the consumer as a long C++ error text: it is kept and raised there as it was.
-        try:
-            yield from _parallel_batches(sample, shapes, batch_size, jobs, worker_threads(workers))
-        except BaseException as error:
-            failure.append(error)
-
-    ds.config.set_prefetch_size(max(1, prefetch))
-    columns = [f"column{i}" for i in range(len(shapes))]
-    pipeline = ds.GeneratorDataset(batches, columns, shuffle=False, num_parallel_workers=1)
-    yield from pipeline.create_tuple_iterator(num_epochs=1, output_numpy=True, do_copy=False)
-    if failure:
-        raise failure[0]
-
-
-def _parallel_batches(
-    sample: Sample,
-    shapes: Sequence[tuple[int, ...]],
-    batch_size: int,
-    jobs: Iterator[tuple[int, np.ndarray]],
-    threads: int,
-) -> Iterator[tuple[np.ndarray, ...]]:
     cv2.setNumThreads(0)  # one picture a thread; OpenCV's own threads would only compete with these
 
-    def submit(epoch: int, indices: np.ndarray) -> tuple[tuple[np.ndarray, ...], list[Future]]:
-        arrays = tuple(np.empty((batch_size, *shape), np.float32) for shape in shapes)
-        rows = [tuple(array[i] for array in arrays) for i in range(batch_size)]
-        return arrays, [pool.submit(sample, int(index), epoch, row) for index, row in zip(indices, rows)]
+    def samples() -> Iterator[tuple[int, int, tuple[np.ndarray, ...]]]:
+        for epoch, indices in jobs():
+            arrays = tuple(np.empty((plan.batch_size, *shape), np.float32) for shape in shapes)
+            begun.append(arrays)
+            for row, index in enumerate(indices):
+                yield int(index), epoch, tuple(array[row] for array in arrays)
 
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="pose-loader")
-    try:
-        pending: deque = deque()
-        for epoch, indices in jobs:
-            pending.append(submit(epoch, indices))
-            if len(pending) == 2:
-                yield _finished(*pending.popleft())
-        while pending:
-            yield _finished(*pending.popleft())
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _finished(arrays: tuple[np.ndarray, ...], futures: list[Future]) -> tuple[np.ndarray, ...]:
-    for future in futures:
-        future.result()
-    return arrays
+    begun: deque[tuple[np.ndarray, ...]] = deque()  # batches whose samples are under way, oldest first
+    ahead = max(2, prefetch) * plan.batch_size
+    with closing(read_ahead(lambda job: readable(*job), samples(), worker_threads(workers), ahead)) as done:
+        for count, _ in enumerate(done, 1):
+            if count % plan.batch_size == 0:
+                yield begun.popleft()

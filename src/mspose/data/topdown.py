@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mspose.codecs.heatmap import HeatmapCodec
+from mspose.codecs.base import Codec
 from mspose.config.schema import DataConfig
 from mspose.data.coco import Images, People
 from mspose.data.proposals import propose
 from mspose.geometry import box_to_crop, crop_matrix, transform_points
-from mspose.skeleton import Skeleton
 
 # Half-body crops as published for HRNet and AlphaPose: their draw `randn() < 0.5` takes the upper half this often,
 # and the crop is the box of the chosen joints enlarged by this factor.
@@ -55,7 +54,7 @@ class Normalizer:
 
 
 class TopDownDataset:
-    """Crops of annotated or detected people, with heat-map targets for training.
+    """Crops of annotated or detected people, with targets for training.
 
     Args:
         seed: of every random draw in training.
@@ -67,19 +66,18 @@ class TopDownDataset:
         data: DataConfig,
         images: Images,
         people: People,
-        skeleton: Skeleton,
-        codec: HeatmapCodec,
+        codec: Codec,
         seed: int = 0,
         proposals_epoch: int = 0,
     ) -> None:
-        self.images, self.people, self.skeleton = images, people, skeleton
+        self.images, self.people, self.skeleton = images, people, codec.skeleton
         self._aspect = data.input_size[0] / data.input_size[1]
         self.centers, self.sizes = box_to_crop(people.boxes, self._aspect)
         self._data, self._codec, self._seed, self._proposals_epoch = data, codec, seed, proposals_epoch
-        self._size = (data.input_size[0], data.input_size[1])
+        self.size = (data.input_size[0], data.input_size[1])
         self._normalize = Normalizer(data)
-        upper = np.zeros(skeleton.num_keypoints, bool)
-        upper[list(skeleton.upper_body)] = True
+        upper = np.zeros(self.skeleton.num_keypoints, bool)
+        upper[list(self.skeleton.upper_body)] = True
         self._upper = upper
 
     def __len__(self) -> int:
@@ -92,33 +90,32 @@ class TopDownDataset:
 
     @property
     def train_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the arrays that `train_sample` fills: image, target, weight."""
-        joints, (width, height) = self.skeleton.num_keypoints, self._codec.heatmap_size
-        return (*self.eval_shapes, (joints, height, width), (joints,))
+        """Shapes of the arrays that `train_sample` fills: image, then the codec's targets."""
+        return (*self.eval_shapes, *self._codec.targets(self.size))
 
     @property
     def eval_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shape of the array that `eval_sample` fills: image."""
-        return ((3, self._size[1], self._size[0]),)
+        return ((3, self.size[1], self.size[0]),)
 
     def train_sample(self, index: int, epoch: int, out: tuple[np.ndarray, ...]) -> None:
-        """Fill image (3, H, W), target (J, h, w) and weight (J,), float32, with an augmented sample.
+        """Fill image (3, H, W) and the codec's targets, float32, with an augmented sample.
 
         Raises:
             ImageError: the picture cannot be read.
         """
         rng = np.random.default_rng((self._seed, epoch, index))
         keypoints = self.people.keypoints[index]
-        visible = keypoints[:, 2] > 0
         center, size = self.centers[index], self.sizes[index]
         if 0 < self._proposals_epoch <= epoch:
             center, size = self._proposal(rng, index)
         crop = random_crop(rng, center, size, keypoints, self._upper, self._data)
         matrix = self._read(index, crop, out[0])
-        points = transform_points(keypoints[:, :2], matrix)
+        keypoints = np.column_stack([transform_points(keypoints[:, :2], matrix), keypoints[:, 2]])
         if crop.flip:
-            points, visible = points[self.skeleton.flip_index], visible[self.skeleton.flip_index]
-        out[1][...], out[2][...] = self._codec.encode(points, visible)
+            keypoints = keypoints[self.skeleton.flip_index]
+        for array, target in zip(out[1:], self._codec.encode(keypoints[None], self.size)):
+            array[...] = target
 
     def eval_sample(self, index: int, epoch: int, out: tuple[np.ndarray, ...]) -> None:
         """Fill image (3, H, W), float32, with the plain crop.
@@ -136,8 +133,8 @@ class TopDownDataset:
 
     def _read(self, index: int, crop: Crop, out: np.ndarray) -> np.ndarray:
         image = self.images.read(int(self.people.image_index[index]))
-        matrix = crop_matrix(crop.center, crop.size, self._size, crop.rotation, crop.flip)
-        self._normalize(cv2.warpAffine(image, matrix, self._size, flags=cv2.INTER_LINEAR), out)
+        matrix = crop_matrix(crop.center, crop.size, self.size, crop.rotation, crop.flip)
+        self._normalize(cv2.warpAffine(image, matrix, self.size, flags=cv2.INTER_LINEAR), out)
         return matrix
 
 

@@ -63,7 +63,7 @@ def openpose_people(people: Poses, layout: PafLayout | None, threshold: float) -
         triplets = np.concatenate([pairs[..., :2].mean(axis=2), pairs[..., 2].min(axis=2)[..., None]], axis=-1)
     triplets = np.where(triplets[..., 2:] >= max(threshold, 1e-9), triplets, 0).round(3)
     rows = triplets.reshape(len(people), triplets.shape[1] * 3).tolist()
-    empty = {name: [] for name in OPENPOSE_EMPTY}
+    empty: dict[str, list[float]] = {name: [] for name in OPENPOSE_EMPTY}
     return {
         "version": OPENPOSE_VERSION,
         "people": [
@@ -88,8 +88,8 @@ class VideoWriter:
         """Add a frame (H, W, 3) uint8 BGR; one of another size, as some cameras send, is resized."""
         if self._writer is None:
             # Encoders take even sides only.
-            self._size = tuple(side // 2 * 2 for side in image.shape[1::-1])
-            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter_fourcc(*"mp4v"), self._fps, self._size)
+            self._size = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2
+            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
             if not self._writer.isOpened():
                 raise PoseError(f"cannot write video {self._path}: this OpenCV has no MP4 encoder, or the disk is full")
         width, height = self._size

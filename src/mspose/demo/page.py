@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,7 +52,7 @@ class Page:
     def __init__(self, config: Config, folder: Path) -> None:
         check_checkpoint(config, "to serve")
         self._config, self._folder = config, folder
-        self._files = {_name(config.runtime.ckpt): (config, config.runtime.ckpt)}
+        self._files: dict[str, tuple[Config | str, str]] = {_name(config.runtime.ckpt): (config, config.runtime.ckpt)}
         for entry in config.demo.networks:
             recipe, colon, ckpt = entry.rpartition(":")
             if not colon:
@@ -137,7 +137,8 @@ def build(page: Page, config: Config) -> gradio.Blocks:
     Raises:
         PoseError: Gradio is not installed.
     """
-    gradio = _import_gradio()
+    _import_gradio()  # says what to install where it is missing
+    import gradio
 
     class Picture(gradio.Image):
         """Hands over the file as it was dropped: whether it is a picture, our own reader says better."""
@@ -147,7 +148,7 @@ def build(page: Page, config: Config) -> gradio.Blocks:
         def preprocess(self, payload: object) -> str | None:
             return getattr(payload, "path", None)
 
-    def answer(picture: str | None, *options: object) -> tuple[np.ndarray | None, str | None, str]:
+    def answer(picture: str | None, *options: Any) -> tuple[np.ndarray | None, str | None, str]:
         if picture is None:
             return None, None, "Drop a picture first."
         try:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
+Prepared = TypeVar("Prepared")
+Maps = TypeVar("Maps")
+Drawn = TypeVar("Drawn")
 # Bytes of pictures that are held at a time; one larger than this is worked on alone.
 BUDGET = 512 * 2**20
 
 
 def overlapped(
     items: Iterable[T],
-    before: Callable[[T], Any],
-    run: Callable[[Any], Any],
-    after: Callable[[Any], Any],
-    write: Callable[[Any], T],
+    before: Callable[[T], Prepared],
+    run: Callable[[Prepared], Maps],
+    after: Callable[[Maps], Drawn],
+    write: Callable[[Drawn], R],
     size: Callable[[T], int],
     ahead: int,
-) -> Iterator[T]:
+) -> Generator[R, None, None]:
     """Yield what `write(after(run(before(item))))` gives for each item, in order.
 
     Reading, `before`, `after` and `write` each have a thread of their own; `run` is called in the thread that iterates.
@@ -43,11 +47,11 @@ def overlapped(
         room.take(taken)
         return item, taken
 
-    def prepare(reading: Future) -> tuple[Any, int] | None:
+    def prepare(reading: Future[tuple[T, int] | None]) -> tuple[Prepared, int] | None:
         job = reading.result()
         return None if job is None else (before(job[0]), job[1])
 
-    def finish(writing: Future, taken: int) -> T:
+    def finish(writing: Future[Drawn], taken: int) -> R:
         try:
             return write(writing.result())
         finally:
@@ -56,8 +60,8 @@ def overlapped(
     names = ("read", "prepare", "draw", "write")
     threads = [ThreadPoolExecutor(1, thread_name_prefix=f"pose-{name}") for name in names]
     reader, preparer, drawer, writer = threads
-    waiting: deque[Future] = deque()
-    finishing: deque[Future] = deque()
+    waiting: deque[Future[tuple[Prepared, int] | None]] = deque()
+    finishing: deque[Future[R]] = deque()
     try:
         while True:
             while len(waiting) <= ahead:

@@ -25,9 +25,9 @@ from mspose.errors import PoseError
 from mspose.estimator import PoseEstimator, Prepared
 from mspose.files import check_writable, write_json
 from mspose.images import ImageError
-from mspose.methods.predictor import Stopwatch
 from mspose.poses import Poses
 from mspose.runtime.progress import Progress
+from mspose.runtime.timing import Stopwatch
 from mspose.visual import contact_sheet, draw_label, fit, write_image
 
 log = logging.getLogger("pose")
@@ -117,7 +117,7 @@ class Demo:
         """
         frame = job.frame
         job.frame = replace(frame, image=None)
-        if job.people is None:
+        if job.people is None or job.drawn is None:
             return job
         with self.watch("writing"):
             if self.video is not None:
@@ -202,6 +202,7 @@ def run_demo(config: Config) -> None:
 def _run(demo: Demo, source: Pictures | Video, folder: Path) -> int:
     """Work through the source; number of frames that could be read."""
     unit, done = "frames" if source.is_video else "pictures", 0
+    last: np.ndarray | None = None
     with ExitStack() as stack:
         if source.is_video:
             demo.video = stack.enter_context(video_file(folder / source.drawn[0], source.fps))
@@ -220,20 +221,20 @@ def _run(demo: Demo, source: Pictures | Video, folder: Path) -> int:
             with closing(jobs):
                 for job in jobs:
                     progress.advance(1)
-                    if job.people is None:
+                    if job.drawn is None:
                         if source.total == 1:
                             raise PoseError(job.frame.error)
                         progress.line(f"warning: left out: {job.frame.error}")
                         continue
-                    done += 1
+                    done, last = done + 1, job.drawn
                     if done == 1:
                         demo.first_done()
                     if window is not None:
                         draw_label(job.drawn, f"{demo.rate(done):.1f}/s", np.array([8, 24]))
                         if not window.show(job.drawn):
                             break
-                if window is not None and not source.is_video and done:
-                    window.show(job.drawn, 0)
+                if window is not None and not source.is_video and last is not None:
+                    window.show(last, 0)
         except KeyboardInterrupt:
             if not source.is_live:  # a camera has no other end
                 raise

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -52,7 +53,8 @@ class Pictures:
         drawn: file names for what is drawn, one a picture and none twice.
     """
 
-    is_video = is_live = False
+    is_video: Literal[False] = False
+    is_live = False
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths, self.total = list(paths), len(paths)
@@ -84,7 +86,7 @@ class Video:
         PoseError: it cannot be opened, or holds no frame.
     """
 
-    is_video = True
+    is_video: Literal[True] = True
 
     def __init__(self, source: Path | int) -> None:
         # Both libraries write pages about damaged files to standard error.
@@ -99,7 +101,10 @@ class Video:
         self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         self.drawn = [f"{self.name}.mp4"]
         self.shortfall, self._source = "", source
-        opened, self._first = self._capture.read() if self._capture.isOpened() else (False, None)
+        self._first: np.ndarray | None = None
+        opened = False
+        if self._capture.isOpened():
+            opened, self._first = self._capture.read()
         if not opened:
             self._capture.release()
             if self.is_live:

@@ -83,6 +83,8 @@ def read_manifest(folder: Path, config: Config) -> Manifest:
     path = folder / "manifest.json"
     content = read_json(path, "manifest of the inputs (run data_to_bin.py first)")
     try:
+        if not isinstance(content, dict):
+            raise TypeError("a manifest is a mapping")
         manifest = Manifest(**content)
         given = input_settings(config)
         other = [key for key in INPUT_KEYS if manifest.settings[key] != given[key]]

@@ -12,11 +12,13 @@ import numpy as np
 
 from mspose.backends.card import file_hash
 from mspose.backends.exported import ExportedBackend
-from mspose.backends.open import backend_name, check_checkpoint, open_backend
+from mspose.backends.open import Backend, backend_name, check_checkpoint, open_backend
+from mspose.codecs.base import Maps
 from mspose.config.schema import Config
 from mspose.deploy.bins import Manifest, chunks, clear, has_length, read_bin, read_manifest, run_hash, write_bin
 from mspose.errors import PoseError
 from mspose.files import check_writable, read_json, write_json
+from mspose.networks import method_of
 from mspose.runtime.progress import Progress
 
 log = logging.getLogger("pose")
@@ -39,11 +41,7 @@ def infer(config: Config) -> None:
     if not todo:
         return
     backend = open_backend(config)
-    count = (
-        backend.batch
-        if isinstance(backend, ExportedBackend) and backend.batch
-        else (1 if config.model.name == "openpose" else config.eval.batch_size)
-    )
+    count = backend.batch if isinstance(backend, ExportedBackend) and backend.batch else method_of(config).batch_size
     with Progress(len(todo), "running", "inputs") as progress:
         for names in chunks(todo, count):
             # The last batch is filled up: each new shape costs some backends a compilation.
@@ -62,17 +60,15 @@ def infer(config: Config) -> None:
     log.info(f"results in {results}")
 
 
-def _forward(backend: object, inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+def _forward(backend: Backend, inputs: np.ndarray) -> Maps:
     if inputs.dtype == np.uint8:
         if not isinstance(backend, ExportedBackend):
             raise PoseError(
                 "the inputs are pixels, and this network takes normalised ones: run data_to_bin.py again, "
                 "with this --ckpt"
             )
-        outputs = backend.run_raw(inputs)
-    else:
-        outputs = backend(inputs)
-    return outputs if isinstance(outputs, tuple) else (outputs,)
+        return backend.run_raw(inputs)
+    return backend(inputs)
 
 
 def _read(folder: Path, name: str, manifest: Manifest) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,21 +13,14 @@ from mspose.backends.card import ModelCard, file_hash, read_card
 from mspose.backends.exported import to_pixels
 from mspose.config.schema import Config
 from mspose.data.coco import detection_file
-from mspose.data.loader import worker_threads
 from mspose.deploy.bins import Manifest, has_length, input_settings, run_hash, write_bin, write_manifest
-from mspose.errors import UsageError
 from mspose.files import check_writable
-from mspose.geometry import canvas_fit, resize_matrix
-from mspose.methods.bottomup import BottomUpEvaluator
 from mspose.methods.evaluator import Evaluator
-from mspose.methods.tasks import TASKS
-from mspose.methods.topdown import TopDownEvaluator
+from mspose.networks import method_of
 from mspose.runtime.progress import Progress
+from mspose.runtime.read_ahead import worker_threads
 
 log = logging.getLogger("pose")
-
-# Reads sample i: the input (3, H, W) float32.
-Read = Callable[[int], np.ndarray]
 
 
 def write_inputs(config: Config) -> Manifest:
@@ -42,8 +34,10 @@ def write_inputs(config: Config) -> Manifest:
     folder = check_writable(config.runtime.output)
     card = read_card(config.runtime.ckpt) if config.runtime.ckpt else None
     dtype = card.input["dtype"] if card else "float32"
-    evaluator = TASKS[config.model.name].evaluator(config, config.eval.use_gt_bbox)
-    samples, read = _bottom_up(evaluator) if isinstance(evaluator, BottomUpEvaluator) else _top_down(evaluator)
+    method = method_of(config)
+    evaluator = Evaluator(method, config.eval.use_gt_bbox)
+    instances, rows = evaluator.set.instances, evaluator.set.rows.tolist()
+    samples = [method.fixed_sample(instances, i, evaluator.images, row) for i, row in enumerate(rows)]
     width, height = config.data.input_size
     shape = [height, width, 3] if dtype == "uint8" else [3, height, width]
     run = run_hash(input_settings(config), shape, dtype, samples, _fingerprint(evaluator, config))
@@ -51,19 +45,19 @@ def write_inputs(config: Config) -> Manifest:
     write_manifest(folder, manifest)
     missing = [i for i in range(len(samples)) if not _is_written(folder, manifest, i)]
     log.info(
-        f"writing {len(missing)} of {len(samples)} {evaluator.unit} to {folder / 'inputs'}"
+        f"writing {len(missing)} of {len(samples)} {method.unit} to {folder / 'inputs'}"
         + (", each with its mirror image" if manifest.flip else "")
     )
     cv2.setNumThreads(0)  # one picture a thread
 
     def write(index: int) -> None:
         original, mirrored = _stems(index)
-        values = _as_taken(read(index), card)
+        values = _as_taken(evaluator.set.view(index).inputs[0][0], card)
         write_bin(folder / "inputs" / f"{original}.bin", values)
         if manifest.flip:
             write_bin(folder / "inputs" / f"{mirrored}.bin", values[:, ::-1] if dtype == "uint8" else values[..., ::-1])
 
-    with Progress(len(missing), "writing", evaluator.unit) as progress:
+    with Progress(len(missing), "writing", method.unit) as progress:
         pool = ThreadPoolExecutor(worker_threads(config.data.workers))
         try:
             for _ in pool.map(write, missing):
@@ -72,35 +66,6 @@ def write_inputs(config: Config) -> Manifest:
             pool.shutdown(cancel_futures=True)
     log.info(f"inputs in {folder / 'inputs'}, described by {folder / 'manifest.json'}")
     return manifest
-
-
-def _top_down(evaluator: TopDownEvaluator) -> tuple[list[dict], Read]:
-    dataset, people = evaluator.dataset, evaluator.dataset.people
-    columns = (evaluator.images.ids[people.image_index], people.boxes, dataset.centers, dataset.sizes, people.scores)
-    names = ("image_id", "box", "center", "size", "score")
-    samples = [dict(zip(names, row)) for row in zip(*(column.tolist() for column in columns))]
-
-    def read(index: int) -> np.ndarray:
-        out = np.empty(dataset.eval_shapes[0], np.float32)
-        dataset.eval_sample(index, 0, (out,))
-        return out
-
-    return samples, read
-
-
-def _bottom_up(evaluator: BottomUpEvaluator) -> tuple[list[dict], Read]:
-    options, images = evaluator.config.eval, evaluator.images
-    if evaluator.any_size:
-        raise UsageError(
-            "raw inputs are all of one size: set eval.resize=canvas (into data.input_size) and "
-            f"eval.scales=[1], not eval.resize={options.resize} and eval.scales={options.scales}"
-        )
-    size = (evaluator.config.data.input_size[0], evaluator.config.data.input_size[1])
-    samples = []
-    for image_id, *source in zip(*(column.tolist() for column in (images.ids, images.widths, images.heights))):
-        to_image = resize_matrix(canvas_fit(source, size), source)
-        samples.append({"image_id": image_id, "size": list(size), "to_image": to_image.tolist()})
-    return samples, lambda row: evaluator.viewer(images.read(row)).inputs[0][0]
 
 
 def _stems(index: int) -> tuple[str, str]:

@@ -87,8 +87,9 @@ def build_detector(config: Config) -> Detector:
     if kind == "onnx":
         from mspose.detection.onnx import OnnxDetector
 
+        width, height = demo.detector_size
         return OnnxDetector(
-            demo.detector_file, tuple(demo.detector_size), demo.detector_threshold, demo.detector_nms, config.runtime
+            demo.detector_file, (width, height), demo.detector_threshold, demo.detector_nms, config.runtime
         )
     from mspose.detection.yolov3 import load_yolov3
 

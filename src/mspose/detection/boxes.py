@@ -40,8 +40,8 @@ def select_boxes(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int], t
         candidates = (scores > threshold) & np.isfinite(boxes).all(axis=1)
     boxes, scores = boxes[candidates].astype(np.float64), scores[candidates]
     if nms < 1:
-        kept = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), threshold, nms)
-        kept = np.asarray(kept, np.int64).reshape(-1)
+        rows = cv2.dnn.NMSBoxes(boxes.tolist(), scores.tolist(), threshold, nms)
+        kept = np.asarray(rows, np.int64).reshape(-1)
     else:
         kept = np.argsort(-scores, kind="stable")
     return clipped(boxes[kept], scores[kept], size)

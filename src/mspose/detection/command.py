@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +14,12 @@ import numpy as np
 from mspose.config.builder import save_config
 from mspose.config.schema import Config
 from mspose.data.coco import Images, load_split
-from mspose.data.loader import worker_threads
 from mspose.detection import Detector, build_detector, detector_kind
 from mspose.errors import PoseError
 from mspose.files import check_writable, write_json
 from mspose.images import ImageError
 from mspose.runtime.progress import Progress
+from mspose.runtime.read_ahead import read_ahead, worker_threads
 from mspose.skeleton import load_skeleton
 
 log = logging.getLogger("pose")
@@ -68,7 +65,14 @@ def detect_images(
         PoseError: none of the pictures can be read, or the detector fails.
     """
     results, skipped = [], 0
-    for row, image in enumerate(read_ahead(images.read, len(images), worker_threads(workers))):
+
+    def attempt(row: int) -> np.ndarray | ImageError:
+        try:
+            return images.read(row)
+        except ImageError as error:
+            return error
+
+    for row, image in enumerate(read_ahead(attempt, range(len(images)), worker_threads(workers))):
         if isinstance(image, ImageError):
             skipped += 1
             progress.line(f"warning: skipped, {skipped} so far: {image}")
@@ -87,26 +91,3 @@ def detect_images(
     if skipped == len(images):
         raise PoseError(f"none of the {skipped} pictures can be read, such as {images.files[0]}")
     return results, skipped
-
-
-def read_ahead(read: Callable[[int], np.ndarray], count: int, threads: int) -> Iterator[np.ndarray | ImageError]:
-    """read(0) … read(count - 1) in order, read by threads while the caller works on earlier ones; an `ImageError` is
-    handed over, not raised."""
-
-    def attempt(row: int) -> np.ndarray | ImageError:
-        try:
-            return read(row)
-        except ImageError as error:
-            return error
-
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="pose-reader")
-    try:
-        pending: deque = deque()
-        for row in range(count):
-            pending.append(pool.submit(attempt, row))
-            if len(pending) > 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

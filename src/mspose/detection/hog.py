@@ -41,11 +41,11 @@ class HogDetector:
         if size[0] < 64 or size[1] < 128:  # smaller than one window
             return select_boxes(np.zeros((0, 4)), np.zeros(0), (width, height), self._threshold, self._nms)
         # No grouping by OpenCV, whose rule needs several hits a person: the best of overlapping ones is taken below.
-        windows, margins = self._hog.detectMultiScale(
+        found, confidences = self._hog.detectMultiScale(
             small, hitThreshold=LEAST_MARGIN, winStride=(8, 8), padding=(16, 16), scale=1.05, groupThreshold=0
         )
-        windows = np.asarray(windows, np.float64).reshape(-1, 4)
-        margins = np.asarray(margins, np.float64).reshape(-1)
+        windows = np.asarray(found, np.float64).reshape(-1, 4)
+        margins = np.asarray(confidences, np.float64).reshape(-1)
         side, top = MARGIN
         people = windows * (1, 1, 1 - 2 * side, 1 - 2 * top)
         people[:, :2] += windows[:, 2:] * MARGIN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class ListedBoxes:
 
     def __init__(self, path: str | Path, threshold: float) -> None:
         self._path = path
-        content = read_json(path, "file of person boxes (demo.boxes)")
+        content: Any = read_json(path, "file of person boxes (demo.boxes)")
         names: dict[str, object] = {}
         try:
             if isinstance(content, dict):

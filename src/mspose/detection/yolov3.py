@@ -89,10 +89,17 @@ def load_yolov3(config: Config) -> YoloV3Detector:
     else:
         values = read_darknet(path, {p.name: tuple(p.shape) for p in network.get_parameters()})
     assign(network, values, path)
+    backend = MindSporeBackend(runtime.adapt(network))
+
+    def forward(inputs: np.ndarray) -> tuple[np.ndarray, ...]:
+        heads = backend(inputs)
+        return heads if isinstance(heads, tuple) else (heads,)
+
+    width, height = demo.detector_size
     return YoloV3Detector(
-        MindSporeBackend(runtime.adapt(network)),
+        forward,
         ANCHORS,
-        tuple(demo.detector_size),
+        (width, height),
         zoo,
         demo.detector_threshold,
         demo.detector_nms,

@@ -177,13 +177,14 @@ def mean_keypoint_error(
 
 def _load(annotation: str | Path | Mapping, image_ids: Sequence[int] | None) -> tuple[Mapping, str, list[int]]:
     """Return the annotations, their name for errors, and the ids of the images to evaluate on."""
+    content: object
     if isinstance(annotation, Mapping):
-        truth, name = annotation, "annotations"
+        content, name = annotation, "annotations"
     else:
-        truth, name = read_json(annotation, "annotation file"), str(annotation)
-    if not isinstance(truth, Mapping) or not {"images", "annotations", "categories"} <= set(truth):
+        content, name = read_json(annotation, "annotation file"), str(annotation)
+    if not isinstance(content, Mapping) or not {"images", "annotations", "categories"} <= set(content):
         raise PoseError(f"{name}: not a COCO annotation file: it needs images, annotations and categories")
-    truth = {**truth, "annotations": [_completed(person) for person in truth["annotations"]]}
+    truth = {**content, "annotations": [_completed(person) for person in content["annotations"]]}
     known = [image["id"] for image in truth["images"]]
     return truth, name, sorted(set(known).intersection(image_ids) if image_ids is not None else known)
 

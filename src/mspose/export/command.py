@@ -24,10 +24,12 @@ from mspose.export.recipe import decode_recipe, describe_outputs, describe_skele
 from mspose.files import atomic_path, check_writable
 from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
-from mspose.methods.predictor import Forward
+from mspose.methods.base import Forward
+from mspose.networks import build_model, find_network, method_of
 from mspose.runtime.device import start
 from mspose.runtime.logs import mindspore_silent
 from mspose.skeleton import load_skeleton
+from mspose.version import software
 
 if TYPE_CHECKING:
     import mindspore as ms
@@ -89,11 +91,12 @@ def plan(config: Config) -> Plan:
             f"export.file_name {path} is not a name for export.file_format={export.file_format}, which ends in {ending}"
         )
     path = path if path.suffix.lower() == ending else path.with_name(path.name + ending)
-    base = tuple(export.size or config.data.input_size)
+    width, height = export.size or config.data.input_size
+    base = width, height
     fixed = export.size or export.file_format == "AIR"  # whose converter takes no free sizes
     if export.file_format == "AIR" and export.batch_size is None:
         raise UsageError("export.batch_size=null: an AIR file has a fixed batch; give a number")
-    size = None if config.model.name == "openpose" and not fixed else base
+    size = None if find_network(config.model.name).takes_any_size and not fixed else base
     return Plan(path, export.batch_size, size, base, export.preprocess)
 
 
@@ -121,15 +124,13 @@ def export_checkpoint(config: Config) -> Path:
         )
     from mspose.backends.checkpoint import MindSporeBackend
     from mspose.checkpoints.initial import load_checkpoint
-    from mspose.models import build_model
 
     log.info(f"loading {config.runtime.ckpt}")
-    skeleton = load_skeleton(config.data.skeleton)
-    network = build_model(config.model, skeleton).set_train(False)
+    network = build_model(config).set_train(False)
     load_checkpoint(network, config)
     exported = prepare(network, config)
     reference = MindSporeBackend(network, any_size=True)
-    outputs = describe_outputs(config, output_shapes(reference, what))
+    outputs = describe_outputs(method_of(config), output_shapes(reference, what))
     with atomic_path(what.path, durable=True) as temporary:
         write(exported, what, config, [output["name"] for output in outputs], temporary)
         log.info(f"{kind} of {temporary.stat().st_size / 2**20:.1f} MiB; comparing with the checkpoint")
@@ -177,7 +178,7 @@ def write(network: nn.Cell, what: Plan, config: Config, output_names: list[str],
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".trace.") as folder:
         other = Path(folder) / "other.onnx" if second else None
         for shape, file in ((first, path), (second, other)):
-            if file is not None:
+            if shape is not None and file is not None:
                 _export(network, ms.Tensor(np.zeros(shape, dtype)), kind, file, what.path)
         repair(path, other, INPUT, output_names, what.batch is None, what.size is None, what.pixels, DECONV_PADDING)
 
@@ -200,7 +201,7 @@ def _export(network: nn.Cell, inputs: ms.Tensor, kind: str, path: Path, final: P
 def output_shapes(reference: Forward, what: Plan) -> list[list[int | None]]:
     """Shapes of a network's outputs, None where any."""
     width, height = what.base
-    outputs = _tuple(reference(np.zeros((1, 3, height, width), np.float32)))
+    outputs = reference(np.zeros((1, 3, height, width), np.float32))
     return [[what.batch, maps.shape[1], *(maps.shape[2:] if what.size else (None, None))] for maps in outputs]
 
 
@@ -223,9 +224,7 @@ def compare(path: Path, reference: Forward, what: Plan, config: Config) -> dict[
         }
         for name, pixels in pictures.items():
             inputs = np.stack([normalize(picture) for picture in pixels])
-            expected, given = (
-                _tuple(maps) for maps in (reference(inputs), backend.run_raw(pixels if what.pixels else inputs))
-            )
+            expected, given = reference(inputs), backend.run_raw(pixels if what.pixels else inputs)
             if [maps.shape for maps in expected] != [maps.shape for maps in given]:
                 raise PoseError(
                     f"the exported {what.path.name} gives {[maps.shape for maps in given]}, the checkpoint "
@@ -270,20 +269,14 @@ def _real_picture(config: Config, size: tuple[int, int]) -> np.ndarray:
     return scene(np.random.default_rng(0), *size, load_skeleton("coco17").keypoints)[0]
 
 
-def _tuple(maps: np.ndarray | tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
-    return maps if isinstance(maps, tuple) else (maps,)
-
-
 def _card(
     config: Config, what: Plan, outputs: list[dict[str, Any]], differences: dict[str, float], model_hash: str
 ) -> ModelCard:
     config, data = copy.deepcopy(config), config.data
     config.data.input_size = list(what.base)
-    if config.model.name != "openpose":
-        config.codec.heatmap_size = outputs[0]["shape"][:1:-1]
-    elif what.size:  # the only way to show such a model whole pictures
-        config.eval.resize, config.eval.scales = "canvas", [1.0]
-    skeleton = load_skeleton(config.data.skeleton)
+    if what.size:
+        find_network(config.model.name).method.fix_size(config)
+    method = method_of(config)
     packages = ("mindspore", "numpy", *(("onnx", "onnxruntime") if config.export.file_format == "ONNX" else ()))
     return ModelCard(
         model={"file": what.path.name, "format": config.export.file_format, "sha256": model_hash},
@@ -301,14 +294,14 @@ def _card(
             "formula": input_formula(what.pixels),
         },
         outputs=outputs,
-        skeleton=describe_skeleton(skeleton),
-        decode=decode_recipe(config),
+        skeleton=describe_skeleton(method.skeleton),
+        decode=decode_recipe(method),
         source={
             "checkpoint": Path(config.runtime.ckpt).name,
             "sha256": file_hash(config.runtime.ckpt),
             "difference": differences,
         },
-        versions={name: _version(name) for name in packages},
+        versions={**software(), **{name: _version(name) for name in packages}},
         config=card_config(config),
     )
 

@@ -1,243 +1,186 @@
-"""The bottom-up task: whole pictures in, part affinity fields and heat maps out, all people of a picture at once."""
+"""The bottom-up method: whole pictures in, all people of a picture at once."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
 
-from mspose.codecs.grouping import Grouping
-from mspose.codecs.paf import PafCodec
+from mspose.codecs.base import Codec, Decoded, Maps, Size
 from mspose.config.schema import Config
 from mspose.data.bottomup import BottomUpAugmentation, BottomUpDataset
-from mspose.data.coco import load_split
-from mspose.data.loader import worker_threads
+from mspose.data.coco import Annotations, Images, People, load_split
 from mspose.data.topdown import Normalizer
-from mspose.evaluation.coco import to_coco_results
-from mspose.geometry import resize_canvas, resize_short_side, transform_points
-from mspose.methods.evaluator import Evaluator
-from mspose.methods.predictor import Forward, Stopwatch
-from mspose.runtime.ranks import Ranks
-from mspose.skeleton import load_skeleton, paf_layout
-from mspose.visual import draw_heatmaps, draw_pafs, side_by_side, strongest_vectors
+from mspose.detection.boxes import Boxes
+from mspose.errors import UsageError
+from mspose.geometry import MAX_ASPECT, PADDING_LEVEL, canvas_fit, resize_canvas, resize_matrix, resize_short_side
+from mspose.methods.base import EvaluationSet, Instances, Method, View
 
 log = logging.getLogger("pose")
 
-
-def build_codec(config: Config) -> PafCodec:
-    """The codec of a configuration.
-
-    Raises:
-        UsageError: a value of `codec` is out of range.
-    """
-    layout = paf_layout(load_skeleton(config.data.skeleton))
-    codec = config.codec
-    grouping = Grouping(
-        codec.peak_threshold,
-        codec.limb_threshold,
-        codec.limb_support,
-        codec.min_joints,
-        codec.min_score,
-        codec.upsample,
-    )
-    return PafCodec(layout, sigma=codec.sigma, paf_width=codec.paf_width, grouping=grouping)
+# Sides of whole pictures are multiples of this.
+MULTIPLE = 8
 
 
-def training_set(config: Config) -> BottomUpDataset:
-    """The configured training set.
-
-    Raises:
-        PoseError, UsageError: it cannot be used, or nobody in it can be learnt from.
-    """
-    data, skeleton = config.data, load_skeleton(config.data.skeleton)
-    augmentation = BottomUpAugmentation(
-        min_scale=data.scale_range[0],
-        max_scale=data.scale_range[1],
-        min_box=data.person_range[0],
-        max_box=data.person_range[1],
-        rotation=data.rotation_factor,
-        shift=data.crop_shift,
-        flip=data.flip,
-        color=0.5 if data.color_jitter else 0.0,
-    )
-    annotations = load_split(data, "train", skeleton, segmentations=not data.mask_dir)
-    dataset = BottomUpDataset(
-        data, augmentation, annotations, skeleton, build_codec(config), config.runtime.seed, data.mask_dir
-    )
-    log.info(f"loaded {len(dataset.people)} people in {len(dataset)} images from {annotations.path}")
-    return dataset
-
-
-@dataclass(frozen=True)
-class View:
-    """A picture as the network sees it.
-
-    Attributes:
-        inputs: (1, 3, H, W) float32, one for each of `eval.scales`.
-        to_image: (2, 3) matrix from pixels of the base size to pixels of the picture.
-        size: (width, height) of the base size.
-    """
-
-    inputs: list[np.ndarray]
-    to_image: np.ndarray
-    size: tuple[int, int]
-
-    def cells_to_image(self, stride: int) -> np.ndarray:
-        """Matrix (2, 3) from map cells, whose centres are pixels stride · i + (stride - 1) / 2, to the picture."""
-        corner = transform_points(np.full(2, (stride - 1) / 2), self.to_image)
-        return np.column_stack([self.to_image[:, :2] * stride, corner])
-
-
-class Viewer:
-    """Makes views: resizes whole pictures as `eval.resize` and `eval.scales` say, and normalises them."""
-
-    def __init__(self, config: Config) -> None:
-        self._config, self._normalize = config, Normalizer(config.data)
-
-    def __call__(self, image: np.ndarray) -> View:
-        """View of a picture (H, W, 3) uint8 BGR."""
-        size, resize = self._config.data.input_size, self._config.eval.resize
-        base, to_image = (
-            resize_canvas(image, (size[0], size[1]))
-            if resize == "canvas"
-            else resize_short_side(image, self._config.eval.short_side or min(size))
-        )
-        height, width = base.shape[:2]
-        inputs = []
-        for scale in self._config.eval.scales:
-            scaled = tuple(max(8, round(side * scale / 8) * 8) for side in (width, height))
-            pixels = base if scaled == (width, height) else cv2.resize(base, scaled, interpolation=cv2.INTER_LINEAR)
-            inputs.append(self._normalize(pixels)[None])
-        return View(inputs, to_image, (width, height))
-
-
-class BottomUpEvaluator(Evaluator):
-    """Evaluates on whole pictures; boxes play no part."""
+class BottomUp(Method):
+    """Whole pictures, resized as `eval.resize` and `eval.scales` say; boxes play no part."""
 
     unit = "images"
+    needs_boxes = False
+    batch_size = 1  # pictures differ in size
 
-    def __init__(self, config: Config, use_gt_bbox: bool) -> None:
-        super().__init__(config)
-        self.codec, self.viewer = build_codec(config), Viewer(config)
-        # Of pictures to be drawn: strongest heat (1, h, w), longest vectors (2, h, w), matrix from cells to pixels.
-        self._seen: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        self.any_size = sizes_differ(config)
-        if config.eval.flip_test:
-            _ = self.codec.layout.paf_flip  # a limb without a mirror image is an error now, not after an epoch
+    def __init__(self, config: Config, codec: Codec) -> None:
+        super().__init__(config, codec)
+        self._normalize = Normalizer(config.data)
 
-    def __len__(self) -> int:
-        return len(self.images)
+    @staticmethod
+    def fix_size(config: Config) -> None:
+        """Into a canvas of that size: the only way to show such a model whole pictures."""
+        config.eval.resize, config.eval.scales = "canvas", [1.0]
 
-    def predict(
-        self, forward: Forward, ranks: Ranks, progress: Callable[[int], None]
-    ) -> tuple[list[dict], dict[str, float]]:
-        """All people of all pictures; reading, network and grouping overlap."""
-        watch, threads = Stopwatch(), worker_threads(self.config.data.workers)
+    @property
+    def any_size(self) -> bool:
+        """Whether inputs differ in size."""
+        return self.config.eval.resize == "short_side" or len(self.config.eval.scales) > 1
 
-        def read(row: int) -> View:
-            with watch("data"):
-                return self.viewer(self.images.read(row))
+    def training_set(self) -> BottomUpDataset:
+        """Pictures with everyone in them."""
+        data = self.config.data
+        augmentation = BottomUpAugmentation(
+            min_scale=data.scale_range[0],
+            max_scale=data.scale_range[1],
+            min_box=data.person_range[0],
+            max_box=data.person_range[1],
+            rotation=data.rotation_factor,
+            shift=data.crop_shift,
+            flip=data.flip,
+            color=0.5 if data.color_jitter else 0.0,
+        )
+        annotations = load_split(data, "train", self.skeleton, segmentations=not data.mask_dir)
+        dataset = BottomUpDataset(data, augmentation, annotations, self.codec, self.config.runtime.seed, data.mask_dir)
+        log.info(f"loaded {len(dataset.people)} people in {len(dataset)} images from {annotations.path}")
+        return dataset
 
-        def decode(row: int, view: View, maps: list[tuple[np.ndarray, np.ndarray]]) -> tuple[int, list[dict]]:
-            with watch("decode"):
-                return row, self._results(row, view, *merge_maps(maps, view.size))
+    def evaluation_set(self, annotations: Annotations, annotated: People, use_gt_bbox: bool) -> EvaluationSet:
+        """All pictures, also those without anybody."""
+        return Pictures(self, annotations.images)
 
-        self._seen = dict.fromkeys(self.drawn_rows(self.config.eval.draw))
-        begin = time.perf_counter()
-        results: list[tuple[int, list[dict]]] = []
-        rows = ranks.share(len(self)).tolist()
-        with ThreadPoolExecutor(threads) as readers, ThreadPoolExecutor(1) as decoder:
-            pending: deque[Future] = deque()
-            for row, view in _read_ahead(readers, read, rows, threads + self.config.data.prefetch):
-                with watch("network"):
-                    maps = network_maps(forward, view, self.codec, self.config.eval.flip_test)
-                pending.append(decoder.submit(decode, row, view, maps))
-                if len(pending) > 4:
-                    results.append(pending.popleft().result())
-                progress(1)
-            results += [future.result() for future in pending]
-        seconds = dict.fromkeys(("data", "network", "decode"), 0.0) | watch.seconds
-        seconds["data"] /= threads
-        seconds["wall"] = time.perf_counter() - begin
-        pictures = sorted((picture for part in ranks.gather_json(results) for picture in part), key=lambda p: p[0])
-        return [result for _, found in pictures for result in found], seconds
+    def view(self, image: np.ndarray, boxes: Boxes | None) -> tuple[View, Instances]:
+        """The whole picture."""
+        return self.whole(image), whole_pictures(np.zeros(1, np.int64))
 
-    def draw_maps(self, row: int, image: np.ndarray) -> np.ndarray | None:
-        """Heat maps and PAFs over a picture, side by side; None if it was not among those to draw."""
-        if self._seen.get(row) is None:
-            return None
-        heat, vectors, matrix = self._seen[row]
-        return side_by_side(
-            draw_heatmaps(image, heat, matrix[None]),
-            draw_pafs(image, vectors, matrix),
-            ("heat maps", "part affinity fields"),
+    def whole(self, image: np.ndarray) -> View:
+        """View of a picture (H, W, 3) uint8 BGR."""
+        options = self.config.eval
+        if options.resize == "canvas":
+            base, to_image = resize_canvas(image, self.size)
+        else:
+            base, to_image = resize_short_side(image, options.short_side or min(self.size))
+        height, width = base.shape[:2]
+        inputs = []
+        for scale in options.scales:
+            scaled = _scaled(width, scale), _scaled(height, scale)
+            pixels = base if scaled == (width, height) else cv2.resize(base, scaled, interpolation=cv2.INTER_LINEAR)
+            inputs.append(self._normalize(pixels)[None])
+        return View(inputs, to_image[None], (width, height))
+
+    def people(self, maps: Maps, to_image: np.ndarray, size: Size) -> Decoded:
+        """The people of merged maps; keypoints that were not found stay 0, 0, 0."""
+        found = super().people(maps, to_image, size)
+        return replace(found, keypoints=np.where(found.keypoints[..., 2:] > 0, found.keypoints, 0))
+
+    def choose(self, people: Decoded, instances: Instances) -> tuple[Decoded, np.ndarray]:
+        """All people, best first in each picture; the box of each is drawn around the joints that were found."""
+        order = np.lexsort((-people.scores, people.source))
+        keypoints = people.keypoints[order]
+        seen = keypoints[..., 2:] > 0
+        low = np.where(seen, keypoints[..., :2], np.inf).min(axis=1)
+        high = np.where(seen, keypoints[..., :2], -np.inf).max(axis=1)
+        return Decoded(keypoints, people.scores[order], people.source[order]), np.concatenate([low, high - low], axis=1)
+
+    def fixed_sample(self, instances: Instances, index: int, images: Images, row: int) -> dict[str, Any]:
+        """`image_id`, `size` of the input and the matrix `to_image`."""
+        if self.any_size:
+            options = self.config.eval
+            raise UsageError(
+                "raw inputs are all of one size: set eval.resize=canvas (into data.input_size) and "
+                f"eval.scales=[1], not eval.resize={options.resize} and eval.scales={options.scales}"
+            )
+        source = int(images.widths[row]), int(images.heights[row])
+        to_image = resize_matrix(canvas_fit(source, self.size), source)
+        return {
+            "image_id": int(instances.image_ids[index]),
+            "size": list(self.size),
+            "to_image": to_image.tolist(),
+        }
+
+    def read_samples(self, samples: Sequence[dict[str, Any]]) -> tuple[Instances, np.ndarray]:
+        """Instances and matrices of `fixed_sample`."""
+        image_ids = np.array([sample["image_id"] for sample in samples], np.int64)
+        to_image = np.array([sample["to_image"] for sample in samples], np.float64).reshape(-1, 2, 3)
+        return whole_pictures(image_ids), to_image
+
+    def describe(self) -> list[str]:
+        """Resizing, scales, the flip test."""
+        options, steps = self.config.eval, []
+        if options.scales != [1.0]:
+            steps.append(
+                f"Scales: run it at each of {options.scales} of that size, its sides rounded to multiples of "
+                f"{MULTIPLE} (at least {MULTIPLE}), made of the resized picture by cv2.resize, bilinear; resize the "
+                "maps the same way to an eighth of the size at scale 1."
+            )
+        if options.flip_test:
+            steps.append("Flip test: run each input mirrored left to right too; " + self.codec.describe_flip())
+        if steps:
+            steps.append("Take the mean of all heat maps and of all fields.")
+        return [
+            self._describe_resize() + " cv2.resize, bilinear; INTER_AREA where both sides shrink to less than half.",
+            "Normalise as `input` says and run the model.",
+            *steps,
+        ]
+
+    def _describe_resize(self) -> str:
+        width, height = self.size
+        if self.config.eval.resize == "canvas":
+            return (
+                f"Resize the whole picture to (round(width * f), round(height * f)), f = min({width} / width, {height} "
+                f"/ height), at least 1 pixel, and pad it right and bottom with {PADDING_LEVEL} to {width}x{height} "
+                "(the resized size below is that without padding)."
+            )
+        side = self.config.eval.short_side or min(width, height)
+        return (
+            f"Resize the whole picture: its short side to {side}, its long side to round({side} * long / short), "
+            f"both then rounded up to multiples of {MULTIPLE}. (Where the long side would exceed {MAX_ASPECT * side}, "
+            f"it becomes that, and the short side round({MAX_ASPECT * side} * short / long).)"
         )
 
-    def _results(self, row: int, view: View, heatmaps: np.ndarray, pafs: np.ndarray) -> list[dict]:
-        if row in self._seen:
-            self._seen[row] = (
-                heatmaps[:-1].max(axis=0, keepdims=True),
-                strongest_vectors(pafs),
-                view.cells_to_image(self.codec.stride),
-            )
-        keypoints, scores = decode_people(self.codec, view, heatmaps, pafs)
-        image_ids = np.full(len(scores), self.images.ids[row])
-        return to_coco_results(keypoints, scores, image_ids, self.annotations.category_id)
+    def describe_back(self) -> str:
+        """From the resized picture to the picture."""
+        return "Image pixel = (input pixel + 0.5) * picture size / resized size - 0.5, on each axis."
 
 
-def sizes_differ(config: Config) -> bool:
-    """Whether the network is given inputs of different sizes."""
-    return config.eval.resize == "short_side" or len(config.eval.scales) > 1
+class Pictures:
+    """Whole pictures of a data set (see `EvaluationSet`)."""
+
+    def __init__(self, method: BottomUp, images: Images) -> None:
+        self._method, self._images = method, images
+        self.rows = np.arange(len(images))
+        self.instances = whole_pictures(images.ids)
+
+    def view(self, index: int) -> View:
+        """One picture."""
+        return self._method.whole(self._images.read(index))
 
 
-def network_maps(forward: Forward, view: View, codec: PafCodec, flip_test: bool) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Heat maps (K + 1, h, w) and PAFs (2 L, h, w) of each input, and with `flip_test` of its mirror image."""
-    maps = []
-    for inputs in view.inputs:
-        pafs, heatmaps = forward(inputs)
-        maps.append((heatmaps[0], pafs[0]))
-        if flip_test:
-            pafs, heatmaps = forward(np.ascontiguousarray(inputs[..., ::-1]))
-            maps.append(codec.flip_back(heatmaps[0], pafs[0]))
-    return maps
+def whole_pictures(image_ids: np.ndarray) -> Instances:
+    """Instances of whole pictures."""
+    nothing = np.zeros((len(image_ids), 0))
+    return Instances(image_ids, nothing, np.zeros(len(image_ids), np.float32), nothing)
 
 
-def decode_people(codec: PafCodec, view: View, heatmaps: np.ndarray, pafs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints (P, J, 3) in pixels of the picture, all 0 where not found, and scores (P,) from merged maps."""
-    keypoints, scores = codec.decode(heatmaps, pafs)
-    found = keypoints[..., 2:] > 0
-    keypoints[..., :2] = np.where(found, transform_points(keypoints[..., :2], view.to_image), 0)
-    return keypoints, scores
-
-
-def merge_maps(maps: list[tuple[np.ndarray, np.ndarray]], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of heat maps and of PAFs, each (C, h, w), resized to the stride-8 maps of an input of `size`."""
-    cells = (size[0] // 8, size[1] // 8)
-    means = [sum(_resize_maps(kind, cells) for kind in kinds) / len(kinds) for kinds in zip(*maps)]
-    return means[0], means[1]
-
-
-def _resize_maps(maps: np.ndarray, cells: tuple[int, int]) -> np.ndarray:
-    if maps.shape[1:] == cells[::-1]:
-        return maps
-    channels_last = np.ascontiguousarray(maps.transpose(1, 2, 0))
-    return cv2.resize(channels_last, cells, interpolation=cv2.INTER_LINEAR).transpose(2, 0, 1)
-
-
-def _read_ahead(
-    pool: ThreadPoolExecutor, read: Callable[[int], View], rows: list[int], ahead: int
-) -> Iterator[tuple[int, View]]:
-    waiting: deque[tuple[int, Future]] = deque()
-    for row in rows:
-        waiting.append((row, pool.submit(read, row)))
-        if len(waiting) > ahead:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    for row, future in waiting:
-        yield row, future.result()
+def _scaled(side: int, scale: float) -> int:
+    return max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE)

@@ -1,146 +1,174 @@
-"""The top-down task: crops of people in, heat maps out, one pose a crop."""
+"""The top-down method: crops of people in, one pose a crop out."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
+import cv2
 import numpy as np
 
-from mspose.codecs.heatmap import HeatmapCodec
+from mspose.codecs.base import Decoded
 from mspose.config.schema import Config
-from mspose.data.coco import People, detection_file, labelled, load_detections, load_split
-from mspose.data.topdown import TopDownDataset
+from mspose.data.coco import Annotations, Images, People, detection_file, labelled, load_detections, load_split
+from mspose.data.topdown import Normalizer, TopDownDataset
+from mspose.detection.boxes import Boxes
 from mspose.errors import PoseError, UsageError
-from mspose.evaluation.coco import to_coco_results
 from mspose.evaluation.oks import NMS, RESCORE
 from mspose.evaluation.pose_nms import parametric_pose_nms
-from mspose.methods.evaluator import Evaluator
-from mspose.methods.predictor import Forward, predict
-from mspose.runtime.ranks import Ranks
-from mspose.skeleton import Skeleton, load_skeleton
+from mspose.geometry import BOX_PADDING, box_to_crop, crop_matrix, crop_to_image
+from mspose.images import ImageError
+from mspose.methods.base import EvaluationSet, Instances, Method, View
 
 log = logging.getLogger("pose")
 
-
-def build_codec(config: Config) -> HeatmapCodec:
-    """The heat-map codec of a configuration."""
-    data, codec = config.data, config.codec
-    return HeatmapCodec(
-        (data.input_size[0], data.input_size[1]),
-        (codec.heatmap_size[0], codec.heatmap_size[1]),
-        codec.sigma,
-        codec.refine,
-    )
+# OpenCV's warps address pixels with 16 bits.
+MAX_SIDE = 32766
 
 
-def training_set(config: Config) -> TopDownDataset:
-    """The configured training set.
-
-    Raises:
-        PoseError, UsageError: it cannot be used, or nobody is labelled in it.
-    """
-    skeleton = load_skeleton(config.data.skeleton)
-    annotations = load_split(config.data, "train", skeleton)
-    people = labelled(annotations)
-    if not len(people):
-        raise PoseError(f"nobody with keypoints is annotated in the training set: {annotations.path}")
-    log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}")
-    return TopDownDataset(
-        config.data,
-        annotations.images,
-        people,
-        skeleton,
-        build_codec(config),
-        config.runtime.seed,
-        config.train.proposals_epoch,
-    )
-
-
-def choose_people(
-    keypoints: np.ndarray,
-    boxes: np.ndarray,
-    box_scores: np.ndarray,
-    sizes: np.ndarray,
-    image_ids: np.ndarray,
-    config: Config,
-    skeleton: Skeleton,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score people as `eval.rescore` says and leave out duplicates as `eval.nms` says.
-
-    Args:
-        keypoints: (N, J, 3) x, y in image pixels and score.
-        boxes: (N, 4) x, y, width, height in image pixels.
-        box_scores: (N,).
-        sizes: (N, 2) of the crops in image pixels.
-        image_ids: (N,).
-
-    Returns:
-        rows (K,) of the people that stay, their keypoints (K, J, 3) and scores (K,).
-    """
-    options = config.eval
-    # The reference takes the area of the padded crop as the person's scale when it compares people.
-    areas, rows = np.prod(sizes, axis=1), np.arange(len(keypoints))
-    if options.nms == "parametric":  # before scoring: a merged pose is scored by its own joints
-        rows, keypoints = parametric_pose_nms(keypoints, boxes, image_ids)
-    scores = RESCORE[options.rescore](keypoints[..., 2], box_scores[rows], options.visible_threshold)
-    kept, scores = NMS[options.nms](
-        keypoints, scores, areas[rows], image_ids[rows], np.array(skeleton.sigmas), options.oks_threshold
-    )
-    return rows[kept], keypoints[kept], scores
-
-
-class TopDownEvaluator(Evaluator):
-    """Evaluates on boxes.
-
-    Args:
-        use_gt_bbox: annotated boxes instead of `eval.bbox_file`.
-
-    Raises:
-        PoseError, UsageError: the set or the detections cannot be used (see `mspose.data.coco`).
-    """
+class TopDown(Method):
+    """Crops around boxes; each gives one person."""
 
     unit = "people"
+    needs_boxes = True
+    any_size = False
 
-    def __init__(self, config: Config, use_gt_bbox: bool) -> None:
-        super().__init__(config)
-        people = self.annotated if use_gt_bbox else self._detections()
-        self.codec = build_codec(config)
-        self.dataset = TopDownDataset(config.data, self.images, people, self.skeleton, self.codec)
+    @staticmethod
+    def fix_size(config: Config) -> None:
+        """The maps follow the input."""
+        codec = config.codec
+        stride = max(1, round(config.data.input_size[0] / codec.heatmap_size[0]))
+        codec.heatmap_size = [side // stride for side in config.data.input_size]
 
-    def __len__(self) -> int:
-        return len(self.dataset)
+    @property
+    def batch_size(self) -> int:
+        """People at once."""
+        return self.config.eval.batch_size
 
-    def predict(
-        self, forward: Forward, ranks: Ranks, progress: Callable[[int], None]
-    ) -> tuple[list[dict], dict[str, float]]:
-        """Keypoints of every box, rescored, without duplicates."""
-        part, seconds = predict(forward, self.dataset, self.codec, self.config, ranks.share(len(self)), progress)
-        # Duplicates are looked for once all people of a picture are together.
-        keypoints = ranks.interleave(ranks.gather(part))
-        return self.to_results(keypoints) if ranks.is_first else [], seconds
-
-    def to_results(self, keypoints: np.ndarray) -> list[dict]:
-        """COCO results of predicted keypoints (N, J, 3), one row a person of the data set."""
-        people = self.dataset.people
-        image_ids = self.images.ids[people.image_index]
-        rows, keypoints, scores = choose_people(
-            keypoints, people.boxes, people.scores, self.dataset.sizes, image_ids, self.config, self.skeleton
+    def training_set(self) -> TopDownDataset:
+        """Crops of all people with keypoints."""
+        config = self.config
+        annotations = load_split(config.data, "train", self.skeleton)
+        people = labelled(annotations)
+        if not len(people):
+            raise PoseError(f"nobody with keypoints is annotated in the training set: {annotations.path}")
+        log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}")
+        return TopDownDataset(
+            config.data, annotations.images, people, self.codec, config.runtime.seed, config.train.proposals_epoch
         )
-        return to_coco_results(keypoints, scores, image_ids[rows], self.annotations.category_id)
 
-    def _detections(self) -> People:
-        eval_config = self.config.eval
-        if not eval_config.bbox_file:
+    def evaluation_set(self, annotations: Annotations, annotated: People, use_gt_bbox: bool) -> EvaluationSet:
+        """Crops around annotated or detected boxes."""
+        people = annotated if use_gt_bbox else self._detections(annotations)
+        return Crops(TopDownDataset(self.config.data, annotations.images, people, self.codec))
+
+    def _detections(self, annotations: Annotations) -> People:
+        options = self.config.eval
+        if not options.bbox_file:
             raise UsageError(
                 "eval.bbox_file is empty: name a person detection file, or set eval.use_gt_bbox=true to "
                 "evaluate with the annotated boxes"
             )
-        path = detection_file(eval_config.bbox_file, self.config.data)
-        people = load_detections(path, self.annotations, eval_config.image_threshold)
+        path = detection_file(options.bbox_file, self.config.data)
+        people = load_detections(path, annotations, options.image_threshold)
         if not len(people):
-            raise PoseError(
-                f"no box is left to evaluate: {path} (eval.image_threshold is {eval_config.image_threshold})"
-            )
+            raise PoseError(f"no box is left to evaluate: {path} (eval.image_threshold is {options.image_threshold})")
         log.info(f"loaded {len(people)} boxes from {path}")
         return people
+
+    def view(self, image: np.ndarray, boxes: Boxes | None) -> tuple[View, Instances]:
+        """Crops of the people in `boxes`."""
+        if boxes is None:
+            raise UsageError("a top-down network needs boxes of the people")
+        if max(image.shape[:2]) > MAX_SIDE:
+            raise ImageError(f"image is {image.shape[1]}x{image.shape[0]}; sides over {MAX_SIDE} cannot be cropped")
+        width, height = size = self.size
+        normalize = Normalizer(self.config.data)
+        centers, sizes = box_to_crop(boxes.boxes, width / height)
+        inputs = np.empty((len(boxes), 3, height, width), np.float32)
+        for center, extent, out in zip(centers, sizes, inputs):
+            normalize(cv2.warpAffine(image, crop_matrix(center, extent, size), size, flags=cv2.INTER_LINEAR), out)
+        instances = Instances(np.zeros(len(boxes), np.int64), boxes.boxes, boxes.scores, sizes)
+        return View([inputs], crop_to_image(centers, sizes, size), size), instances
+
+    def choose(self, people: Decoded, instances: Instances) -> tuple[Decoded, np.ndarray]:
+        """Score by joints and boxes as `eval.rescore` says; duplicates as `eval.nms` says."""
+        options, keypoints, source = self.config.eval, people.keypoints, people.source
+        # The reference takes the area of the padded crop as the person's scale when it compares people.
+        areas, image_ids = np.prod(instances.sizes, axis=1)[source], instances.image_ids[source]
+        rows = np.arange(len(keypoints))
+        if options.nms == "parametric":  # before scoring: a merged pose is scored by its own joints
+            rows, keypoints = parametric_pose_nms(keypoints, instances.boxes[source], image_ids)
+        box_scores = instances.scores[source[rows]]
+        scores = RESCORE[options.rescore](keypoints[..., 2], box_scores, options.visible_threshold)
+        kept, scores = NMS[options.nms](
+            keypoints, scores, areas[rows], image_ids[rows], np.array(self.skeleton.sigmas), options.oks_threshold
+        )
+        source = source[rows[kept]]
+        return Decoded(keypoints[kept], scores, source), instances.boxes[source]
+
+    def fixed_sample(self, instances: Instances, index: int, images: Images, row: int) -> dict[str, Any]:
+        """`image_id`, `box`, `center` and `size` of the crop, `score`."""
+        centers, sizes = box_to_crop(instances.boxes[index], self.size[0] / self.size[1])
+        return {
+            "image_id": int(instances.image_ids[index]),
+            "box": instances.boxes[index].tolist(),
+            "center": centers[0].tolist(),
+            "size": sizes[0].tolist(),
+            "score": float(instances.scores[index]),
+        }
+
+    def read_samples(self, samples: Sequence[dict[str, Any]]) -> tuple[Instances, np.ndarray]:
+        """Instances and matrices of `fixed_sample`."""
+
+        def column(name: str, dtype: type, *shape: int) -> np.ndarray:
+            return np.array([sample[name] for sample in samples], dtype).reshape(-1, *shape)
+
+        centers, sizes = column("center", np.float32, 2), column("size", np.float32, 2)
+        instances = Instances(
+            column("image_id", np.int64), column("box", np.float64, 4), column("score", np.float32), sizes
+        )
+        return instances, crop_to_image(centers, sizes, self.size)
+
+    def describe(self) -> list[str]:
+        """Boxes, crops, the flip test."""
+        return [
+            "Boxes are x, y, width, height in image pixels, from any person detector; W, H are the input's width and "
+            "height, w, h those of the maps. (COCO's annotated boxes are shrunk before they are evaluated: x to max(x, "
+            "0), width to min(picture width - 1, x + max(width - 1, 0)) - x with that x, y and height alike.)",
+            "Crop: center = (x + width / 2, y + height / 2) as float32; side = float32(max(width, height * W / H) / "
+            f"200) * float32({BOX_PADDING}) * float32(200); the crop is side wide and side * H / W high. (The rounding "
+            "decides in the last digit which pixels the crop shows.)",
+            "Input pixel (u, v) shows image pixel center + ((u, v) - (W / 2, H / 2)) * side / W: cv2.warpAffine, "
+            "bilinear, black outside of the picture, with cv2.getAffineTransform of three float32 points, center, top "
+            "= center + (0, -side / 2) and top + (top.y - center.y, 0), to (W / 2, H / 2), (W / 2, (H - W) / 2) and "
+            "(0, (H - W) / 2).",
+            "Normalise as `input` says and run the model.",
+            *(
+                ["Flip test: run the input mirrored left to right too; " + self.codec.describe_flip()]
+                if self.config.eval.flip_test
+                else []
+            ),
+        ]
+
+    def describe_back(self) -> str:
+        """From the crop to the picture."""
+        return "Image pixel = center + ((u, v) - (W / 2, H / 2)) * side / W."
+
+
+class Crops:
+    """The crops of a data set (see `EvaluationSet`)."""
+
+    def __init__(self, dataset: TopDownDataset) -> None:
+        self._dataset, people = dataset, dataset.people
+        self.rows = people.image_index
+        self.instances = Instances(dataset.images.ids[self.rows], people.boxes, people.scores, dataset.sizes)
+
+    def view(self, index: int) -> View:
+        """One crop."""
+        dataset = self._dataset
+        inputs = np.empty((1, *dataset.eval_shapes[0]), np.float32)
+        dataset.eval_sample(index, 0, (inputs[0],))
+        one = slice(index, index + 1)
+        return View([inputs], crop_to_image(dataset.centers[one], dataset.sizes[one], dataset.size), dataset.size)

@@ -75,7 +75,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
         """(N, C, H, W) → the same shape."""
-        if self.world == 1 or not self.training:
+        if self.world == 1 or self.all_reduce is None or not self.training:
             return super().construct(x)
         # Equations of arXiv 1502.03167, algorithm 1, over the samples of all ranks; every rank has as many.
         values = x.astype(ms.float32)

@@ -117,7 +117,8 @@ class OpenPose(nn.Cell):
         In training the pair of every stage, as a tuple from first to last; in evaluation the last stage's pair.
         """
         features = self.cpm(self.backbone(x))
-        outputs, maps = (), features
+        maps = features
+        outputs: tuple[tuple[ms.Tensor, ms.Tensor], ...] = ()
         for stage in self.stages:
             if outputs:
                 maps = ops.cat((*outputs[-1], features), 1)

@@ -269,7 +269,7 @@ def watch(processes: dict[int, Process], received: list[int]) -> int:
 
 def reap(processes: dict[int, Process]) -> list[Process]:
     """Processes of the run that have ended since the last call, in the order in which they did."""
-    ended = []
+    ended: list[Process] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)

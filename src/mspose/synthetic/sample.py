@@ -251,8 +251,9 @@ def generate(
         print(f"{root}: this sample data is already there")
         return
     write_json(root / MANIFEST, {**manifest, "finished": False}, indent=1)
+    width, height = size
     for split, count in counts.items():
-        draw = partial(_write_image, root, tuple(size), skeleton.keypoints, seed, split)
+        draw = partial(_write_image, root, (width, height), skeleton.keypoints, seed, split)
         pool = ProcessPoolExecutor(workers, get_context("spawn")) if workers > 1 else nullcontext()
         with pool as executor:
             results = executor.map(draw, range(count), chunksize=16) if executor else map(draw, range(count))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mspose.synthetic.canvas import Canvas, Part, random_color
 from mspose.synthetic.figure import SKIN
@@ -12,7 +13,7 @@ SHIFT = 4  # cv2 draws with coordinates in 1/16 pixel
 FOREGROUND = -1  # owner of the pixels of things that may hide people
 
 
-def _points(points: np.ndarray) -> np.ndarray:
+def _points(points: ArrayLike) -> np.ndarray:
     return np.rint(np.asarray(points, float) * (1 << SHIFT)).astype(np.int32)
 
 

@@ -16,7 +16,7 @@ def learning_rates(config: TrainConfig, steps_per_epoch: int) -> np.ndarray:
     """
     steps = np.arange(config.epochs * steps_per_epoch)
     if config.schedule == "cosine":
-        rates = 0.5 * config.lr * (1 + np.cos(np.pi * steps / len(steps)))
+        rates: np.ndarray = 0.5 * config.lr * (1 + np.cos(np.pi * steps / len(steps)))
     else:
         milestones = config.milestone_steps or [epoch * steps_per_epoch for epoch in config.milestones]
         drops = np.searchsorted(np.sort(milestones), steps, side="right")

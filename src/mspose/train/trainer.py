@@ -6,7 +6,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -19,11 +19,10 @@ from mspose.data.loader import BadImages, Plan, train_batches
 from mspose.errors import PoseError, UsageError
 from mspose.files import check_writable
 from mspose.methods.evaluator import Evaluator
-from mspose.methods.tasks import TASKS
+from mspose.networks import build_model, find_network, method_of
 from mspose.runtime.device import Runtime, start
 from mspose.runtime.progress import Progress, format_seconds
 from mspose.runtime.ranks import broadcast, launched
-from mspose.skeleton import load_skeleton
 from mspose.train.performance import measure
 from mspose.train.records import Records
 from mspose.train.schedule import learning_rates
@@ -73,8 +72,9 @@ class Trainer:
             raise UsageError(
                 f"{self.folder} holds a run already: train.resume=auto continues it, output=DIR starts another one"
             )
-        self.task = TASKS[config.model.name]
-        self.dataset = self.task.training_set(config)
+        self.network_entry = find_network(config.model.name)
+        self.method = method_of(config)
+        self.dataset = self.method.training_set()
         self.ranks = launched()
         # Refuses a batch that is larger than the data.
         Plan(len(self.dataset), config.train.batch_size, world=self.ranks.world)
@@ -83,7 +83,7 @@ class Trainer:
     def _build_evaluator(self) -> Evaluator:
         try:
             # Annotated boxes: quick, and no detections are needed to follow a run.
-            return self.task.evaluator(self.config, True)
+            return Evaluator(self.method, use_gt_bbox=True)
         except PoseError as error:
             error.args = (f"{error} (train.eval_epochs=0 trains without evaluation)",)
             raise
@@ -137,7 +137,6 @@ class Trainer:
         """Network, training step and position; these import MindSpore."""
         from mspose.backends.checkpoint import MindSporeBackend
         from mspose.checkpoints.initial import load_backbone, load_weights
-        from mspose.models import build_model
         from mspose.models.layers import synchronize_batch_norm
         from mspose.train.snapshots import Position, Snapshots
         from mspose.train.step import TrainStep
@@ -151,7 +150,7 @@ class Trainer:
         self.rates = np.resize(learning_rates(train, self.plan.steps_per_epoch), self.total_steps)
         if train.scale_lr:
             self.rates *= ranks.world
-        self.network = build_model(config.model, load_skeleton(config.data.skeleton))
+        self.network = build_model(config)
         if config.model.pretrained and not self.resume_from:
             log.info(load_backbone(self.network, config.model.pretrained))
         if train.init_from and not self.resume_from:
@@ -159,8 +158,8 @@ class Trainer:
         adapted = runtime.adapt(self.network)
         if train.sync_batch_norm and ranks.world > 1:
             synchronize_batch_norm(self.network, ranks.world)
-        self.step = TrainStep(adapted, self.task.loss(), self.rates, config, ranks.world)
-        self.forward = MindSporeBackend(adapted, self.evaluator is not None and self.evaluator.any_size)
+        self.step = TrainStep(adapted, self.network_entry.loss(), self.rates, config, ranks.world)
+        self.forward = MindSporeBackend(adapted, self.method.any_size)
         self.snapshots = Snapshots(self.folder, self.step, config, ranks.is_first)
         self.position = Position(0, self.plan.steps_per_epoch)
         if self.resume_from:
@@ -168,7 +167,7 @@ class Trainer:
             log.info(f"resumed from {self.resume_from} after step {self.position.step} of {self.total_steps}")
         broadcast(self.step.values, ranks)
 
-    def _batches(self, start_step: int, bad_images: BadImages) -> Iterator[tuple[np.ndarray, ...]]:
+    def _batches(self, start_step: int, bad_images: BadImages) -> Generator[tuple[np.ndarray, ...], None, None]:
         data = self.config.data
         return train_batches(
             self.dataset.train_sample,
@@ -230,7 +229,7 @@ class Trainer:
                 milliseconds = (time.perf_counter() - mark) / len(losses) * 1e3
                 left = format_seconds((self.total_steps - position.step) * milliseconds / 1e3)
                 rate = float(self.rates[position.step - 1])
-                line = self.task.loss_line(epoch, in_epoch, loss)
+                line = self.network_entry.loss_line(epoch, in_epoch, loss)
                 progress.line(f"{line}, {milliseconds:.1f} ms/step, lr {rate:.3g}, {left} left")
                 if not math.isfinite(loss):
                     raise PoseError(
@@ -331,7 +330,7 @@ def _stop_signals() -> Iterator[list[int]]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        signal.signal(number, handlers[number])
+        signal.signal(number, handlers[signal.Signals(number)])
         log.info("stopping after this step or evaluation; once more stops at once, without saving")
 
     try:

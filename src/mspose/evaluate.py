@@ -9,8 +9,8 @@ from mspose.config.builder import save_config
 from mspose.config.schema import Config
 from mspose.evaluation.coco import format_table
 from mspose.files import check_writable
-from mspose.methods.evaluator import Outcome, describe_speed
-from mspose.methods.tasks import TASKS
+from mspose.methods.evaluator import Evaluator, Outcome, describe_speed
+from mspose.networks import method_of
 from mspose.runtime.ranks import launched
 
 log = logging.getLogger("pose")
@@ -26,10 +26,11 @@ def evaluate_checkpoint(config: Config) -> Outcome | None:
     """
     check_checkpoint(config, "to evaluate")
     folder = check_writable(config.runtime.output)
-    evaluator = TASKS[config.model.name].evaluator(config, config.eval.use_gt_bbox)
-    backend = open_backend(config, evaluator.any_size)
+    method = method_of(config)
+    evaluator = Evaluator(method, config.eval.use_gt_bbox)
+    backend = open_backend(config, method.any_size)
     log.info(
-        f"evaluating {len(evaluator)} {evaluator.unit} of {len(evaluator.images)} images, flip test: "
+        f"evaluating {len(evaluator)} {method.unit} of {len(evaluator.images)} images, flip test: "
         f"{config.eval.flip_test}"
     )
     outcome = evaluator.run(backend, launched())

@@ -1,0 +1,272 @@
+"""What every method offers, and the one way from a picture to people that all of them share:
+
+    view = method.view(image, boxes)          what the network is to see
+    maps = method.run(forward, view)          the network, on the input and its mirror image
+    people = method.people(view, maps)        keypoints in pixels of the picture
+    method.choose(people, instances)          scores; duplicates left out
+
+Evaluation, demo, Python API and the files of an edge device go this way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from mspose.codecs.base import Codec, Decoded, Maps, Size
+from mspose.config.schema import Config
+from mspose.data.coco import Annotations, Images, People
+from mspose.detection.boxes import Boxes
+from mspose.geometry import compose, to_images
+from mspose.skeleton import Skeleton
+
+# Runs the network: inputs (B, 3, H, W) float32 → maps.
+Forward = Callable[[np.ndarray], Maps]
+# Numbers of inputs that the network is compiled for where people come picture by picture; another number is made up of
+# these.
+BATCHES = (4, 1)
+
+
+class TrainingSet(Protocol):
+    """What training needs of a data set."""
+
+    @property
+    def train_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the arrays that `train_sample` fills."""
+
+    @property
+    def image_count(self) -> int:
+        """Pictures that it reads."""
+
+    def __len__(self) -> int: ...
+
+    def train_sample(self, index: int, epoch: int, out: tuple[np.ndarray, ...]) -> None:
+        """Fill the arrays of one sample: the network's input first, then what its loss takes."""
+
+
+@dataclass(frozen=True)
+class View:
+    """N inputs of the network, and where in the picture they come from.
+
+    Attributes:
+        inputs: (N, 3, H, W) float32, one for each of the scales at which they are seen.
+        to_image: (N, 2, 3) float64 matrices from pixels of the input (at scale 1) to pixels of the picture.
+        size: (width, height) of the input at scale 1.
+    """
+
+    inputs: list[np.ndarray]
+    to_image: np.ndarray
+    size: Size
+
+    @staticmethod
+    def joined(views: Sequence[View]) -> View:
+        """Views of one size as one."""
+        inputs = [np.concatenate(parts) for parts in zip(*(view.inputs for view in views))]
+        return View(inputs, np.concatenate([view.to_image for view in views]), views[0].size)
+
+
+@dataclass(frozen=True)
+class Instances:
+    """What the N inputs of a set show; arrays have one row an input.
+
+    Attributes:
+        image_ids: (N,) int64.
+        boxes, scores: (N, 4) x, y, width, height in pixels of the picture and (N,): the people that are looked for.
+            Empty columns (N, 0) and zeros where inputs are whole pictures.
+        sizes: (N, 2) of the crops in pixels of the picture; (N, 0) likewise.
+    """
+
+    image_ids: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    sizes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+class EvaluationSet(Protocol):
+    """What evaluation needs of a data set: N inputs.
+
+    Attributes:
+        instances: what they show.
+        rows: (N,) rows of their pictures.
+    """
+
+    instances: Instances
+    rows: np.ndarray
+
+    def view(self, index: int) -> View:
+        """What the network is to see of one of them.
+
+        Raises:
+            ImageError: the picture cannot be read.
+        """
+
+
+class Method(ABC):
+    """One way of finding poses, for a configuration.
+
+    Attributes:
+        unit: what the network is run on, "people" or "images".
+        needs_boxes: whether people must be found before.
+        skeleton: what the keypoints are.
+    """
+
+    unit: ClassVar[str]
+    needs_boxes: ClassVar[bool]
+
+    def __init__(self, config: Config, codec: Codec) -> None:
+        self.config, self.codec = config, codec
+        self.skeleton: Skeleton = codec.skeleton
+        if config.eval.flip_test:  # what cannot be turned back is an error now, not after an epoch
+            self.codec.flip_back(self._no_maps())
+
+    def _no_maps(self) -> Maps:
+        shapes = (spec.shape for spec in self.codec.outputs(self.size))
+        return tuple(np.zeros((0, *(side or 0 for side in shape)), np.float32) for shape in shapes)
+
+    @property
+    def size(self) -> Size:
+        """(width, height) of the configured network input."""
+        return self.config.data.input_size[0], self.config.data.input_size[1]
+
+    @property
+    @abstractmethod
+    def any_size(self) -> bool:
+        """Whether inputs differ in size."""
+
+    @property
+    @abstractmethod
+    def batch_size(self) -> int:
+        """How many inputs of a set the network sees at once."""
+
+    @staticmethod
+    @abstractmethod
+    def fix_size(config: Config) -> None:
+        """Make a configuration one for a model that takes `data.input_size` only."""
+
+    @abstractmethod
+    def training_set(self) -> TrainingSet:
+        """The configured training set.
+
+        Raises:
+            PoseError, UsageError: it cannot be used, or nobody in it can be learnt from.
+        """
+
+    @abstractmethod
+    def evaluation_set(self, annotations: Annotations, annotated: People, use_gt_bbox: bool) -> EvaluationSet:
+        """The inputs of an annotation file.
+
+        Args:
+            annotated: the people with keypoints in it.
+            use_gt_bbox: their boxes instead of `eval.bbox_file`, where boxes matter.
+
+        Raises:
+            PoseError, UsageError: the detections cannot be used.
+        """
+
+    @abstractmethod
+    def view(self, image: np.ndarray, boxes: Boxes | None) -> tuple[View, Instances]:
+        """What the network is to see of a picture (H, W, 3) uint8 BGR, and what that shows.
+
+        Args:
+            boxes: people in it, for methods that need them.
+
+        Raises:
+            ImageError: the picture has a size that cannot be handled.
+        """
+
+    @abstractmethod
+    def choose(self, people: Decoded, instances: Instances) -> tuple[Decoded, np.ndarray]:
+        """Score people and leave out duplicates, as the section `eval` says.
+
+        Args:
+            people: in pixels of their pictures; `source` numbers rows of `instances`.
+
+        Returns:
+            those that stay, and their boxes (P, 4) x, y, width, height.
+        """
+
+    @abstractmethod
+    def describe(self) -> list[str]:
+        """Steps from a picture to the network's input, and about mirroring and scales, for the model card."""
+
+    @abstractmethod
+    def describe_back(self) -> str:
+        """The step from pixels of the input to pixels of the picture, for the model card."""
+
+    @abstractmethod
+    def fixed_sample(self, instances: Instances, index: int, images: Images, row: int) -> dict[str, Any]:
+        """What a manifest of raw inputs says of one of them, so that `read_samples` can do without the picture.
+
+        Raises:
+            UsageError: inputs differ in size.
+        """
+
+    @abstractmethod
+    def read_samples(self, samples: Sequence[dict[str, Any]]) -> tuple[Instances, np.ndarray]:
+        """Instances and matrices (N, 2, 3) to the pictures of such samples."""
+
+    def run(self, forward: Forward, view: View, batches: Sequence[int] = BATCHES) -> list[tuple[Maps, Maps | None]]:
+        """The network's maps of a view: for each scale those of the input, and with `eval.flip_test` those of the
+        mirrored one.
+
+        Args:
+            batches: numbers of inputs that the network may be given at a time, the largest first.
+        """
+        if not len(view.to_image):
+            return [(self._no_maps(), None)]
+        return [
+            (
+                in_batches(forward, inputs, batches),
+                in_batches(forward, inputs[..., ::-1], batches) if self.config.eval.flip_test else None,
+            )
+            for inputs in view.inputs
+        ]
+
+    def merge(self, maps: list[tuple[Maps, Maps | None]], size: Size) -> Maps:
+        """One set of maps of what `run` gave."""
+        seen: list[Maps] = []
+        for plain, mirrored in maps:
+            seen.append(plain)
+            if mirrored is not None:
+                seen.append(self.codec.flip_back(mirrored))
+        return self.codec.merge(seen, size)
+
+    def people(self, maps: Maps, to_image: np.ndarray, size: Size) -> Decoded:
+        """The people of merged maps, in pixels of their pictures."""
+        found = self.codec.decode(maps, size)
+        return replace(found, keypoints=to_images(found.keypoints, to_image[found.source]))
+
+    def heat(self, maps: Maps, view: View) -> tuple[np.ndarray, np.ndarray]:
+        """Strongest values of merged maps (N, h, w), and matrices (N, 2, 3) from their cells to the picture.
+
+        Raises:
+            PoseError: this codec has no such picture.
+        """
+        values, matrices = self.codec.heat(maps)
+        return values, compose(view.to_image, matrices)
+
+
+def in_batches(forward: Forward, inputs: np.ndarray, batches: Sequence[int]) -> Maps:
+    """Run the network over N > 0 inputs in batches of the given sizes only, the largest first.
+
+    A batch that lacks one input is filled up, since that costs less than going on one by one; so is the last one.
+    """
+    parts: list[Maps] = []
+    start, count = 0, len(inputs)
+    while start < count:
+        left = count - start
+        size = next((size for size in batches if left >= max(size - 1, 1)), batches[-1])
+        if size <= left:
+            batch = inputs[start : start + size]
+        else:
+            batch = inputs[np.minimum(np.arange(start, start + size), count - 1)]
+        parts.append(tuple(maps[:left] for maps in forward(np.ascontiguousarray(batch))))
+        start += size
+    return parts[0] if len(parts) == 1 else tuple(np.concatenate(kinds) for kinds in zip(*parts))
