@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
 
-from mspose.cli import add_conventions
-from mspose.config.builder import ConfigBuilder
 from mspose.config.recipes import recipes
-from mspose.config.schema import SCHEMA
 from mspose.errors import PoseError, UsageError
+from mspose.resolve import resolve
 from mspose.runtime.device import prepare_environment
 
 if TYPE_CHECKING:
@@ -54,18 +52,11 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
     for path in (ckpt, vggpath):
         if path and not Path(path).is_file():
             raise PoseError(f"weights not found: {path}")
-    builder = ConfigBuilder()
-    builder.add_file(recipe)
+    keys = {option: "data.skeleton" if option == "skeleton" else f"model.{option}" for option in options}
+    overrides = {keys[option]: value for option, value in options.items()}
     if ckpt:
-        builder.set("runtime.ckpt", str(ckpt), "create_network")
-        add_conventions(builder, Path(ckpt))
-    for option, value in options.items():
-        key = "data.skeleton" if option == "skeleton" else f"model.{option}"
-        if key not in SCHEMA:
-            known = ", ".join(key.partition(".")[2] for key in SCHEMA if key.startswith("model."))
-            raise UsageError(f"create_network: no option {option!r}: there are skeleton, {known}")
-        builder.set(key, value, "create_network")
-    config = builder.build()
+        overrides["runtime.ckpt"] = str(ckpt)
+    config = resolve(recipe, overrides, "create_network")
 
     prepare_environment()
     from mspose.checkpoints.initial import load_backbone, load_checkpoint

@@ -138,10 +138,10 @@ def network_worker(arguments: argparse.Namespace) -> None:
     import contextlib
 
     with contextlib.redirect_stdout(sys.stderr):
-        from mspose.config.schema import Config
+        from mspose.config.builder import default_config
         from mspose.runtime.device import start
 
-        config = Config()
+        config = default_config()
         config.runtime.device = "CPU"
         runtime = start(config.runtime)
         import mindspore as ms

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the environment and runs the tests: bash scripts/test.sh [pytest arguments]
+# Makes the environment and runs the tests: bash scripts/test.sh [pytest arguments]; -m "not slow" takes two minutes
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,45 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # For the commands that tests start.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
+
+# Marker: the tests that get it, by the beginning of their names. Slow is what trains, evaluates or exports in processes
+# of its own, and what took three seconds or more, told by `pytest FILE --durations=15` on two cores. The rest is the
+# quick subset, `pytest -m "not slow"`, and must stay under two minutes there.
+MARKED = {
+    "browser": ("tests/demo/test_page.py::test_in_the_browser",),
+    "slow": (
+        "tests/checkpoints/test_convert.py::test_block_order_is_turned",
+        "tests/checkpoints/test_convert.py::test_published_networks_give",
+        "tests/demo/test_page.py::test_in_the_browser",
+        "tests/demo/test_run.py::test_command",
+        "tests/demo/test_run.py::test_ctrl_c",
+        "tests/detection/test_yolov3.py",
+        "tests/export/test_command.py",
+        "tests/models/test_fastpose.py::test_any_size_compiles_once",
+        "tests/models/test_fastpose.py::test_outputs_equal_the_reference",
+        "tests/models/test_openpose.py::test_every_parameter_gets",
+        "tests/models/test_openpose.py::test_outputs_equal_the_reference",
+        "tests/models/test_simplepose.py::test_outputs_equal_the_reference",
+        "tests/models/test_yolov3.py",
+        "tests/runtime/test_modelarts.py::test_training_and_evaluation",
+        "tests/runtime/test_ranks.py::test_ranks_evaluate",
+        "tests/runtime/test_ranks.py::test_synchronised_statistics",
+        "tests/runtime/test_ranks.py::test_two_ranks",
+        "tests/test_commands.py",
+        "tests/test_export_commands.py",
+        "tests/test_scripts.py::test_training_and_evaluation",
+        "tests/test_toy.py",
+        "tests/train/test_performance.py::test_command",
+    ),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of MARKED."""
+    for item in items:
+        for marker, beginnings in MARKED.items():
+            if item.nodeid.startswith(beginnings):
+                item.add_marker(marker)
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -47,3 +88,11 @@ def sample_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sample")
     generate(root, 24, 10)
     return root
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Draws what a test leaves to chance; a failure shows the seed, and POSE_TEST_SEED=SEED draws the same again."""
+    seed = os.environ.get("POSE_TEST_SEED") or str(time.time_ns())
+    print(f"POSE_TEST_SEED={seed}")
+    return random.Random(f"{seed} {request.node.name}")  # two tests of one run draw differently

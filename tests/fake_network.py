@@ -41,7 +41,7 @@ def config_with(tmp_path: Path, recipe: Path = TOP_DOWN, **keys: object) -> Conf
         recipe,
         {
             "runtime.ckpt": str(tmp_path / "net.ckpt"),
-            "demo.detector": "whole",
+            **({"demo.detector": "whole"} if recipe == TOP_DOWN else {}),
             "demo.person_threshold": 0.0,
             "runtime.output": str(tmp_path / "out"),
             **overrides,

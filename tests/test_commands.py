@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import shlex
 import signal
 import subprocess
@@ -50,6 +52,17 @@ def assert_fails(result: subprocess.CompletedProcess, code: int, *words: str) ->
     assert lines[0].startswith("error: ")
     for word in words:
         assert word in lines[0]
+
+
+def wait_for_step(process: subprocess.Popen, step: int) -> float:
+    """Read what a training run prints until this many steps are done; the seconds that the last of them took."""
+    steps, now = 0, time.monotonic()
+    for line in process.stdout:
+        if re.match(r"epoch: \d+ step: ", line):
+            steps, before, now = steps + 1, now, time.monotonic()
+            if steps == step:
+                return now - before
+    raise AssertionError(f"the run ended after {steps} steps with {process.wait()}, step {step} was awaited")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +134,9 @@ def test_detections_are_evaluated(
 
 
 @pytest.mark.parametrize("precision", ["O0", "O2"])
-def test_run_killed_at_any_step_ends_with_the_same_weights(sample_dir: Path, tmp_path: Path, precision: str) -> None:
+def test_run_killed_at_any_step_ends_with_the_same_weights(
+    sample_dir: Path, tmp_path: Path, chance: random.Random, precision: str
+) -> None:
     options = (
         f"data.root={sample_dir}",
         "train.epochs=6",
@@ -132,12 +147,16 @@ def test_run_killed_at_any_step_ends_with_the_same_weights(sample_dir: Path, tmp
     )
     assert run("train.py", *options, f"output={tmp_path / 'whole'}").returncode == 0
     folder = tmp_path / "killed"
-    process = subprocess.Popen(command("train.py", *options, f"output={folder}"), cwd=ROOT, stdout=subprocess.DEVNULL)
-    while not (folder / "last.ckpt").exists() and process.poll() is None:
-        time.sleep(0.005)
-    time.sleep(float(np.random.default_rng().uniform(0, 0.2)))  # anywhere in a step or while saving
+    # Of 42 steps: the third is followed by the first checkpoint, and after the 28th enough is left that a slow reader
+    # still meets the run alive. The moment lies anywhere in the next step, or while a checkpoint is written.
+    step, share = chance.randint(3, 28), chance.random()
+    print(f"killed after step {step} and {share:.2f} of the time of a step")
+    arguments = command("train.py", *options, f"output={folder}")
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    time.sleep(share * wait_for_step(process, step))
     process.kill()
-    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     assert run("train.py", *options, f"output={folder}", "train.resume=auto").returncode == 0
     whole, resumed = load(tmp_path / "whole" / "last.ckpt"), load(folder / "last.ckpt")
     assert whole.keys() == resumed.keys()
@@ -147,13 +166,13 @@ def test_run_killed_at_any_step_ends_with_the_same_weights(sample_dir: Path, tmp
     assert steps == list(range(1, len(steps) + 1))
 
 
-def test_sigterm_saves_and_says_how_to_continue(sample_dir: Path, tmp_path: Path) -> None:
+def test_sigterm_saves_and_says_how_to_continue(sample_dir: Path, tmp_path: Path, chance: random.Random) -> None:
+    step = chance.randint(1, 20)  # the first evaluation comes after the 14th
+    print(f"stopped after step {step}")
     arguments = command("train.py", f"data.root={sample_dir}", "train.epochs=1000", f"output={tmp_path}")
     process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in process.stdout:
-        if line.startswith("epoch: 1 step: 2"):
-            process.terminate()
-            break
+    wait_for_step(process, step)
+    process.terminate()
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
     assert "stopped by SIGTERM" in errors

@@ -44,7 +44,7 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Sliced:
 )
 def test_poses_are_those_of_evaluation(network: Sliced, sample_dir: Path, tmp_path: Path, options: dict) -> None:
     config = config_with(tmp_path, data__root=str(sample_dir), **options)
-    evaluator = Evaluator(method_of(config), use_gt_bbox=True)
+    evaluator = Evaluator(method_of(config), annotated_boxes=True)
     results = evaluator.run(network).results
     estimator = PoseEstimator(config)
     for row, image_id in enumerate(evaluator.images.ids):
@@ -61,7 +61,7 @@ def test_bottom_up_poses_are_those_of_evaluation(
     monkeypatch: pytest.MonkeyPatch, sample_dir: Path, tmp_path: Path
 ) -> None:
     config = config_with(tmp_path, BOTTOM_UP, data__root=str(sample_dir))
-    evaluator = Evaluator(method_of(config), use_gt_bbox=False)
+    evaluator = Evaluator(method_of(config))
 
     def perfect(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # The sample's pictures have the size of the network's input, so annotations need no scaling.

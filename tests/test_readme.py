@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from mspose.commands import COMMANDS
-from mspose.config.schema import SCHEMA
+from mspose.config.builder import all_keys
 from tests.conftest import ROOT
 
 # README → the line below its title that leads to the other language.
@@ -180,12 +180,12 @@ def missing_anchors(text: str) -> list[str]:
 
 def named_keys(text: str) -> list[str]:
     """Each section.key; scripts and logs that are called like a section (`train.py`, `eval.log`) are none."""
-    names = "|".join(sorted({key.split(".")[0] for key in SCHEMA}))
+    names = "|".join(sorted({key.split(".")[0] for key in all_keys()}))
     return re.findall(rf"(?<![\w./-])(?:{names})\.(?!(?:py|log)\b)[a-zA-Z]\w*", text)
 
 
 def missing_keys(text: str) -> list[str]:
-    return [key for key in named_keys(text) if key not in SCHEMA]
+    return [key for key in named_keys(text) if key not in all_keys()]
 
 
 # ---- the same content in both languages

@@ -9,16 +9,13 @@ print(people.keypoints, people.scores)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from mspose.backends.card import card_path, read_card
 from mspose.backends.open import check_checkpoint, open_backend
-from mspose.cli import add_conventions
 from mspose.codecs.base import Maps
-from mspose.config.builder import ConfigBuilder
 from mspose.config.schema import Config, DemoConfig
 from mspose.detection import Boxes, build_detector, detector_kind
 from mspose.errors import UsageError
@@ -26,6 +23,7 @@ from mspose.images import read_image
 from mspose.methods.base import Instances, View
 from mspose.networks import method_of
 from mspose.poses import Poses, make_poses
+from mspose.resolve import resolve
 from mspose.skeleton import Skeleton
 from mspose.tracking import Tracker
 from mspose.visual import draw_heatmaps, draw_poses
@@ -47,7 +45,8 @@ class PoseEstimator:
     threads, so that one picture is being prepared while the network sees another; `finish` in the order of pictures.
 
     Args:
-        config: recipe (YAML file), or a complete configuration; an exported model with its card needs none.
+        config: recipe (its name or a YAML file), or a complete configuration; a checkpoint that knows its network
+            (X.yaml lies beside X.ckpt) and an exported model with its card need none.
         ckpt: checkpoint; by default `runtime.ckpt` of the configuration. Input conventions stored beside it are obeyed
             where the configuration is a file.
         overrides: values of dotted keys, such as {"demo.detector": "yolov3", "demo.detector_file": "yolo.ckpt"}.
@@ -68,7 +67,10 @@ class PoseEstimator:
         ckpt: str | Path | None = None,
         overrides: Mapping[str, object] | None = None,
     ) -> None:
-        self.config = _configuration(config, ckpt, overrides or {})
+        given = dict(overrides or {})
+        if ckpt is not None:
+            given["runtime.ckpt"] = str(ckpt)
+        self.config = resolve(config, given, "overrides")
         check_checkpoint(self.config, "to load")
         self._method = method_of(self.config)
         self.skeleton: Skeleton = self._method.skeleton
@@ -157,27 +159,6 @@ class PoseEstimator:
         return draw_poses(
             canvas, people.triplets, self.skeleton, demo.keypoint_threshold, labels, line_width=demo.line_width
         )
-
-
-def _configuration(
-    config: str | Path | Config | None, ckpt: str | Path | None, overrides: Mapping[str, object]
-) -> Config:
-    builder = ConfigBuilder()
-    if isinstance(config, Config):
-        builder.add_values(asdict(config), "configuration")
-    elif config is not None:
-        builder.add_file(config)
-    elif ckpt and (card := read_card(ckpt)):
-        builder.add_values(card.values(ckpt), str(card_path(ckpt)))
-    else:
-        raise UsageError("PoseEstimator needs a recipe, or an exported model that has a model card beside it")
-    ckpt = str(ckpt or overrides.get("runtime.ckpt") or builder.get("runtime.ckpt"))
-    builder.set("runtime.ckpt", ckpt, "ckpt")
-    if ckpt and not isinstance(config, Config):
-        add_conventions(builder, Path(ckpt), overrides)
-    for key, value in overrides.items():
-        builder.set(key, value, "overrides")
-    return builder.build()
 
 
 def _given(boxes: np.ndarray) -> Boxes:

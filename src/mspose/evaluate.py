@@ -27,7 +27,7 @@ def evaluate_checkpoint(config: Config) -> Outcome | None:
     check_checkpoint(config, "to evaluate")
     folder = check_writable(config.runtime.output)
     method = method_of(config)
-    evaluator = Evaluator(method, config.eval.use_gt_bbox)
+    evaluator = Evaluator(method)
     backend = open_backend(config, method.any_size)
     log.info(
         f"evaluating {len(evaluator)} {method.unit} of {len(evaluator.images)} images, flip test: "

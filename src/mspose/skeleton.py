@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -309,8 +310,22 @@ def paf_layout(skeleton: Skeleton) -> PafLayout:
     return PafLayout(skeleton.keypoints, sources, skeleton.limbs, skeleton)
 
 
+def describe_skeleton(skeleton: Skeleton) -> dict[str, Any]:
+    """A skeleton as in a skeleton file: limbs and pairs by name."""
+    names = skeleton.keypoints
+    return {
+        "name": skeleton.name,
+        "keypoints": list(names),
+        "limbs": [[names[a], names[b]] for a, b in skeleton.limbs],
+        "flip_pairs": [[names[a], names[b]] for a, b in skeleton.flip_pairs],
+        "sigmas": list(skeleton.sigmas),
+        "upper_body": [names[i] for i in skeleton.upper_body],
+        "colors": [list(color) for color in skeleton.colors],
+    }
+
+
 def load_skeleton(spec: str) -> Skeleton:
-    """Return the built-in skeleton of that name, or read one from a YAML file or a model card.
+    """The built-in skeleton of that name, or that of a YAML file, a model card, or what lies beside weights.
 
     Raises:
         UsageError: no such name or file, or the file is not a valid skeleton (the key is named).
@@ -326,7 +341,9 @@ def load_skeleton(spec: str) -> Skeleton:
         raise UsageError(f"data.skeleton: {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if isinstance(content, dict) and isinstance(content.get("skeleton"), dict):  # a model card
+    if isinstance(content, dict) and isinstance(
+        content.get("skeleton"), dict
+    ):  # a model card, or what lies beside weights
         content = content["skeleton"]
     return _from_yaml(path, content)
 

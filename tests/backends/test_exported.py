@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mspose.backends import exported
-from mspose.backends.card import FORMAT, ModelCard, card_path, file_hash, read_card
 from mspose.backends.exported import ExportedBackend, in_batches, to_pixels
 from mspose.backends.onnx_runtime import open_onnx, open_session
+from mspose.checkpoints.card import FORMAT, ModelCard, card_path, file_hash, read_card
 from mspose.config.schema import DataConfig, RuntimeConfig
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mspose.backends.card import card_path, read_card
 from mspose.backends.lite import open_lite
+from mspose.checkpoints.card import card_path, read_card
 from mspose.config.schema import DataConfig, RuntimeConfig
 from mspose.errors import PoseError, UsageError
 from tests.backends.test_exported import card_of

@@ -10,7 +10,8 @@ import pytest
 
 from mspose.checkpoints.initial import load_backbone, load_weights
 from mspose.checkpoints.io import save
-from mspose.config.schema import Config, ModelConfig, TrainConfig
+from mspose.config.builder import default_config
+from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.models.openpose import OpenPose
 from mspose.models.simplepose import SimplePose
@@ -56,7 +57,7 @@ def test_backbone_of_another_depth_is_refused(tmp_path: Path) -> None:
 
 def start_from(path: Path, **overrides: object) -> Config:
     model = {"depth": 18, "base_width": 16, "deconv_filters": [16, 16, 16], **overrides}
-    return Config(model=ModelConfig(**model), train=TrainConfig(init_from=str(path)))
+    return default_config(overrides={"train.init_from": str(path), **{f"model.{k}": v for k, v in model.items()}})
 
 
 def test_other_skeleton_starts_from_everything_but_the_last_layer(tmp_path: Path) -> None:
@@ -72,8 +73,9 @@ def test_other_skeleton_starts_from_everything_but_the_last_layer(tmp_path: Path
 
 def test_start_from_another_network_names_it(tmp_path: Path) -> None:
     save({p.name: p for p in narrow().get_parameters()}, tmp_path / "a.ckpt")
+    config = default_config("openpose", {"train.init_from": str(tmp_path / "a.ckpt")})
     with pytest.raises(PoseError, match=r"a\.ckpt is SimplePose of this repository and needs model\.name=simplepose"):
-        load_weights(OpenPose(stages=1, width=8), start_from(tmp_path / "a.ckpt", name="openpose"))
+        load_weights(OpenPose(stages=1, width=8), config)
 
 
 def test_published_vgg_fills_openpose(parity_dir: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 from mindspore.nn.utils import no_init_parameters
 
 from mspose.checkpoints.origins import ORIGINS, recognise
-from mspose.checkpoints.to_torch import to_torch
-from mspose.config.schema import CONVENTIONS, SCHEMA, Config, ModelConfig
+from mspose.checkpoints.to_torch import openpose_to_torch
+from mspose.config.builder import all_keys, default_config, network_of
 from mspose.errors import PoseError
 from mspose.networks import build_model
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
@@ -96,7 +95,7 @@ def test_published_files_are_recognised(name: str, prefix: str, parity_dir: Path
 
 def test_conventions_are_keys_of_the_configuration() -> None:
     for origin in ORIGINS:
-        assert set(origin.conventions) <= set(CONVENTIONS) <= set(SCHEMA)
+        assert set(origin.conventions) <= set(all_keys())
 
 
 @pytest.mark.parametrize(
@@ -135,9 +134,9 @@ def test_shapes_say_which_network_it_is(name: str, model: dict, parity_dir: Path
 @pytest.mark.parametrize("name", [name for name, row in EXPECTED.items() if row[3]])
 def test_every_parameter_of_the_network_is_filled(name: str, parity_dir: Path) -> None:
     recognised = recognise(values_of(name, parity_dir), "x.pth")
-    own = {key.removeprefix("model."): value for key, value in recognised.model.items()}
+    own = dict(recognised.model)
     with no_init_parameters():
-        network = build_model(Config(model=replace(ModelConfig(), **own)))
+        network = build_model(default_config(own.pop("model.name"), own))
     assert {p.name: tuple(p.shape) for p in network.get_parameters()} == {
         key: value.shape for key, value in recognised.values.items()
     }
@@ -211,7 +210,9 @@ def test_names_that_become_the_same_are_refused() -> None:
 def test_the_way_back_gives_the_original_names_in_their_order(name: str, parity_dir: Path) -> None:
     values = values_of(name, parity_dir)
     recognised = recognise(values, "x.pth")
-    back = to_torch(recognised.values, recognised.model["model.name"])
+    own = dict(recognised.model)
+    config = default_config(own.pop("model.name"), own)
+    back = network_of(config).to_torch(recognised.values, config.model)
     assert list(back) == list(values)
     for key, value in values.items():
         assert back[key].shape == value.shape
@@ -220,4 +221,4 @@ def test_the_way_back_gives_the_original_names_in_their_order(name: str, parity_
 
 def test_openpose_with_batch_norm_has_no_original() -> None:
     with pytest.raises(PoseError, match=r"model\.norm=none"):
-        to_torch({"backbone.layers.bn1_1.gamma": np.zeros(1)}, "openpose")
+        openpose_to_torch({"backbone.layers.bn1_1.gamma": np.zeros(1)})

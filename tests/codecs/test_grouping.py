@@ -9,6 +9,7 @@ import pytest
 
 from mspose.codecs.grouping import Connections, Grouping, Peaks, assemble, find_limbs, find_peaks
 from mspose.codecs.paf import PafCodec
+from mspose.config.builder import default_config
 from mspose.errors import UsageError
 from mspose.evaluation.coco import evaluate_keypoints, to_coco_results
 from mspose.files import read_json
@@ -244,7 +245,7 @@ def test_maps_of_nothing_do_no_harm(name):
 @pytest.mark.parametrize(("name", "value"), [("limb_support", 1.2), ("min_joints", 1), ("upsample", 0)])
 def test_values_out_of_range(name, value):
     with pytest.raises(UsageError, match=name):
-        Grouping(**{name: value})
+        default_config("openpose", {f"codec.{name}": value})
 
 
 def test_finds_more_than_the_reference(parity_dir, coco_mini):

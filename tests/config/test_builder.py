@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import shutil
-from dataclasses import fields
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mspose.checkpoints.resolve import pick
 from mspose.config.builder import (
     ConfigBuilder,
+    all_keys,
+    default_config,
     describe_keys,
     load_config,
     parse_value,
-    read_yaml,
     save_config,
-    save_conventions,
 )
-from mspose.config.schema import CONVENTIONS, SCHEMA, SIZES, Config
+from mspose.config.schema import default_of, keys_of
 from mspose.errors import UsageError
+from mspose.networks import networks
 from mspose.skeleton import load_skeleton
 from tests.conftest import ROOT
 
@@ -42,11 +44,24 @@ def complaint(path: Path, **overrides: object) -> str:
     return str(caught.value)
 
 
+def set_here(key: str, value: object) -> None:
+    builder = ConfigBuilder()
+    builder.set(key, value, "here")
+    builder.build()
+
+
 def recipe_complaint(tmp_path: Path, text: str) -> str:
     path = write(tmp_path, "recipe.yaml", text)
     message = complaint(path)
     assert str(path) in message
     return message
+
+
+@pytest.fixture
+def messages(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
+    """What the project's logger has said so far."""
+    caplog.set_level(logging.INFO, logger="pose")
+    return lambda: "\n".join(record.getMessage() for record in caplog.records)
 
 
 class TestInheritance:
@@ -117,7 +132,7 @@ class TestReading:
 
     @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "train:\n  # lr: 1\n", "base:\n"])
     def test_nothing_in_a_file_or_a_section_leaves_the_defaults(self, tmp_path, text):
-        assert load_config(write(tmp_path, "c.yaml", text)) == Config()
+        assert load_config(write(tmp_path, "c.yaml", text)) == default_config()
 
     def test_whole_number_for_a_float_and_text_for_a_path(self, tmp_path):
         config = load_config(write(tmp_path, "c.yaml", "train: {lr: 1}\ndata: {train_set: 2017}"))
@@ -168,7 +183,7 @@ class TestUnknownAndWrong:
 
     def test_key_of_another_section_is_found(self):
         with pytest.raises(UsageError, match=r"unknown key 'model.batch_size'; did you mean '\w+\.batch_size'"):
-            ConfigBuilder().set("model.batch_size", 1, "here")
+            set_here("model.batch_size", 1)
 
     @pytest.mark.parametrize(
         ("key", "clause"),
@@ -180,7 +195,7 @@ class TestUnknownAndWrong:
     )
     def test_key_of_an_original_system(self, key, clause):
         with pytest.raises(UsageError) as caught:
-            ConfigBuilder().set(key, 1, "here")
+            set_here(key, 1)
         assert clause in str(caught.value)
 
     def test_rank_table_in_the_place_of_a_recipe(self, tmp_path):
@@ -189,7 +204,7 @@ class TestUnknownAndWrong:
 
     def test_key_like_no_other(self):
         with pytest.raises(UsageError, match="here: unknown key 'qqqq'; --help lists all keys"):
-            ConfigBuilder().set("qqqq", 1, "here")
+            set_here("qqqq", 1)
 
     def test_section_that_is_a_value(self, tmp_path):
         assert "train must be a mapping of keys, not 5" in recipe_complaint(tmp_path, "train: 5")
@@ -215,15 +230,15 @@ class TestUnknownAndWrong:
     )
     def test_wrong_type(self, key, value, kind):
         with pytest.raises(UsageError) as caught:
-            ConfigBuilder().set(key, value, "here")
+            set_here(key, value)
         assert str(caught.value) == f"here: {key} must be {kind}, not {value!r}"
 
     @pytest.mark.parametrize("value", ["${data.root}", "${oc.env:HOME}", "???"])
     def test_omegaconf_has_no_magic_words(self, value):
         with pytest.raises(UsageError, match=r"data\.root must be text"):
-            ConfigBuilder().set("data.root", value, "here")
+            set_here("data.root", value)
         with pytest.raises(UsageError, match=r"data\.mean must be a list of numbers"):
-            ConfigBuilder().set("data.mean", [value, 1, 2], "here")
+            set_here("data.mean", [value, 1, 2])
 
     def test_wrong_choice(self, tmp_path):
         message = recipe_complaint(tmp_path, "model: {depth: 51}")
@@ -288,8 +303,8 @@ class TestValues:
         assert config.train.milestones == [9]
 
     def test_configurations_share_no_lists(self):
-        Config().train.milestones.append(1)
-        assert Config().train.milestones == [90, 120]
+        default_config().train.milestones.append(1)
+        assert default_config().train.milestones == [90, 120]
 
 
 class TestSaving:
@@ -308,44 +323,138 @@ class TestSaving:
         save_config(config, tmp_path / "out" / "config.yaml")
         assert load_config(tmp_path / "out" / "config.yaml") == config
 
-    def test_conventions_read_back_as_a_configuration(self, tmp_path):
-        config = load_config(
-            write(tmp_path, "c.yaml", ""),
-            {"data.color": "rgb", "data.mean": [1, 2, 3], "data.input_size": [96, 128], "codec.heatmap_size": [24, 32]},
-        )
-        save_conventions(config, tmp_path / "x.yaml")
-        stored = load_config(tmp_path / "x.yaml")
-        assert (stored.data.color, stored.data.mean) == ("rgb", [1, 2, 3])
-        assert (stored.data.input_size, stored.codec.heatmap_size) == ([96, 128], [24, 32])
+    def test_saved_configuration_says_its_format_and_what_wrote_it(self, tmp_path):
+        save_config(default_config(), tmp_path / "config.yaml")
+        first, second = (tmp_path / "config.yaml").read_text().splitlines()[:2]
+        assert first.startswith("# mspose ")
+        assert second == "format: 2"
 
-    @pytest.mark.parametrize(("network", "source"), [("openpose", None), ("simplepose", {"file": "x.pth"})])
-    def test_sizes_are_not_stored_where_they_do_not_count(self, tmp_path, network, source):
-        config = load_config(
-            write(tmp_path, "c.yaml", ""),
-            {"model.name": network, "data.input_size": [96, 128], "codec.heatmap_size": [24, 32]},
-        )
-        save_conventions(config, tmp_path / "x.yaml", source)
-        assert pick(read_yaml(tmp_path / "x.yaml"), SIZES) == {}
+    @pytest.mark.parametrize("name", networks())
+    def test_every_network_reads_back(self, tmp_path, name):
+        config = default_config(name)
+        save_config(config, tmp_path / "config.yaml")
+        assert load_config(tmp_path / "config.yaml") == config
 
-    def test_conventions_are_keys_of_the_schema(self):
-        assert {*CONVENTIONS, *SIZES} <= set(SCHEMA)
+
+class TestNetworks:
+    """Keys of other networks: an error, but for what old files hold without meaning it."""
+
+    @pytest.mark.parametrize("name", networks())
+    def test_every_key_is_read_or_refused(self, name):
+        own = keys_of(networks()[name].schema)
+        for key, field in all_keys().items():
+            value = name if key == "model.name" else default_of(field)
+            if key in own:
+                default_config(name, {key: default_of(own[key]) if key != "model.name" else name})
+            else:
+                with pytest.raises(UsageError, match=re.escape(key)):
+                    default_config(name, {key: value})
+
+    @pytest.mark.parametrize(
+        ("key", "value", "network", "owner"),
+        [
+            ("model.stages", 3, "simplepose", "openpose"),
+            ("data.color_jitter", True, "simplepose", "openpose"),
+            ("eval.nms", "soft_oks", "openpose", "simplepose"),
+            ("train.proposals_epoch", 0, "openpose", "fastpose"),
+            ("model.se", "none", "simplepose", "fastpose"),
+            ("demo.detector", "hog", "openpose", "simplepose"),
+        ],
+    )
+    @pytest.mark.parametrize("how", ["command line", "format 2"])
+    def test_foreign_key_says_whose_it_is_even_at_its_default(self, tmp_path, key, value, network, owner, how):
+        section, name = key.split(".")
+        text = f"format: 2\nmodel: {{name: {network}}}\n"
+        overrides = {}
+        if how == "command line":
+            overrides[key] = value
+        elif section == "model":
+            text = f"format: 2\nmodel: {{name: {network}, {name}: {value}}}\n"
+        else:
+            text += f"{section}: {{{name}: {str(value).lower()}}}\n"
+        with pytest.raises(UsageError, match=rf"{re.escape(key)} is a key of .*{owner}.*, not of {network}"):
+            load_config(write(tmp_path, "c.yaml", text), overrides)
+
+    def test_old_file_may_name_keys_of_others_at_their_defaults(self, tmp_path, messages):
+        text = "model: {name: openpose, depth: 50, se: none}\neval: {nms: oks, bbox_file: boxes.json}\n"
+        load_config(write(tmp_path, "c.yaml", text))
+        assert "4 keys of other networks" in messages()
+        assert all(key in messages() for key in ("model.depth", "model.se", "eval.nms", "eval.bbox_file"))
+
+    def test_old_file_may_not_set_them_otherwise(self, tmp_path):
+        text = "model: {name: openpose, depth: 101}"
+        assert "model.depth is a key of fastpose, simplepose, not of openpose" in recipe_complaint(tmp_path, text)
+
+    def test_old_names_of_keys_are_known_in_old_files_only(self, tmp_path):
+        text = "model: {name: openpose}\ndata: {rotation_factor: 7}\ncodec: {sigma: 5}\n"
+        config = load_config(write(tmp_path, "c.yaml", text))
+        assert (config.data.max_rotation, config.codec.joint_sigma) == (7, 5)
+        message = recipe_complaint(tmp_path, f"format: 2\n{text}")
+        assert "data.rotation_factor is called data.max_rotation for openpose" in message
+
+    def test_what_an_old_partial_recipe_leaves_out_is_what_it_was(self, tmp_path):
+        old = load_config(write(tmp_path, "c.yaml", "model: {name: openpose}"))
+        new = load_config(write(tmp_path, "d.yaml", "format: 2\nmodel: {name: openpose}"))
+        assert (old.data.input_size, old.data.mean, old.codec.joint_sigma) == ([192, 256], [0.485, 0.456, 0.406], 2)
+        assert (new.data.input_size, new.data.mean, new.codec.joint_sigma) == ([368, 368], [0.5] * 3, 7)
+
+    def test_order_of_keys_plays_no_part(self, tmp_path):
+        path = write(tmp_path, "c.yaml", "format: 2\ndata: {crop_shift: 3}\nmodel: {stages: 2, name: openpose}")
+        assert load_config(path).model.stages == 2
+
+    def test_other_network_than_the_recipe_names_both(self, tmp_path):
+        path = write(tmp_path, "c.yaml", "format: 2\nmodel: {name: openpose}")
+        with pytest.raises(UsageError, match=rf"model\.name is simplepose, but {re.escape(str(path))} is of openpose"):
+            load_config(path, {"model.name": "simplepose"})
+
+    def test_unknown_network_lists_what_there_is(self, tmp_path):
+        assert "fastpose, openpose, simplepose" in recipe_complaint(tmp_path, "model: {name: posenet}")
+
+    def test_size_of_the_maps_follows_and_must_agree(self, tmp_path):
+        path = write(tmp_path, "c.yaml", "format: 2\ndata: {input_size: [96, 128]}")
+        assert load_config(path).codec.heatmap_size == [24, 32]
+        with pytest.raises(UsageError, match=r"codec\.heatmap_size must be \[24, 32\]"):
+            load_config(path, {"codec.heatmap_size": [48, 64]})
+
+    def test_newer_format_is_refused(self, tmp_path):
+        assert "format must be 2" in recipe_complaint(tmp_path, "format: 3")
+
+    def test_network_from_outside_the_package(self, tmp_path, monkeypatch):
+        write(
+            tmp_path,
+            "outside/nets.py",
+            "from dataclasses import replace\nfrom mspose.networks.simplepose import NETWORK as N\n"
+            "NETWORK = replace(N, name='mine')\n",
+        )
+        monkeypatch.chdir(tmp_path)
+        assert default_config("outside.nets", {"model.deconv_filters": [8, 8, 8]}).model.name == "outside.nets"
+        for name, words in (("outside.gone", "cannot be imported"), ("json.decoder", "NETWORK")):
+            with pytest.raises(UsageError, match=words):
+                default_config(name)
 
 
 class TestSchema:
-    def test_every_key_is_described_once_with_its_default(self):
+    @pytest.mark.parametrize("name", networks())
+    def test_every_key_is_described_once_with_its_default(self, name):
+        entry = networks()[name]
+        text = describe_keys(entry)
+        described = [line.split("=")[0].strip() for line in text.splitlines() if line.startswith("  ")]
+        assert described == list(keys_of(entry.schema))
+
+    def test_help_without_a_recipe_shows_the_keys_of_all(self):
         text = describe_keys()
-        for key, field in SCHEMA.items():
-            (line,) = [line for line in text.splitlines() if line.startswith(f"  {key}=")]
-            assert field.metadata["help"] in line
+        assert all(f"\n  {key}=" in text for key in all_keys())
         assert "train.lr=0.001 " in text
-        assert "data.input_size=[192,256] " in text
-        assert "eval.flip_test=true " in text
+        assert re.search(r"data\.input_size=\[368,368\] +openpose: ", text)
 
     def test_every_section_has_a_title(self):
-        assert all(f"\n{f.name}: {f.default_factory.__doc__}" in describe_keys() for f in fields(Config))
+        assert all(kind.__doc__ for entry in networks().values() for kind in entry.schema.values())
 
-    def test_defaults_are_among_the_choices(self):
-        assert all(not f.metadata["choices"] or f.default in f.metadata["choices"] for f in SCHEMA.values())
+    @pytest.mark.parametrize("name", networks())
+    def test_defaults_pass_their_checks(self, name):
+        for key, field in keys_of(networks()[name].schema).items():
+            check = field.metadata["check"]
+            assert check is None or check.holds(default_of(field)), key
 
 
 class TestShipped:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mspose.codecs.paf import cells_touched
-from mspose.config.schema import DataConfig
+from mspose.config.bottomup import BottomUpData
 from mspose.data.bottomup import (
     BottomUpAugmentation,
     BottomUpDataset,
@@ -27,7 +27,7 @@ from mspose.skeleton import COCO17
 
 SIZE, STRIDE = 368, 8
 # Pictures as they are, so that grey levels can be read off.
-DATA = DataConfig(input_size=[SIZE, SIZE], mean=[0.0] * 3, std=[1.0] * 3, scale=1.0)
+DATA = BottomUpData(input_size=[SIZE, SIZE], mean=[0.0] * 3, std=[1.0] * 3, scale=1.0)
 STILL = BottomUpAugmentation(min_scale=1.0, max_scale=1.0, rotation=0.0, shift=0.0, flip=0.0, color=0.0)
 MOVING = BottomUpAugmentation(color=0.0)
 LIMITS = BottomUpAugmentation()
@@ -95,7 +95,7 @@ def annotate(
 def make(
     folder: Path,
     augmentation: BottomUpAugmentation = STILL,
-    data: DataConfig = DATA,
+    data: BottomUpData = DATA,
     seed: int = 0,
     labels: np.ndarray | None = None,
     pictures: int = 1,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mspose.codecs.heatmap import HeatmapCodec
-from mspose.config.schema import DataConfig
+from mspose.config.topdown import TopDownData
 from mspose.data.coco import Images, People, labelled, load_annotations
 from mspose.data.proposals import propose
 from mspose.data.topdown import Normalizer, TopDownDataset, half_body, random_crop
@@ -20,7 +20,7 @@ from mspose.skeleton import COCO17, Skeleton, load_skeleton
 
 CODEC = HeatmapCodec()
 STRIDE = 4
-PLAIN = DataConfig(flip=0.0, scale_factor=0.0, rotation_prob=0.0)
+PLAIN = TopDownData(flip=0.0, scale_factor=0.0, rotation_prob=0.0)
 # Pictures as they are, so that grey levels of a crop can be read off.
 LEVELS = replace(PLAIN, mean=[0.0] * 3, std=[1.0] * 3, scale=1.0)
 UPPER = np.isin(np.arange(17), COCO17.upper_body)
@@ -42,7 +42,7 @@ def level_of(joint: np.ndarray) -> np.ndarray:
 
 def make(
     tmp_path: Path,
-    data: DataConfig,
+    data: TopDownData,
     skeleton: Skeleton = COCO17,
     seed: int = 0,
     labels: np.ndarray | None = None,
@@ -91,10 +91,10 @@ class TestReference:
 
     @pytest.mark.parametrize("row", range(6))
     def test_crop_to_one_grey_level(self, people, parity_dir, row):
-        dataset = TopDownDataset(DataConfig(), people.images, labelled(people), CODEC)
+        dataset = TopDownDataset(TopDownData(), people.images, labelled(people), CODEC)
         with np.load(parity_dir / "topdown_val2017.npz") as reference:
             crop = reference["crop"][row]
-        difference = np.abs(eval_sample(dataset, row) - crop) * np.array(DataConfig().std)[:, None, None] * 255
+        difference = np.abs(eval_sample(dataset, row) - crop) * np.array(TopDownData().std)[:, None, None] * 255
         assert difference.max() <= 1 + 1e-3
 
     @pytest.mark.parametrize("row", range(6))
@@ -235,7 +235,7 @@ class TestRandomCrop:
     @pytest.fixture
     def crops(self):
         rng = np.random.default_rng(0)
-        return [random_crop(rng, self.CENTER, self.SIZE, self.KEYPOINTS, UPPER, DataConfig()) for _ in range(4000)]
+        return [random_crop(rng, self.CENTER, self.SIZE, self.KEYPOINTS, UPPER, TopDownData()) for _ in range(4000)]
 
     def test_scale(self, crops):
         ratios = np.array([crop.size / self.SIZE for crop in crops])
@@ -281,7 +281,7 @@ class TestHalfBody:
         assert self.crop(9, half_body_joints=9).center.tolist() == [200, 200]
 
     def test_never_by_default(self):
-        assert DataConfig().half_body_prob == 0
+        assert TopDownData().half_body_prob == 0
         crop = random_crop(
             np.random.default_rng(0), np.array([200.0, 200]), np.array([300.0, 400]), blobs(17)[1], UPPER, PLAIN
         )
@@ -322,10 +322,10 @@ class TestNormalizer:
     @pytest.mark.parametrize(
         "data",
         [
-            DataConfig(),
-            DataConfig(color="rgb", mean=[0.406, 0.457, 0.480], std=[1.0] * 3),
-            DataConfig(scale=256.0, mean=[0.5] * 3, std=[1.0] * 3),
-            DataConfig(color="rgb", mean=[0.1, 0.2, 0.3], std=[0.5, 2.0, 4.0], scale=1.0),
+            TopDownData(),
+            TopDownData(color="rgb", mean=[0.406, 0.457, 0.480], std=[1.0] * 3),
+            TopDownData(scale=256.0, mean=[0.5] * 3, std=[1.0] * 3),
+            TopDownData(color="rgb", mean=[0.1, 0.2, 0.3], std=[0.5, 2.0, 4.0], scale=1.0),
         ],
         ids=["imagenet", "alphapose", "openpose", "own"],
     )
@@ -341,7 +341,7 @@ class TestNormalizer:
     def test_into_a_row_of_a_batch(self):
         crop = np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
         batch = np.zeros((2, 3, 7, 5), np.float32)
-        normalizer = Normalizer(DataConfig(color="rgb"))
+        normalizer = Normalizer(TopDownData(color="rgb"))
         assert normalizer(crop, batch[1]) is not None
         np.testing.assert_array_equal(batch[1], normalizer(crop))
         assert not batch[0].any()

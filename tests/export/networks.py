@@ -19,14 +19,14 @@ SMALL = {
         "model.deconv_filters": [16, 16, 16],
         "model.deconv_kernels": [4, 3, 2],
         "data.input_size": [64, 96],
-        "codec.heatmap_size": [16, 24],
+        "codec.refine": "quarter",
     },
     "fastpose": {
         "model.base_width": 8,
         "model.upsampling_width": 32,
         "model.se": "first_block",
         "data.input_size": [64, 96],
-        "codec.heatmap_size": [16, 24],
+        "codec.refine": "quarter",
     },
     "openpose": {
         "model.base_width": 8,
@@ -59,10 +59,8 @@ def build(config: Config, seed: int = 0) -> ms.nn.Cell:
 def small_config(name: str, folder: Path, **overrides: object) -> Config:
     """Configuration of a small network whose checkpoint is written to `folder`."""
     keys = {key.replace("__", "."): value for key, value in overrides.items()}
-    file = "configs/quickstart/simplepose.yaml" if name != "openpose" else "configs/quickstart/openpose.yaml"
     config = load_config(
-        ROOT / file,
-        {"model.name": name, **SMALL[name], "codec.refine": "quarter", "runtime.output": str(folder / "out"), **keys},
+        ROOT / f"configs/quickstart/{name}.yaml", {**SMALL[name], "runtime.output": str(folder / "out"), **keys}
     )
     if not config.runtime.ckpt:
         config.runtime.ckpt = str(folder / "network.ckpt")

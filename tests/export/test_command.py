@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspose.backends.card import ModelCard, card_path, read_card
 from mspose.backends.checkpoint import MindSporeBackend
 from mspose.backends.mindir import open_mindir
 from mspose.backends.onnx_runtime import open_onnx
 from mspose.backends.open import open_backend
+from mspose.checkpoints.card import ModelCard, card_path, read_card
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError

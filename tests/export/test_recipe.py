@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mspose.config.schema import Config
+from mspose.config.builder import default_config
 from mspose.export.recipe import decode_recipe
 from mspose.networks import method_of
 from tests.golden import make_golden_paf as golden
@@ -122,9 +122,7 @@ def keypoints_of(recipe: dict, joints: dict[int, Joint]) -> np.ndarray:
 
 @pytest.mark.parametrize("noise", [0.0, 0.04])
 def test_bottom_up(noise: float) -> None:
-    config = Config()
-    config.model.name = "openpose"
-    config.codec.sigma = 7.0
+    config = default_config("openpose")
     method = method_of(config)
     recipe, codec = decode_recipe(method), method.codec
     rng = np.random.default_rng(3)
@@ -169,8 +167,7 @@ def test_bottom_up(noise: float) -> None:
 
 
 def test_steps_tell_only_what_is_done() -> None:
-    config = Config()
-    config.model.name = "openpose"
+    config = default_config("openpose")
     config.eval.flip_test = False
     plain = " ".join(decode_recipe(method_of(config))["steps"])
     config.eval.flip_test, config.eval.scales, config.codec.upsample = True, [0.5, 1.0], 8

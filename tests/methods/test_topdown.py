@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mspose.codecs.base import Decoded
-from mspose.config.schema import SCHEMA, Config
+from mspose.config.builder import all_keys, default_config
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import method_of
 
@@ -30,11 +30,11 @@ def evaluator(sample_dir: Path, tmp_path: Path):
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
 
     def make(**options: object) -> tuple[Evaluator, np.ndarray]:
-        config = Config()
+        config = default_config()
         config.data.root, config.eval.bbox_file = str(sample_dir), str(tmp_path / "boxes.json")
         for name, value in options.items():
             setattr(config.eval, name, value)
-        result = Evaluator(method_of(config), use_gt_bbox=False)
+        result = Evaluator(method_of(config))
         people = result.set.instances
         by_corner = {tuple(np.round(b[:2])): k for b, k in zip(result.annotated.boxes, result.annotated.keypoints)}
         keypoints = np.stack([by_corner[tuple(np.round(b[:2]))] for b in people.boxes])
@@ -59,7 +59,7 @@ def test_duplicates(evaluator, nms: str, share: float) -> None:
 
 
 def test_every_choice_is_tested() -> None:
-    assert SCHEMA["eval.nms"].metadata["choices"] == ("oks", "soft_oks", "parametric", "none")
+    assert all_keys()["eval.nms"].metadata["choices"] == ("oks", "soft_oks", "parametric", "none")
 
 
 def test_parametric_scores_what_it_merged(evaluator) -> None:
@@ -74,7 +74,7 @@ def test_parametric_scores_what_it_merged(evaluator) -> None:
 
 
 def test_training_set_knows_when_proposals_begin(sample_dir: Path) -> None:
-    config = Config()
+    config = default_config()
     config.data.root = str(sample_dir)
     config.data.flip = config.data.scale_factor = config.data.rotation_prob = 0.0
     config.train.proposals_epoch = 2

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mspose.config.builder import load_config
+from mspose.config.builder import all_keys, load_config
 from mspose.config.originals import rows
-from mspose.config.schema import SCHEMA, Config
+from mspose.config.schema import Config
 from mspose.errors import UsageError
 from mspose.migrate.translate import main, read_values, translate
 from mspose.migrate.values import BY_KEY, BY_NAME, Old, Untranslatable, convert
@@ -177,6 +177,7 @@ class TestSystems:
         text = SIMPLEPOSE.replace("[288, 384]", "[256, 256]").replace("[72, 96]", "[64, 64]")
         assert translate(save(tmp_path, "SimplePoseNet", text)).base == [
             "base/coco",
+            "base/detections",
             "base/simplepose_140e",
         ]
         assert imported(tmp_path, "SimplePoseNet", text).data.input_size == [256, 256]
@@ -304,7 +305,7 @@ class TestValues:
 
     def test_converters_belong_to_keys(self):
         there = {row.name for row in rows()}
-        assert set(BY_KEY) <= set(SCHEMA)
+        assert set(BY_KEY) <= set(all_keys())
         assert [name for name in BY_NAME if not any(key.endswith(name) for key in there)] == []
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspose.config.builder import to_yaml
-from mspose.config.schema import Config
+from mspose.config.builder import default_config, to_yaml
 from mspose.train.performance import WARMUP_STEPS, describe, summarize, time_steps
 from tests.conftest import ROOT
 
@@ -78,7 +77,7 @@ def test_table_names_only_known_memory() -> None:
 @pytest.fixture(scope="module")
 def small_config(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A configuration file, in a folder with a space in its name, for seconds of training."""
-    config = Config()
+    config = default_config()
     config.model.depth, config.model.base_width, config.model.deconv_filters = 18, 8, [16, 16, 16]
     config.data.root, config.data.input_size, config.codec.heatmap_size = str(sample_dir), [64, 96], [16, 24]
     config.data.workers, config.train.batch_size = 2, 8

@@ -7,6 +7,7 @@ import pytest
 from mindspore import nn
 from mindspore.common.initializer import Normal
 
+from mspose.config.builder import default_config
 from mspose.config.schema import Config
 from mspose.models.layers import Conv2d
 from mspose.models.losses import JointsMSELoss
@@ -37,7 +38,7 @@ def batch(scale: float = 1.0) -> list[ms.Tensor]:
 
 
 def config(**runtime: object) -> Config:
-    result = Config()
+    result = default_config()
     for key, value in runtime.items():
         setattr(result.runtime, key, value)
     return result

@@ -62,7 +62,7 @@ def open_checkpoint(config: Config, any_size: bool = False) -> MindSporeBackend:
     runtime = start(config.runtime)
     # These import MindSpore.
     from mspose.checkpoints.initial import load_checkpoint
-    from mspose.export.fold import fold_batch_norm
+    from mspose.models.fold import fold_batch_norm
     from mspose.networks import build_model
 
     network = build_model(config)

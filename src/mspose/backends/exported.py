@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mspose.backends.card import ModelCard, card_path, file_hash, read_card
+from mspose.checkpoints.card import ModelCard, card_path, file_hash, read_card
 from mspose.codecs.base import Codec, Maps
 from mspose.errors import PoseError, UsageError
 

@@ -18,22 +18,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mspose.checkpoints.beside import description_file, read_description
 from mspose.checkpoints.ckpt_file import write_ckpt
-from mspose.checkpoints.origins import Recognised, read_weights, recognise
-from mspose.checkpoints.resolve import (
+from mspose.checkpoints.foreign import (
     check_model,
-    conventions_file,
     describe_source,
     float_weights,
     write_weights,
 )
+from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.checkpoints.safetensors_file import write_safetensors
-from mspose.checkpoints.to_torch import to_torch
 from mspose.checkpoints.torch_file import write_torch
-from mspose.cli import add_conventions
-from mspose.config.builder import ConfigBuilder, parse_value
-from mspose.config.schema import SIZES, Config
+from mspose.config.builder import Text
+from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
+from mspose.networks import find_network
+from mspose.networks.base import ResNetKeys
+from mspose.resolve import resolve
 from mspose.runtime.logs import set_up_logging
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
         raise UsageError(f"--to {to} writes a file that ends in {', '.join(ENDINGS[to])}, not {dst}")
     if dst.exists() and src.exists() and dst.samefile(src):
         raise UsageError(f"--dst is the file of --src: {src}")
-    recognised = recognise(read_weights(src), src)
+    recognised = recognise_file(src)
     is_network = recognised.origin.part == "network"
     if is_network and not partial:
         check_model(recognised, config, src)
@@ -126,8 +127,10 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
     if to == "torch":
         _write_torch(own, config, src, dst)
     else:
-        write_weights(write_ckpt, own, dst, config, describe_source(src))
-        log.info(f"written: {dst}, and how it must be fed: {conventions_file(dst)}")
+        described = read_description(src)
+        known = {**recognised.model, **(described.values if described else recognised.conventions)}
+        write_weights(write_ckpt, own, dst, config, describe_source(src), known)
+        log.info(f"written: {dst}, and how it must be fed: {description_file(dst)}")
     if wrong:
         log.warning(f"note: random start values, to be trained: {len(wrong)}{_some(wrong)}")
     return result
@@ -160,24 +163,20 @@ def _belongs(name: str, recognised: Recognised) -> bool:
 
 
 def _write_torch(values: Mapping[str, np.ndarray], config: Config, src: Path, dst: Path) -> None:
-    model, data = config.model, config.data
-    state_dict = to_torch(
-        {name: np.asarray(value, np.float32) for name, value in values.items()}, model.name, model.shuffle
-    )
+    model, data, entry = config.model, config.data, find_network(config.model.name)
+    if entry.to_torch is None:
+        raise UsageError(f"--to torch: {entry.name} has no PyTorch original that is known here")
+    state_dict = entry.to_torch({name: np.asarray(value, np.float32) for name, value in values.items()}, model)
     write = write_safetensors if dst.suffix == ".safetensors" else write_torch
-    described_in = conventions_file(dst)
-    if model.shuffle == "block" and described_in.resolve() == conventions_file(src).resolve():
-        raise UsageError(
-            f"{described_in} says how {src} is fed, and {dst} has its channels in another order: choose another name"
-        )
-    # The channels before its shuffles are in PyTorch's order now.
-    described = replace(config, model=replace(model, shuffle="channel"))
+    described_in = description_file(dst)
+    # Such as channels before pixel shuffles, which are in PyTorch's order now.
+    described = replace(config, model=replace(model, **entry.torch_keys))
     write_weights(write, state_dict, dst, described, describe_source(src))
     log.info(
         f"written: {dst}; its input is {data.color} / {data.scale:g}, less {data.mean}, divided by {data.std}, as "
         f"{described_in} says"
     )
-    if model.name != "openpose" and model.maxpool != "torch":
+    if isinstance(model, ResNetKeys) and model.maxpool != "torch":
         log.warning(
             "note: these weights are for max pooling that pads right and bottom only (model.maxpool=same); "
             "PyTorch's networks pad all sides, and their maps will differ a little"
@@ -185,15 +184,13 @@ def _write_torch(values: Mapping[str, np.ndarray], config: Config, src: Path, ds
 
 
 def _configuration(options: argparse.Namespace) -> Config:
-    builder = ConfigBuilder()
-    builder.add_file(options.config)
-    add_conventions(builder, options.src, SIZES)
+    overrides = {"runtime.ckpt": str(options.src)}
     for override in options.overrides:
         key, equals, value = override.partition("=")
         if not equals:
             raise UsageError(f"{override!r} is not section.key=value")
-        builder.set(key, parse_value(value), "command line")
-    return builder.build()
+        overrides[key] = Text(value)
+    return resolve(options.config, overrides)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -201,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="mspose convert", description="Convert weights of other people's pose networks, or ours to PyTorch."
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="recipe of the network")
+    parser.add_argument("--config", metavar="RECIPE", help="of the network; checkpoints that know theirs need none")
     parser.add_argument("--src", type=Path, required=True, metavar="FILE", help=".pth, .safetensors, .ckpt or .npz")
     parser.add_argument("--dst", type=Path, required=True, metavar="FILE", help="what to write")
     parser.add_argument("--to", choices=tuple(ENDINGS), default="mindspore", help="default: %(default)s")

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 from mindspore import nn
 
+from mspose.checkpoints.foreign import check_network, float_weights, resolve_checkpoint
 from mspose.checkpoints.io import assign, load
 from mspose.checkpoints.names import network_weights
-from mspose.checkpoints.origins import read_weights, recognise
-from mspose.checkpoints.resolve import check_network, float_weights, resolve_checkpoint
+from mspose.checkpoints.origins import recognise_file
 from mspose.config.schema import Config
 from mspose.errors import PoseError
-
-# The layer that depends on the skeleton: a checkpoint for other keypoints can start everything but this.
-HEAD = "final_layer."
+from mspose.networks import find_network
 
 
 def load_checkpoint(network: nn.Cell, config: Config) -> None:
@@ -39,7 +37,7 @@ def load_backbone(network: nn.Cell, path: str | Path) -> str:
     Raises:
         PoseError: the file is unreadable, or not of this backbone; the network is unchanged.
     """
-    recognised = recognise(read_weights(path), path)
+    recognised = recognise_file(path)
     values = {
         name: value for name, value in float_weights(recognised.values, path).items() if name.startswith("backbone.")
     }
@@ -69,10 +67,11 @@ def load_weights(network: nn.Cell, config: Config) -> str:
         PoseError: the file is unreadable, or of another network; the network is unchanged.
     """
     path = config.train.init_from
-    recognised = recognise(read_weights(path), path)
+    recognised = recognise_file(path)
     check_network(recognised, config, path)
     values = float_weights(recognised.values, path)
-    head = _current(network, lambda name: name.startswith(HEAD))
+    prefix = find_network(config.model.name).head
+    head = _current(network, lambda name: name.startswith(prefix))
     changed = {name: value for name, value in head.items() if name in values and values[name].shape != value.shape}
     report = assign(network, {**values, **changed}, path)
     note = f"; new for this skeleton: {', '.join(changed)}" if changed else ""

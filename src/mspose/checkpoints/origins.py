@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mspose.checkpoints import names
+from mspose.checkpoints.beside import description_file, stamp_of
 from mspose.checkpoints.ckpt_file import read_ckpt
 from mspose.checkpoints.safetensors_file import read_safetensors
 from mspose.checkpoints.torch_file import check_compressed, read_torch
@@ -50,6 +51,7 @@ class Origin:
         anchors: names that are in every such file, perhaps behind a prefix, and together in no other kind.
         translate: its names → ours.
         conventions: what its names do not show, as keys of the configuration.
+        shown: keys that the names show, and that differ among files of this kind that the same recipe loads.
         part: what it holds: a "network", its "backbone" alone, or a "detector".
         is_own: whether this repository wrote it; the conventions of such a file are stored beside it.
     """
@@ -60,6 +62,7 @@ class Origin:
     conventions: Mapping[str, Any] = field(default_factory=dict)
     part: str = "network"
     is_own: bool = False
+    shown: tuple[str, ...] = ()
 
 
 # The more special ones first: a whole network holds the names of its backbone too.
@@ -94,6 +97,7 @@ ORIGINS = (
         ("preact.conv1.weight", "preact.bn1.running_mean", "conv_out.weight"),
         names.fastpose_from_torch,
         {**_ALPHAPOSE, "model.shuffle": "channel"},
+        shown=("model.se",),
     ),
     Origin(
         "OpenPose body network (PyTorch port of the Caffe model)",
@@ -124,6 +128,7 @@ ORIGINS = (
         ("preact.conv1.weight", "preact.bn1.gamma", "conv_out.weight"),
         names.fastpose_from_zoo,
         {**_IMAGENET, "model.maxpool": "torch", "model.shuffle": "block"},
+        shown=("model.se",),
     ),
     Origin(
         "MindSpore OpenPose",
@@ -190,8 +195,27 @@ class Recognised:
         """What must be set for these weights to see what they were trained on; empty for our own files."""
         if self.origin.is_own:
             return {}
-        se = {"model.se": self.model["model.se"]} if self.model.get("model.name") == "fastpose" else {}
-        return {**self.origin.conventions, **se}
+        shown = {key: self.model[key] for key in self.origin.shown if key in self.model}
+        return {**self.origin.conventions, **shown}
+
+
+OWN = Origin("a checkpoint of this repository", (), _same, is_own=True)
+
+
+def recognise_file(path: str | Path) -> Recognised:
+    """Read a file and find out whose weights it holds.
+
+    A checkpoint whose description carries the stamp of this repository is ours, whatever the names in it.
+
+    Raises:
+        PoseError: unreadable, or the names belong to no known network.
+    """
+    values = read_weights(path)
+    stamp = stamp_of(description_file(path)) if Path(path).suffix == ".ckpt" else {}
+    if "network" not in stamp:
+        return recognise(values, path)
+    weights = names.network_weights(values)
+    return Recognised(OWN, weights, {"model.name": stamp["network"]})
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:

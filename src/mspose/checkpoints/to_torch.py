@@ -1,4 +1,4 @@
-"""The way back: weights under our names → state dicts of the PyTorch originals."""
+"""The way back: weights under our names → state dicts of the PyTorch originals, with `num_batches_tracked` (zero)."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ from mspose.errors import PoseError
 Values = Mapping[str, np.ndarray]
 
 
-def to_torch(values: Values, model: str, shuffle: str = "channel") -> dict[str, np.ndarray]:
-    """Weights of a network of ours as the state dict of its PyTorch original, with `num_batches_tracked` (zero).
+def simplepose_to_torch(values: Values) -> dict[str, np.ndarray]:
+    """SimplePose as Microsoft's PoseResNet."""
+    return batch_norm_to_torch({name.removeprefix("backbone."): value for name, value in values.items()})
+
+
+def fastpose_to_torch(values: Values, shuffle: str) -> dict[str, np.ndarray]:
+    """FastPose as AlphaPose's.
 
     Args:
-        model: "simplepose" (Microsoft's PoseResNet), "fastpose" (AlphaPose) or "openpose" (`body_pose_model`).
-        shuffle: order of the pixel shuffles that FastPose's weights are for; PyTorch's is "channel", and the channels
-            of weights for "block" are put into that order, which leaves the function of the network as it is.
+        shuffle: order of the pixel shuffles that the weights are for; PyTorch's is "channel", and the channels of
+            weights for "block" are put into that order, which leaves the function of the network as it is.
+    """
+    values = _block_to_channel(values) if shuffle == "block" else values
+    is_duc = any(name.startswith("duc3.") for name in values)
+    return batch_norm_to_torch({_fastpose_name(name, is_duc): value for name, value in values.items()})
+
+
+def openpose_to_torch(values: Values) -> dict[str, np.ndarray]:
+    """OpenPose as `body_pose_model`.
 
     Raises:
         PoseError: the network has layers that its original lacks.
     """
-    if model == "openpose":
-        renamed = {_openpose_name(name): value for name, value in values.items()}
-        # The original's order: all stages of the fields, then all of the heat maps.
-        return dict(sorted(renamed.items(), key=lambda item: item[0].partition(".")[0].partition("_")[2]))
-    if model == "fastpose":
-        values = _block_to_channel(values) if shuffle == "block" else values
-        is_duc = any(name.startswith("duc3.") for name in values)
-        renamed = {_fastpose_name(name, is_duc): value for name, value in values.items()}
-    else:
-        renamed = {name.removeprefix("backbone."): value for name, value in values.items()}
-    return batch_norm_to_torch(renamed)
+    renamed = {_openpose_name(name): value for name, value in values.items()}
+    # The original's order: all stages of the fields, then all of the heat maps.
+    return dict(sorted(renamed.items(), key=lambda item: item[0].partition(".")[0].partition("_")[2]))
 
 
 def batch_norm_to_torch(values: Values) -> dict[str, np.ndarray]:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from mspose.errors import UsageError
-
 # Points at which the PAF is read along a limb, as in the authors' code.
 _SAMPLES = 10
 # The most peaks of one joint that are used, the highest. Crowds in COCO stay below it; it bounds the cost (its square a
@@ -41,9 +39,6 @@ class Grouping:
         min_score: people of a lower score are left out.
         upsample: enlarge and smooth the maps this many times first, as the authors' code does (by the stride): slower
             by two orders of magnitude, for comparison with it.
-
-    Raises:
-        UsageError: a value is out of range.
     """
 
     peak_threshold: float = 0.1
@@ -52,18 +47,6 @@ class Grouping:
     min_joints: int = 3
     min_score: float = 0.4
     upsample: int = 1
-
-    def __post_init__(self) -> None:
-        for name, low, high in (
-            ("peak_threshold", 0, 1),
-            ("limb_threshold", 0, 1),
-            ("limb_support", 0.1, 1),
-            ("min_joints", 2, np.inf),
-            ("min_score", 0, np.inf),
-            ("upsample", 1, 64),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise UsageError(f"codec.{name} {getattr(self, name)} is not between {low} and {high}")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ ECCV 2018): a map cell times the stride is the pixel of the network input.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
+from mspose.config.schema import FIXED, FREE, POSITIVE, Check, CodecConfig, key
 from mspose.errors import UsageError
 from mspose.skeleton import COCO17, Skeleton
 
@@ -32,6 +34,27 @@ _REFINE_STEPS = {
     "f[-1, 1] - f[1, -1] + f[-1, -1]) / 4 (indices y, x from the cell; dy, dyy alike), and add "
     "- inverse([[dxx, dxy], [dxy, dyy]]) [dx, dy].",
 }
+
+
+@dataclass
+class HeatmapKeys(CodecConfig):
+    """What the network's maps mean."""
+
+    heatmap_size: list[int] | None = key(
+        None,
+        "heat maps [width, height]; null: as the network makes them of data.input_size",
+        Check(lambda v: v is None or (len(v) == 2 and min(v) > 0), "be null, or [width, height]"),
+        FIXED,
+    )
+    sigma: float = key(2.0, "standard deviation of the target Gaussian in heat-map cells", POSITIVE, FIXED)
+    refine: str = key("quarter", "sub-cell decoding: quarter-pixel shift, DARK, or none", REFINEMENTS, FREE)
+
+    def derive(self, input_size: list[int], stride: int) -> Iterator[tuple[str, str]]:
+        """The size of the maps."""
+        expected = [side // stride for side in input_size]
+        if self.heatmap_size not in (None, expected):
+            yield "heatmap_size", f"be {expected}, data.input_size / {stride}, or be left out"
+        self.heatmap_size = expected
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
 from mspose.codecs.grouping import Grouping, enlarge, group
+from mspose.config.schema import FIXED, FRACTION, FREE, NOT_NEGATIVE, POSITIVE, Check, CodecConfig, key
 from mspose.geometry import compose
 from mspose.skeleton import OPENPOSE18, PafLayout, Skeleton
 from mspose.visual import draw_heatmaps, draw_pafs, side_by_side, strongest_vectors
@@ -25,6 +26,32 @@ _BLOCK = 4
 _LARGEST = 1000.0
 # Gaussians end at exp(-40): invisible, and products of two of them are still normal float32 numbers (others are slow).
 _MAX_EXPONENT = 40.0
+
+
+@dataclass
+class PafKeys(CodecConfig):
+    """What the network's maps mean."""
+
+    joint_sigma: float = key(7.0, "standard deviation of the target Gaussian in input pixels", POSITIVE, FIXED)
+    paf_width: float = key(8.0, "half width of part affinity fields in input pixels", POSITIVE, FIXED)
+    peak_threshold: float = key(0.1, "lowest value of a joint in its heat map", FRACTION, FREE)
+    limb_threshold: float = key(
+        0.05, "lowest value of the part affinity field at a point that supports a limb", FRACTION, FREE
+    )
+    limb_support: float = key(
+        0.8,
+        "fraction of the points along a limb that must support it",
+        Check(lambda v: 0.1 <= v <= 1, "lie between 0.1 and 1"),
+        FREE,
+    )
+    min_joints: int = key(3, "people of fewer joints are left out", Check(lambda v: v >= 2, "be 2 or more"), FREE)
+    min_score: float = key(0.4, "people of a lower score are left out", NOT_NEGATIVE, FREE)
+    upsample: int = key(
+        1,
+        "enlarge and smooth whole maps this many times before people are found: 8 as published, far slower, no better",
+        Check(lambda v: 1 <= v <= 64, "lie between 1 and 64"),
+        FREE,
+    )
 
 
 # What a model card says of decoding.

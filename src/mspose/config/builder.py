@@ -1,15 +1,17 @@
-"""Typed configuration: YAML files with `base:`, `key=value` overrides and where each value came from.
+"""Configurations: YAML files with `base:`, `key=value` overrides, what lies beside weights; where each value is from.
 
-The schema is in `mspose.config.schema`. Values are merged
-in this order, lowest first: schema defaults, the files under `base:` (left to right), the `--config` file, the input
-conventions stored beside a checkpoint (`X.yaml` for `X.ckpt`), the command line. An unknown key or a value of the
-wrong type is a `UsageError` that names the key, where it was given and the nearest valid key.
+Values come in layers, lowest first: defaults, the files under `base:` (left to right), the recipe, what lies beside a
+checkpoint, the command line. The network is found first, and with it the dataclass of every section; then the layers
+are applied, so the order of keys plays no part. A key of another network, an unknown key or a wrong value is a
+`UsageError` that names the key, where it was given and what to do.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import MISSING, fields
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +19,74 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mspose.config import format1
 from mspose.config.originals import counterpart
 from mspose.config.recipes import find_recipe
-from mspose.config.schema import CONVENTIONS, SCHEMA, SECTIONS, SIZES, Config, problems
+from mspose.config.schema import FREE, NEVER, SECTIONS, Config, Section, default_of, get, keys_of
 from mspose.errors import UsageError
 from mspose.files import write_text
+from mspose.networks import find_network, networks
+from mspose.networks.base import Network
 from mspose.version import software
+
+log = logging.getLogger("pose")
+
+# The form of configuration files that this version writes; files without the key are of the first one.
+FORMAT = 2
+# What a layer is: a file or a configuration in Python, what lies beside weights, or single keys that somebody gave.
+FILE, WEIGHTS, GIVEN = "file", "weights", "given"
+
+
+class KeyProblem(UsageError):
+    """A key that cannot have its value, or cannot be set at all.
+
+    Attributes:
+        key: the key.
+        words: what is wrong, behind the key; of an unknown key a hint, which begins with a semicolon.
+    """
+
+    def __init__(self, key: str, words: str, source: str = "") -> None:
+        text = f"unknown key {key!r}{words}" if words[:1] == ";" else f"{key} {words}"
+        super().__init__(f"{source}: {text}" if source else text)
+        self.key, self.words = key, words
+
+
+class Text(str):
+    """A value from a command line: still text, to be read as the type of its key."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Values from one place.
+
+    Attributes:
+        values: dotted key → value.
+        source: where from, for messages.
+        kind: what that is.
+        is_old: whether it is of the first format.
+        always: keys from beside weights that count although they may be chosen anew and a recipe was given.
+    """
+
+    values: dict[str, Any]
+    source: str
+    kind: str = FILE
+    is_old: bool = False
+    always: tuple[str, ...] = ()
 
 
 class ConfigBuilder:
-    """Collects values from several places, lowest precedence first, and remembers where each came from."""
+    """Collects layers, lowest first, and makes a configuration of them."""
 
     def __init__(self) -> None:
-        self._config: DictConfig = OmegaConf.structured(Config)
-        self.sources: dict[str, str] = {}
+        self.layers: list[Layer] = []
 
     def add_file(self, path: str | Path) -> None:
-        """Merge a YAML file on top, its `base:` files before it.
+        """Add a YAML file, its `base:` files before it.
 
         Raises:
-            UsageError: the file is missing, not YAML, or holds an unknown key or a wrong value.
+            UsageError: the file is missing or not YAML, or is something else than a recipe.
         """
         self._add_file(find_recipe(path), ())
 
@@ -55,60 +105,209 @@ class ConfigBuilder:
             raise UsageError(
                 f"{path} is a rank table, not a recipe: bash scripts/run_distribute_train.sh CONFIG NUM_DEVICES {path}"
             )
+        if "weights" in content:
+            raise UsageError(f"{path} says how the weights beside it are fed; it is no recipe")
         _find_skeleton(content.get("data"), path.parent)
-        self.add_values(content, str(path))
+        written = content.pop("format", 1)
+        if written not in (1, FORMAT):
+            raise UsageError(f"{path}: format must be {FORMAT}, not {written!r} (written by a newer version?)")
+        self.add_values(content, str(path), is_old=written != FORMAT)
 
-    def add_values(self, values: dict[str, Any], source: str) -> None:
-        """Merge a nested mapping {section: {key: value}} on top; `source` is named in errors."""
-        for section, content in values.items():
-            sections = [f.name for f in fields(Config)]
-            if section not in sections:
-                raise UsageError(f"{source}: unknown section {section!r}{_nearest(str(section), sections)}")
-            if content is None:  # a section whose keys are all commented out
-                continue
-            if not isinstance(content, dict):
-                raise UsageError(f"{source}: {section} must be a mapping of keys, not {content!r}")
-            for key, value in content.items():
-                self.set(f"{section}.{key}", value, source)
+    def add_values(self, values: Mapping[str, Any], source: str, kind: str = FILE, is_old: bool = False) -> None:
+        """Add a nested mapping {section: {key: value}}; `source` is named in errors."""
+        self.layers.append(Layer(dotted(values, source), source, kind, is_old))
 
     def set(self, key: str, value: Any, source: str) -> None:
-        """Set one dotted key.
+        """Set one dotted key; such values stand above all others."""
+        self.layers.append(Layer({key: value}, source, GIVEN))
+
+    def get(self, key: str, default: Any = "") -> Any:
+        """The highest value that a dotted key has so far, as it was given."""
+        return next((layer.values[key] for layer in reversed(self._ordered()) if key in layer.values), default)
+
+    def network(self) -> Network:
+        """The network that the layers name.
 
         Raises:
-            UsageError: unknown key, wrong type or not among the choices.
+            UsageError: none of that name, or two of them.
         """
-        if key not in SCHEMA:
-            raise UsageError(f"{source}: unknown key {key!r}{_nearest(key, list(SCHEMA))}")
+        named: dict[str, tuple[str, str]] = {}
+        for layer in self.layers:
+            if "model.name" in layer.values:
+                named[layer.kind] = str(layer.values["model.name"]), layer.source
+        for above, below in ((GIVEN, FILE), (GIVEN, WEIGHTS), (WEIGHTS, FILE)):
+            if above in named and below in named and named[above][0] != named[below][0]:
+                (one, here), (other, there) = named[above], named[below]
+                raise UsageError(f"{here}: model.name is {one}, but {there} is of {other}")
+        kind = next((kind for kind in (GIVEN, WEIGHTS, FILE) if kind in named), None)
+        if kind is None:
+            return find_network(format1.DEFAULTS["model.name"])
+        name, source = named[kind]
+        if kind == WEIGHTS and name not in networks() and FILE not in named:
+            raise UsageError(
+                f"{source}: model.name={name} is code outside this package; if you trust it, name it yourself: "
+                f"model.name={name}"
+            )
         try:
-            # OmegaConf gives "${…}" (interpolation) and "???" (missing) a meaning that nothing here uses.
-            if "${" in str(value) or "???" in str(value):
-                raise ValueError
-            OmegaConf.update(self._config, key, value)
-            choices = SCHEMA[key].metadata["choices"]
-            stored = OmegaConf.select(self._config, key)
-        except (OmegaConfBaseException, ValueError) as error:
-            raise UsageError(f"{source}: {key} must be {_type_name(SCHEMA[key])}, not {value!r}") from error
-        if choices and stored not in choices:
-            raise UsageError(f"{source}: {key} must be one of {', '.join(map(str, choices))}, not {value!r}")
-        self.sources[key] = source
-
-    def get(self, key: str) -> Any:
-        """Current value of a dotted key."""
-        value = OmegaConf.select(self._config, key)
-        return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            return find_network(name)
+        except UsageError as error:
+            raise UsageError(f"{source}: {error}") from error
 
     def build(self) -> Config:
         """The typed configuration, checked for values that no run can have.
 
         Raises:
-            UsageError: an impossible value (the key and its source are named).
+            UsageError: an unknown or foreign key, or an impossible value (the key and its source are named).
         """
-        config = OmegaConf.to_object(self._config)
-        assert isinstance(config, Config)
-        for key, problem in problems(config):
-            source = self.sources.get(key)
-            raise UsageError(f"{source + ': ' if source else ''}{key} {problem}, not {self.get(key)!r}")
+        entry = self.network()
+        files = [layer for layer in self.layers if layer.kind == FILE]
+        build = _Build(entry, has_recipe=bool(files))
+        if files and all(layer.is_old for layer in files):
+            # What such a file leaves out is what it was when it was written.
+            build.apply(Layer(dict(format1.DEFAULTS), "default", is_old=True), explicit=False)
+        for layer in self._ordered():
+            build.apply(layer)
+        return build.finish()
+
+    def _ordered(self) -> list[Layer]:
+        return [layer for kind in (FILE, WEIGHTS, GIVEN) for layer in self.layers if layer.kind == kind]
+
+
+class _Build:
+    """One configuration in the making."""
+
+    def __init__(self, entry: Network, has_recipe: bool) -> None:
+        self._entry, self._keys, self._has_recipe = entry, keys_of(entry.schema), has_recipe
+        self._sections: dict[str, DictConfig] = {
+            name: OmegaConf.structured(kind) for name, kind in entry.schema.items()
+        }
+        self._given: dict[str, Layer] = {}  # the highest layer that sets a key
+        self._dropped: list[str] = []
+
+    def apply(self, layer: Layer, explicit: bool = True) -> None:
+        """Set the values of a layer."""
+        for name, value in layer.values.items():
+            key = self._entry.renamed.get(name, name) if layer.is_old else name
+            if key == "model.name":
+                value = self._entry.name
+            if not explicit and key == "codec.heatmap_size":
+                continue  # it follows from the input
+            if key not in self._keys:
+                self._foreign(key, value, layer, explicit)
+                continue
+            if layer.kind == WEIGHTS and not self._counts(key, layer):
+                continue
+            before = self._value(key)
+            if key == "data.input_size" and layer.kind != FILE and before != value:
+                self._forget("codec.heatmap_size")  # that of a lower layer follows from another input
+            self._set(key, value, layer.source)
+            if explicit:
+                self._note(key, before, layer)
+                self._given[key] = layer
+
+    def _forget(self, key: str) -> None:
+        if key in self._given:
+            section, _, name = key.partition(".")
+            OmegaConf.update(self._sections[section], name, default_of(self._keys[key]))
+            del self._given[key]
+
+    def _counts(self, key: str, layer: Layer) -> bool:
+        """Whether a key from beside weights counts: fixed ones always, free ones where nobody gave a recipe."""
+        role = self._keys[key].metadata["role"]
+        if role == NEVER:
+            raise UsageError(f"{layer.source}: {key} is nothing that lies beside weights may set: remove it there")
+        if key == "codec.heatmap_size":  # it follows from the input
+            return False
+        return role != FREE or key in layer.always or not self._has_recipe
+
+    def _foreign(self, key: str, value: Any, layer: Layer, explicit: bool) -> None:
+        if layer.is_old and key in format1.DEFAULTS:
+            if not explicit:
+                return
+            if value == format1.DEFAULTS[key] or key in format1.SHARED:
+                if layer.kind == FILE:
+                    self._dropped.append(key)
+                return
+        raise KeyProblem(key, _what_is(key, self._entry, list(self._keys)), layer.source)
+
+    def _set(self, key: str, value: Any, source: str) -> None:
+        section, _, name = key.partition(".")
+        wanted = self._keys[key]
+        if isinstance(value, Text):
+            # Paths and names stay text: a folder called 2017 or a name like 1e5 must not turn into a number.
+            value = str(value) if wanted.type == "str" else parse_value(value)
+        try:
+            # OmegaConf gives "${…}" (interpolation) and "???" (missing) a meaning that nothing here uses.
+            if "${" in str(value) or "???" in str(value):
+                raise ValueError
+            OmegaConf.update(self._sections[section], name, value)
+            stored = self._value(key)
+        except (OmegaConfBaseException, ValueError) as error:
+            raise KeyProblem(key, f"must be {_type_name(wanted)}, not {value!r}", source) from error
+        choices = wanted.metadata["choices"]
+        if choices and stored not in choices:
+            raise KeyProblem(key, f"must be one of {', '.join(map(str, choices))}, not {value!r}", source)
+
+    def _value(self, key: str) -> Any:
+        section, _, name = key.partition(".")
+        value = OmegaConf.select(self._sections[section], name)
+        return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+    def _note(self, key: str, before: Any, layer: Layer) -> None:
+        """Say so where what lies beside weights differs from what somebody wrote."""
+        earlier, now = self._given.get(key), self._value(key)
+        if earlier is None or before == now or WEIGHTS not in (layer.kind, earlier.kind):
+            return
+        if layer.kind == WEIGHTS:
+            log.warning(f"note: {key}={now} from {layer.source} overrides {before} of the configuration")
+        else:
+            log.warning(f"note: {key}={now} ({layer.source}) overrides {before} stored in {earlier.source}")
+
+    def finish(self) -> Config:
+        """The checked configuration."""
+        if self._dropped:
+            names = ", ".join(sorted(set(self._dropped)))
+            count = len(set(self._dropped))
+            log.info(f"note: {count} keys of other networks, at their defaults, do not count: {names}")
+        sections: dict[str, Any] = {name: OmegaConf.to_object(section) for name, section in self._sections.items()}
+        config = Config(**sections)
+        for key, words in self._problems(config):
+            layer = self._given.get(key)
+            raise KeyProblem(key, f"must {words}, not {get(config, key)!r}", layer.source if layer else "")
         return config
+
+    def _problems(self, config: Config) -> Iterator[tuple[str, str]]:
+        for key, wanted in self._keys.items():
+            check = wanted.metadata["check"]
+            if check is not None and not check.holds(get(config, key)):
+                yield key, check.words
+        for name in self._sections:
+            section: Section = getattr(config, name)
+            yield from ((f"{name}.{key}", words) for key, words in section.problems())
+        multiple = self._entry.size_multiple
+        for key in ("data.input_size", "export.size"):
+            if any(side % multiple for side in get(config, key) or ()):
+                yield key, f"be [width, height], multiples of {multiple}"
+        derived = config.codec.derive(config.data.input_size, self._entry.stride(config.model))
+        yield from ((f"codec.{key}", words) for key, words in derived)
+
+
+def dotted(values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """A nested mapping {section: {key: value}} by dotted keys.
+
+    Raises:
+        UsageError: an unknown section, or one that is no mapping.
+    """
+    result: dict[str, Any] = {}
+    for section, content in values.items():
+        if section not in SECTIONS:
+            raise UsageError(f"{source}: unknown section {section!r}{_nearest(str(section), list(SECTIONS))}")
+        if content is None:  # a section whose keys are all commented out
+            continue
+        if not isinstance(content, Mapping):
+            raise UsageError(f"{source}: {section} must be a mapping of keys, not {content!r}")
+        result |= {f"{section}.{key}": value for key, value in content.items()}
+    return result
 
 
 def _part(base: str, path: Path) -> Path:
@@ -127,11 +326,28 @@ def _find_skeleton(data: Any, folder: Path) -> None:
             data["skeleton"] = str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def load_config(path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
-    """Configuration of a YAML file with dotted-key overrides: for code and tests; the scripts use `mspose.cli`."""
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Configuration of a recipe with dotted-key overrides; `mspose.resolve` also looks beside weights."""
     builder = ConfigBuilder()
     builder.add_file(path)
     for key, value in (overrides or {}).items():
+        builder.set(key, value, "override")
+    return builder.build()
+
+
+def network_of(config: str | Path | Config) -> Network:
+    """The network of a recipe, or of a configuration."""
+    if isinstance(config, Config):
+        return find_network(config.model.name)
+    builder = ConfigBuilder()
+    builder.add_file(config)
+    return builder.network()
+
+
+def default_config(network: str = "simplepose", overrides: Mapping[str, Any] | None = None) -> Config:
+    """The defaults of a network, with dotted-key overrides."""
+    builder = ConfigBuilder()
+    for key, value in {"model.name": network, **(overrides or {})}.items():
         builder.set(key, value, "override")
     return builder.build()
 
@@ -164,7 +380,7 @@ def parse_value(text: str) -> Any:
 def to_yaml(config: Config) -> str:
     """The configuration as YAML text that `--config` reads back."""
     written = " ".join(f"{name} {value}" for name, value in software().items() if value)
-    return f"# {written}\n{OmegaConf.to_yaml(OmegaConf.structured(config))}"
+    return f"# {written}\nformat: {FORMAT}\n{OmegaConf.to_yaml(OmegaConf.create(asdict(config)))}"
 
 
 def save_config(config: Config, path: str | Path) -> None:
@@ -172,33 +388,27 @@ def save_config(config: Config, path: str | Path) -> None:
     write_text(path, to_yaml(config))
 
 
-def save_conventions(config: Config, path: str | Path, source: dict[str, Any] | None = None) -> None:
-    """Write the input conventions of a checkpoint (see `CONVENTIONS` and `SIZES`) as nested YAML.
+def describe_keys(entry: Network | None = None) -> str:
+    """Keys with their defaults and one line of meaning, section by section, as `--help` prints them.
 
     Args:
-        source: where converted weights came from, for whoever asks later: written, and not read as configuration.
-            What size they were trained at is not known then.
+        entry: whose keys; None: those of all networks, each behind the networks that have it where not all do.
     """
-    content: dict[str, dict[str, Any]] = {}
-    sizes = () if source or config.model.name == "openpose" else SIZES
-    for key in (*CONVENTIONS, *sizes):
-        section, name = key.split(".")
-        content.setdefault(section, {})[name] = getattr(getattr(config, section), name)
-    if source:
-        content["source"] = source
-    write_text(path, yaml.safe_dump(content, sort_keys=False))
-
-
-def describe_keys() -> str:
-    """Every key with its default and one line of meaning, section by section, as `--help` prints them."""
+    entries = [entry] if entry else list(networks().values())
     lines = []
-    for name, section in SECTIONS.items():
-        lines.append(f"\n{name}: {section.__doc__}")
-        for f in fields(section):
-            default = f.default if f.default_factory is MISSING else f.default_factory()
-            choices = f.metadata["choices"]
-            text = f.metadata["help"] + (f" ({'|'.join(map(str, choices))})" if choices else "")
-            lines.append(f"  {f'{name}.{f.name}={_plain(default)}':42} {text}")
+    for section in SECTIONS:
+        kinds = [(one.name, one.schema[section]) for one in entries]
+        lines.append(f"\n{section}: {(kinds[0][1] if entry else SECTIONS[section]).__doc__}")
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for network, kind in kinds:
+            for f in keys_of({section: kind}).values():
+                choices = f.metadata["choices"]
+                text = f.metadata["help"] + (f" ({'|'.join(map(str, choices))})" if choices else "")
+                default = network if (section, f.name) == ("model", "name") and entry else default_of(f)
+                found.setdefault((f.name, _plain(default), text), []).append(network)
+        for (name, default, text), owners in found.items():
+            whose = f"{', '.join(owners)}: " if len(owners) < len(entries) else ""
+            lines.append(f"  {f'{section}.{name}={default}':42} {whose}{text}")
     return "\n".join(lines)
 
 
@@ -215,6 +425,25 @@ def _parse_yaml(text: str, source: str) -> dict[str, Any]:
     return content
 
 
+def all_keys() -> dict[str, Field]:
+    """The keys of all networks of this package: dotted key → a dataclass field of that name."""
+    return {key: field for entry in networks().values() for key, field in keys_of(entry.schema).items()}
+
+
+def owners(key: str) -> list[str]:
+    """Networks of this package that have a key."""
+    return [name for name, entry in networks().items() if key in keys_of(entry.schema)]
+
+
+def _what_is(key: str, entry: Network, known: list[str]) -> str:
+    """Why a key cannot be set for a network, and what to do."""
+    if key in entry.renamed:
+        return f"is called {entry.renamed[key]} for {entry.name}"
+    if whose := owners(key):
+        return f"is a key of {', '.join(whose)}, not of {entry.name}: leave it out"
+    return _nearest(key, known)
+
+
 def _nearest(key: str, known: list[str]) -> str:
     tails = {k.split(".")[1]: k for k in known if "." in k}
     if key not in tails and (clause := counterpart(key)):
@@ -227,7 +456,7 @@ def _nearest(key: str, known: list[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else "; --help lists all keys"
 
 
-def _type_name(f: Any) -> str:
+def _type_name(f: Field) -> str:
     names = {
         "str": "text",
         "int": "a whole number",
@@ -237,8 +466,9 @@ def _type_name(f: Any) -> str:
         "list[float]": "a list of numbers",
         "list[str]": "a list of texts",
     }
-    optional = f.type.endswith(" | None")
-    return names[f.type.removesuffix(" | None")] + (" or null" if optional else "")
+    kind = str(f.type)
+    optional = kind.endswith(" | None")
+    return names[kind.removesuffix(" | None")] + (" or null" if optional else "")
 
 
 def _plain(value: Any) -> str:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from mspose.codecs.base import Codec
-from mspose.config.schema import DataConfig
+from mspose.config.bottomup import BottomUpData
 from mspose.data.coco import Annotations
 from mspose.data.ignore_mask import MIN_AREA, MIN_KEYPOINTS, AnnotatedMasks, MaskFolder, usable
 from mspose.data.topdown import Normalizer
@@ -76,7 +76,7 @@ class BottomUpDataset:
 
     def __init__(
         self,
-        data: DataConfig,
+        data: BottomUpData,
         augmentation: BottomUpAugmentation,
         annotations: Annotations,
         codec: Codec,

@@ -13,6 +13,7 @@ import numpy as np
 
 from mspose.codecs.base import Codec
 from mspose.config.schema import DataConfig
+from mspose.config.topdown import TopDownData
 from mspose.data.coco import Images, People
 from mspose.data.proposals import propose
 from mspose.geometry import box_to_crop, crop_matrix, transform_points
@@ -63,7 +64,7 @@ class TopDownDataset:
 
     def __init__(
         self,
-        data: DataConfig,
+        data: TopDownData,
         images: Images,
         people: People,
         codec: Codec,
@@ -144,7 +145,7 @@ def random_crop(
     size: np.ndarray,
     keypoints: np.ndarray,
     upper: np.ndarray,
-    data: DataConfig,
+    data: TopDownData,
 ) -> Crop:
     """Draw half-body, scale, rotation and flip as SimpleBaselines does.
 

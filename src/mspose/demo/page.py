@@ -7,7 +7,6 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mspose.backends.open import check_checkpoint
-from mspose.config.schema import Config
+from mspose.config.builder import network_of
+from mspose.config.schema import Config, keys_of
 from mspose.demo.outputs import coco_entries
 from mspose.demo.signals import terminated_as_interrupted
 from mspose.demo.sources import Frame, image_ids
@@ -76,9 +76,10 @@ class Page:
             config, ckpt = self._files[network]
             # All people are wanted: the page has a threshold of its own. Its pictures do not follow each other.
             demo = replace(self._config.demo, person_threshold=0.0, track=False)
-            overrides: Mapping[str, object] = {f"demo.{key}": value for key, value in asdict(demo).items()}
-            overrides = {
-                **overrides,
+            # The networks may be of different kinds: what one of them does not have is not for it.
+            known = keys_of({"demo": network_of(config).schema["demo"]})
+            overrides: dict[str, object] = {
+                **{key: value for name, value in asdict(demo).items() if (key := f"demo.{name}") in known},
                 "runtime.device": self._config.runtime.device,
                 "runtime.device_id": self._config.runtime.device_id,
             }

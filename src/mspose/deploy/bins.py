@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from mspose.config.schema import Config
+from mspose.config.schema import Config, get, keys_of
 from mspose.errors import PoseError, UsageError
 from mspose.files import atomic_path, read_json, write_json
+from mspose.networks import find_network
 
 # Keys that decide what the inputs show. The stages after them must be run with the same values.
 INPUT_KEYS = (
@@ -87,7 +88,7 @@ def read_manifest(folder: Path, config: Config) -> Manifest:
             raise TypeError("a manifest is a mapping")
         manifest = Manifest(**content)
         given = input_settings(config)
-        other = [key for key in INPUT_KEYS if manifest.settings[key] != given[key]]
+        other = [key for key in given if manifest.settings[key] != given[key]]
     except (TypeError, KeyError) as error:
         raise PoseError(f"not a manifest of data_to_bin.py: {path}; run data_to_bin.py again") from error
     if other:
@@ -119,8 +120,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def input_settings(config: Config) -> dict[str, Any]:
-    """The values of `INPUT_KEYS`."""
-    return {key: getattr(getattr(config, key.split(".")[0]), key.split(".")[1]) for key in INPUT_KEYS}
+    """The values of those of `INPUT_KEYS` that the network has."""
+    known = keys_of(find_network(config.model.name).schema)
+    return {key: get(config, key) for key in INPUT_KEYS if key in known}
 
 
 def run_hash(*parts: object) -> str:

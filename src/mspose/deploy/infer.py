@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mspose.backends.card import file_hash
 from mspose.backends.exported import ExportedBackend
 from mspose.backends.open import Backend, backend_name, check_checkpoint, open_backend
+from mspose.checkpoints.card import file_hash
 from mspose.codecs.base import Maps
 from mspose.config.schema import Config
 from mspose.deploy.bins import Manifest, chunks, clear, has_length, read_bin, read_manifest, run_hash, write_bin

@@ -9,10 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mspose.backends.card import ModelCard, file_hash, read_card
 from mspose.backends.exported import to_pixels
+from mspose.checkpoints.card import ModelCard, file_hash, read_card
 from mspose.config.schema import Config
-from mspose.data.coco import detection_file
 from mspose.deploy.bins import Manifest, has_length, input_settings, run_hash, write_bin, write_manifest
 from mspose.files import check_writable
 from mspose.methods.evaluator import Evaluator
@@ -35,12 +34,12 @@ def write_inputs(config: Config) -> Manifest:
     card = read_card(config.runtime.ckpt) if config.runtime.ckpt else None
     dtype = card.input["dtype"] if card else "float32"
     method = method_of(config)
-    evaluator = Evaluator(method, config.eval.use_gt_bbox)
+    evaluator = Evaluator(method)
     instances, rows = evaluator.set.instances, evaluator.set.rows.tolist()
     samples = [method.fixed_sample(instances, i, evaluator.images, row) for i, row in enumerate(rows)]
     width, height = config.data.input_size
     shape = [height, width, 3] if dtype == "uint8" else [3, height, width]
-    run = run_hash(input_settings(config), shape, dtype, samples, _fingerprint(evaluator, config))
+    run = run_hash(input_settings(config), shape, dtype, samples, _fingerprint(evaluator))
     manifest = Manifest(run, shape, dtype, input_settings(config), evaluator.annotations.category_id, samples)
     write_manifest(folder, manifest)
     missing = [i for i in range(len(samples)) if not _is_written(folder, manifest, i)]
@@ -81,9 +80,9 @@ def _as_taken(inputs: np.ndarray, card: ModelCard | None) -> np.ndarray:
     return to_pixels(inputs[None], card)[0] if card and card.input["dtype"] == "uint8" else inputs
 
 
-def _fingerprint(evaluator: Evaluator, config: Config) -> list[object]:
+def _fingerprint(evaluator: Evaluator) -> list[object]:
     """What changes when the annotations, the detections or a picture do."""
     pictures = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in evaluator.images.files]
-    named = "" if config.eval.use_gt_bbox else config.eval.bbox_file
-    boxes = file_hash(detection_file(named, config.data)) if named else ""
+    detections = evaluator.method.detections()
+    boxes = file_hash(detections) if detections else ""
     return [file_hash(evaluator.annotations.path), boxes, pictures]

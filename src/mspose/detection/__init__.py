@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mspose.config.schema import Config
+from mspose.config.schema import Config, section_as
+from mspose.config.topdown import TopDownDemo
 from mspose.detection.boxes import Boxes, clipped
 from mspose.errors import UsageError
 
@@ -43,7 +44,8 @@ def detector_kind(config: Config) -> str:
     Raises:
         UsageError: it needs a file that is not given, or does not read that kind of file.
     """
-    demo, kind = config.demo, config.demo.detector
+    demo = section_as(config.demo, TopDownDemo)
+    kind = demo.detector
     suffix = Path(demo.detector_file).suffix.lower()
     if kind == "auto":
         if demo.boxes:
@@ -73,7 +75,7 @@ def build_detector(config: Config) -> Detector:
         UsageError: `demo` names a file that does not go with the detector, or none where it needs one.
         PoseError: the file cannot be used, or a package is missing.
     """
-    demo, kind = config.demo, detector_kind(config)
+    demo, kind = section_as(config.demo, TopDownDemo), detector_kind(config)
     if kind == "whole":
         return whole_picture
     if kind == "hog":

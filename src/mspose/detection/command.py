@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from mspose.config.builder import save_config
-from mspose.config.schema import Config
+from mspose.config.schema import Config, section_as
+from mspose.config.topdown import TopDownDemo
 from mspose.data.coco import Images, load_split
 from mspose.detection import Detector, build_detector, detector_kind
 from mspose.errors import PoseError
@@ -37,8 +38,8 @@ def detect_people(config: Config) -> Path:
     folder = check_writable(config.runtime.output)
     annotations = load_split(config.data, "val", load_skeleton(config.data.skeleton))
     images = annotations.images
-    detector = build_detector(config)
-    log.info(f"finding people in {len(images)} pictures: {kind}, boxes scored above {config.demo.detector_threshold}")
+    detector, threshold = build_detector(config), section_as(config.demo, TopDownDemo).detector_threshold
+    log.info(f"finding people in {len(images)} pictures: {kind}, boxes scored above {threshold}")
     begin = time.monotonic()
     with Progress(len(images), "detecting", "pictures") as progress:
         results, skipped = detect_images(detector, images, annotations.category_id, config.data.workers, progress)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mspose.config.schema import Config
+from mspose.config.schema import Config, section_as
+from mspose.config.topdown import TopDownDemo
 from mspose.detection.boxes import Boxes, select_boxes
 from mspose.detection.decode import yolov3_people
 from mspose.detection.letterbox import letterbox, stretch
@@ -67,7 +68,8 @@ def load_yolov3(config: Config) -> YoloV3Detector:
     Raises:
         PoseError: the file is missing, cut short or of another network.
     """
-    path, demo = Path(config.demo.detector_file), config.demo
+    demo = section_as(config.demo, TopDownDemo)
+    path = Path(demo.detector_file)
     if not path.is_file():
         raise PoseError(f"weights of the detector not found: {path} (demo.detector_file)")
     from mspose.runtime.device import start

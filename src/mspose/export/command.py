@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mspose.backends.card import ModelCard, card_config, card_path, file_hash
 from mspose.backends.open import check_checkpoint
+from mspose.checkpoints.card import ModelCard, card_config, card_path, file_hash
+from mspose.codecs.base import Codec
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.coco import image_folder
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
-from mspose.export.recipe import decode_recipe, describe_outputs, describe_skeleton, input_formula
+from mspose.export.recipe import decode_recipe, describe_outputs, input_formula
 from mspose.files import atomic_path, check_writable
 from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
@@ -28,7 +29,7 @@ from mspose.methods.base import Forward
 from mspose.networks import build_model, find_network, method_of
 from mspose.runtime.device import start
 from mspose.runtime.logs import mindspore_silent
-from mspose.skeleton import load_skeleton
+from mspose.skeleton import describe_skeleton, load_skeleton
 from mspose.version import software
 
 if TYPE_CHECKING:
@@ -130,7 +131,8 @@ def export_checkpoint(config: Config) -> Path:
     load_checkpoint(network, config)
     exported = prepare(network, config)
     reference = MindSporeBackend(network, any_size=True)
-    outputs = describe_outputs(method_of(config), output_shapes(reference, what))
+    method = method_of(config)
+    outputs = describe_outputs(method, output_shapes(reference, what, method.codec))
     with atomic_path(what.path, durable=True) as temporary:
         write(exported, what, config, [output["name"] for output in outputs], temporary)
         log.info(f"{kind} of {temporary.stat().st_size / 2**20:.1f} MiB; comparing with the checkpoint")
@@ -143,7 +145,7 @@ def export_checkpoint(config: Config) -> Path:
 
 def prepare(network: nn.Cell, config: Config) -> nn.Cell:
     """The network as it is exported; its own weights stay."""
-    from mspose.export.fold import FromPixels, fold_batch_norm, halve_weights
+    from mspose.models.fold import FromPixels, fold_batch_norm, halve_weights
     from mspose.models.resnet import MaxPool
 
     export, data = config.export, config.data
@@ -198,11 +200,13 @@ def _export(network: nn.Cell, inputs: ms.Tensor, kind: str, path: Path, final: P
         raise PoseError(f"MindSpore cannot write {final}: {' '.join(str(error).split())[:200]} (disk full?)") from error
 
 
-def output_shapes(reference: Forward, what: Plan) -> list[list[int | None]]:
+def output_shapes(reference: Forward, what: Plan, codec: Codec) -> list[list[int | None]]:
     """Shapes of a network's outputs, None where any."""
     width, height = what.base
     outputs = reference(np.zeros((1, 3, height, width), np.float32))
-    return [[what.batch, maps.shape[1], *(maps.shape[2:] if what.size else (None, None))] for maps in outputs]
+    codec.check(outputs, what.base)
+    shapes = [maps.shape[1:] for maps in outputs] if what.size else [spec.shape for spec in codec.outputs(None)]
+    return [[what.batch, *shape] for shape in shapes]
 
 
 def compare(path: Path, reference: Forward, what: Plan, config: Config) -> dict[str, float]:

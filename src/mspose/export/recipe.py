@@ -9,7 +9,6 @@ from typing import Any
 
 from mspose.geometry import BOX_PADDING
 from mspose.methods.base import Method
-from mspose.skeleton import Skeleton
 
 
 def input_formula(pixels: bool) -> str:
@@ -37,17 +36,3 @@ def describe_outputs(method: Method, shapes: list[list[int | None]]) -> list[dic
     """Name, shape and meaning of each output."""
     specs = method.codec.outputs(None)
     return [{"name": s.name, "shape": shape, "meaning": s.meaning} for s, shape in zip(specs, shapes, strict=True)]
-
-
-def describe_skeleton(skeleton: Skeleton) -> dict[str, Any]:
-    """A skeleton as in a skeleton file: limbs and pairs by name."""
-    names = skeleton.keypoints
-    return {
-        "name": skeleton.name,
-        "keypoints": list(names),
-        "limbs": [[names[a], names[b]] for a, b in skeleton.limbs],
-        "flip_pairs": [[names[a], names[b]] for a, b in skeleton.flip_pairs],
-        "sigmas": list(skeleton.sigmas),
-        "upper_body": [names[i] for i in skeleton.upper_body],
-        "colors": [list(color) for color in skeleton.colors],
-    }

@@ -13,12 +13,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, Size
-from mspose.config.schema import Config
+from mspose.config.schema import Config, Section
 from mspose.data.coco import Annotations, Images, People
 from mspose.detection.boxes import Boxes
 from mspose.geometry import compose, to_images
@@ -114,11 +115,13 @@ class Method(ABC):
     Attributes:
         unit: what the network is run on, "people" or "images".
         needs_boxes: whether people must be found before.
+        sections: dataclasses of its sections of the configuration, where they are not the shared ones.
         skeleton: what the keypoints are.
     """
 
     unit: ClassVar[str]
     needs_boxes: ClassVar[bool]
+    sections: ClassVar[dict[str, type[Section]]]
 
     def __init__(self, config: Config, codec: Codec) -> None:
         self.config, self.codec = config, codec
@@ -159,16 +162,24 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def evaluation_set(self, annotations: Annotations, annotated: People, use_gt_bbox: bool) -> EvaluationSet:
+    def evaluation_set(self, annotations: Annotations, annotated: People, annotated_boxes: bool) -> EvaluationSet:
         """The inputs of an annotation file.
 
         Args:
             annotated: the people with keypoints in it.
-            use_gt_bbox: their boxes instead of `eval.bbox_file`, where boxes matter.
+            annotated_boxes: look at their boxes, where boxes matter; otherwise at those that the section `eval` names.
 
         Raises:
             PoseError, UsageError: the detections cannot be used.
         """
+
+    def detections(self) -> Path | None:
+        """The file of detected boxes that evaluation reads; None where it reads none.
+
+        Raises:
+            PoseError: it is missing.
+        """
+        return None
 
     @abstractmethod
     def view(self, image: np.ndarray, boxes: Boxes | None) -> tuple[View, Instances]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, Size
-from mspose.config.schema import Config
+from mspose.config.bottomup import BottomUpData, BottomUpEval
+from mspose.config.schema import Config, section_as
 from mspose.data.bottomup import BottomUpAugmentation, BottomUpDataset
 from mspose.data.coco import Annotations, Images, People, load_split
 from mspose.data.topdown import Normalizer
@@ -32,30 +33,33 @@ class BottomUp(Method):
     unit = "images"
     needs_boxes = False
     batch_size = 1  # pictures differ in size
+    sections: ClassVar = {"data": BottomUpData, "eval": BottomUpEval}
 
     def __init__(self, config: Config, codec: Codec) -> None:
         super().__init__(config, codec)
+        self.data, self.eval = section_as(config.data, BottomUpData), section_as(config.eval, BottomUpEval)
         self._normalize = Normalizer(config.data)
 
     @staticmethod
     def fix_size(config: Config) -> None:
         """Into a canvas of that size: the only way to show such a model whole pictures."""
-        config.eval.resize, config.eval.scales = "canvas", [1.0]
+        options = section_as(config.eval, BottomUpEval)
+        options.resize, options.scales = "canvas", [1.0]
 
     @property
     def any_size(self) -> bool:
         """Whether inputs differ in size."""
-        return self.config.eval.resize == "short_side" or len(self.config.eval.scales) > 1
+        return self.eval.resize == "short_side" or len(self.eval.scales) > 1
 
     def training_set(self) -> BottomUpDataset:
         """Pictures with everyone in them."""
-        data = self.config.data
+        data = self.data
         augmentation = BottomUpAugmentation(
             min_scale=data.scale_range[0],
             max_scale=data.scale_range[1],
             min_box=data.person_range[0],
             max_box=data.person_range[1],
-            rotation=data.rotation_factor,
+            rotation=data.max_rotation,
             shift=data.crop_shift,
             flip=data.flip,
             color=0.5 if data.color_jitter else 0.0,
@@ -65,7 +69,7 @@ class BottomUp(Method):
         log.info(f"loaded {len(dataset.people)} people in {len(dataset)} images from {annotations.path}")
         return dataset
 
-    def evaluation_set(self, annotations: Annotations, annotated: People, use_gt_bbox: bool) -> EvaluationSet:
+    def evaluation_set(self, annotations: Annotations, annotated: People, annotated_boxes: bool) -> EvaluationSet:
         """All pictures, also those without anybody."""
         return Pictures(self, annotations.images)
 
@@ -75,7 +79,7 @@ class BottomUp(Method):
 
     def whole(self, image: np.ndarray) -> View:
         """View of a picture (H, W, 3) uint8 BGR."""
-        options = self.config.eval
+        options = self.eval
         if options.resize == "canvas":
             base, to_image = resize_canvas(image, self.size)
         else:
@@ -105,7 +109,7 @@ class BottomUp(Method):
     def fixed_sample(self, instances: Instances, index: int, images: Images, row: int) -> dict[str, Any]:
         """`image_id`, `size` of the input and the matrix `to_image`."""
         if self.any_size:
-            options = self.config.eval
+            options = self.eval
             raise UsageError(
                 "raw inputs are all of one size: set eval.resize=canvas (into data.input_size) and "
                 f"eval.scales=[1], not eval.resize={options.resize} and eval.scales={options.scales}"
@@ -126,7 +130,7 @@ class BottomUp(Method):
 
     def describe(self) -> list[str]:
         """Resizing, scales, the flip test."""
-        options, steps = self.config.eval, []
+        options, steps = self.eval, list[str]()
         if options.scales != [1.0]:
             steps.append(
                 f"Scales: run it at each of {options.scales} of that size, its sides rounded to multiples of "
@@ -145,13 +149,13 @@ class BottomUp(Method):
 
     def _describe_resize(self) -> str:
         width, height = self.size
-        if self.config.eval.resize == "canvas":
+        if self.eval.resize == "canvas":
             return (
                 f"Resize the whole picture to (round(width * f), round(height * f)), f = min({width} / width, {height} "
                 f"/ height), at least 1 pixel, and pad it right and bottom with {PADDING_LEVEL} to {width}x{height} "
                 "(the resized size below is that without padding)."
             )
-        side = self.config.eval.short_side or min(width, height)
+        side = self.eval.short_side or min(width, height)
         return (
             f"Resize the whole picture: its short side to {side}, its long side to round({side} * long / short), "
             f"both then rounded up to multiples of {MULTIPLE}. (Where the long side would exceed {MAX_ASPECT * side}, "

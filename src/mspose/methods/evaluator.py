@@ -51,13 +51,13 @@ class Evaluator:
     """Evaluates networks on the configured evaluation set; reads the set once, then serves many epochs.
 
     Args:
-        use_gt_bbox: annotated boxes instead of `eval.bbox_file`, where boxes matter.
+        annotated_boxes: look at annotated boxes, where boxes matter; otherwise at those that the section `eval` names.
 
     Raises:
         PoseError, UsageError: the set or the detections cannot be used (see `mspose.data.coco`).
     """
 
-    def __init__(self, method: Method, use_gt_bbox: bool) -> None:
+    def __init__(self, method: Method, annotated_boxes: bool = False) -> None:
         self.method, self.config, self.skeleton = method, method.config, method.skeleton
         self.annotations = load_split(self.config.data, "val", self.skeleton)
         self.images: Images = self.annotations.images
@@ -65,7 +65,7 @@ class Evaluator:
         self.annotated: People = labelled(self.annotations)
         if not len(self.annotated):
             raise PoseError(f"nobody with keypoints is annotated in the evaluation set: {self.annotations.path}")
-        self.set = method.evaluation_set(self.annotations, self.annotated, use_gt_bbox)
+        self.set = method.evaluation_set(self.annotations, self.annotated, annotated_boxes)
         # Of pictures to be drawn, where inputs are whole pictures: merged maps, and the matrix to the picture.
         self._seen: dict[int, tuple[Maps, np.ndarray] | None] = {}
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
-from mspose.codecs.base import Decoded
-from mspose.config.schema import Config
+from mspose.codecs.base import Codec, Decoded
+from mspose.config.schema import Config, section_as
+from mspose.config.topdown import TopDownData, TopDownDemo, TopDownEval, TopDownTrain
 from mspose.data.coco import Annotations, Images, People, detection_file, labelled, load_detections, load_split
 from mspose.data.topdown import Normalizer, TopDownDataset
 from mspose.detection.boxes import Boxes
@@ -33,18 +35,20 @@ class TopDown(Method):
     unit = "people"
     needs_boxes = True
     any_size = False
+    sections: ClassVar = {"data": TopDownData, "train": TopDownTrain, "eval": TopDownEval, "demo": TopDownDemo}
+
+    def __init__(self, config: Config, codec: Codec) -> None:
+        super().__init__(config, codec)
+        self.data, self.eval = section_as(config.data, TopDownData), section_as(config.eval, TopDownEval)
 
     @staticmethod
     def fix_size(config: Config) -> None:
-        """The maps follow the input."""
-        codec = config.codec
-        stride = max(1, round(config.data.input_size[0] / codec.heatmap_size[0]))
-        codec.heatmap_size = [side // stride for side in config.data.input_size]
+        """Crops have one size anyway."""
 
     @property
     def batch_size(self) -> int:
         """People at once."""
-        return self.config.eval.batch_size
+        return self.eval.batch_size
 
     def training_set(self) -> TopDownDataset:
         """Crops of all people with keypoints."""
@@ -55,25 +59,35 @@ class TopDown(Method):
             raise PoseError(f"nobody with keypoints is annotated in the training set: {annotations.path}")
         log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}")
         return TopDownDataset(
-            config.data, annotations.images, people, self.codec, config.runtime.seed, config.train.proposals_epoch
+            self.data,
+            annotations.images,
+            people,
+            self.codec,
+            config.runtime.seed,
+            section_as(config.train, TopDownTrain).proposals_epoch,
         )
 
-    def evaluation_set(self, annotations: Annotations, annotated: People, use_gt_bbox: bool) -> EvaluationSet:
+    def evaluation_set(self, annotations: Annotations, annotated: People, annotated_boxes: bool) -> EvaluationSet:
         """Crops around annotated or detected boxes."""
-        people = annotated if use_gt_bbox else self._detections(annotations)
-        return Crops(TopDownDataset(self.config.data, annotations.images, people, self.codec))
+        people = annotated if annotated_boxes or self.eval.use_gt_bbox else self._detected(annotations)
+        return Crops(TopDownDataset(self.data, annotations.images, people, self.codec))
 
-    def _detections(self, annotations: Annotations) -> People:
-        options = self.config.eval
-        if not options.bbox_file:
+    def detections(self) -> Path | None:
+        """`eval.bbox_file`, unless annotated boxes are taken."""
+        if self.eval.use_gt_bbox or not self.eval.bbox_file:
+            return None
+        return detection_file(self.eval.bbox_file, self.data)
+
+    def _detected(self, annotations: Annotations) -> People:
+        path, threshold = self.detections(), self.eval.image_threshold
+        if path is None:
             raise UsageError(
                 "eval.bbox_file is empty: name a person detection file, or set eval.use_gt_bbox=true to "
                 "evaluate with the annotated boxes"
             )
-        path = detection_file(options.bbox_file, self.config.data)
-        people = load_detections(path, annotations, options.image_threshold)
+        people = load_detections(path, annotations, threshold)
         if not len(people):
-            raise PoseError(f"no box is left to evaluate: {path} (eval.image_threshold is {options.image_threshold})")
+            raise PoseError(f"no box is left to evaluate: {path} (eval.image_threshold is {threshold})")
         log.info(f"loaded {len(people)} boxes from {path}")
         return people
 
@@ -84,7 +98,7 @@ class TopDown(Method):
         if max(image.shape[:2]) > MAX_SIDE:
             raise ImageError(f"image is {image.shape[1]}x{image.shape[0]}; sides over {MAX_SIDE} cannot be cropped")
         width, height = size = self.size
-        normalize = Normalizer(self.config.data)
+        normalize = Normalizer(self.data)
         centers, sizes = box_to_crop(boxes.boxes, width / height)
         inputs = np.empty((len(boxes), 3, height, width), np.float32)
         for center, extent, out in zip(centers, sizes, inputs):
@@ -94,7 +108,7 @@ class TopDown(Method):
 
     def choose(self, people: Decoded, instances: Instances) -> tuple[Decoded, np.ndarray]:
         """Score by joints and boxes as `eval.rescore` says; duplicates as `eval.nms` says."""
-        options, keypoints, source = self.config.eval, people.keypoints, people.source
+        options, keypoints, source = self.eval, people.keypoints, people.source
         # The reference takes the area of the padded crop as the person's scale when it compares people.
         areas, image_ids = np.prod(instances.sizes, axis=1)[source], instances.image_ids[source]
         rows = np.arange(len(keypoints))

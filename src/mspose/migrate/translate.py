@@ -15,16 +15,16 @@ import ast
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mspose.config.builder import ConfigBuilder
+from mspose.config.builder import ConfigBuilder, KeyProblem, all_keys
 from mspose.config.originals import Row, rows
 from mspose.config.recipes import find_recipe, recipes
-from mspose.config.schema import SCHEMA, Config, problems
+from mspose.config.schema import SECTIONS, Config, get
 from mspose.errors import PoseError, UsageError
 from mspose.files import write_text
 from mspose.migrate.values import Old, Untranslatable, Values, convert
@@ -67,13 +67,11 @@ class Translation:
     def text(self, source: str) -> str:
         """The new file; what was left out follows as comments."""
         text = f"# Translated from {source} ({self.system}). {self.same} of its values are those of the base.\n"
-        text += _line("base", self.base[0] if len(self.base) == 1 else self.base)
-        section = ""
-        for key in (key for key in SCHEMA if key in self.values):
-            if not key.startswith(f"{section}."):
-                section = key.partition(".")[0]
-                text += f"{section}:\n"
-            text += "  " + _line(key.partition(".")[2], self.values[key])
+        text += "format: 2\n" + _line("base", self.base[0] if len(self.base) == 1 else self.base)
+        for section in SECTIONS:
+            keys = [key for key in all_keys() if key in self.values and key.startswith(f"{section}.")]
+            if keys:
+                text += f"{section}:\n" + "".join(f"  {_line(key.partition('.')[2], self.values[key])}" for key in keys)
         notes = [f"{key}: {reason}" for key, reason in self.left.items()]
         if self.empty:
             notes.append(f"without a value there: {', '.join(self.empty)}")
@@ -131,37 +129,30 @@ def _collect(found: dict[str, tuple[Any, str]], key: str, values: Values) -> Non
 def _compare_with_base(translation: Translation, found: dict[str, tuple[Any, str]]) -> None:
     """Choose the base, keep what differs from it, and take out what no configuration here can have."""
     translation.base = _base(translation.system, {key: value for key, (value, _) in found.items()})
-    base, builder = ConfigBuilder(), ConfigBuilder()
-    for name in translation.base:
-        base.add_file(find_recipe(name))
-        builder.add_file(find_recipe(name))
-    size, maps = base.get("data.input_size"), base.get("codec.heatmap_size")
-    if "data.input_size" in found and "codec.heatmap_size" not in found and translation.system != "OpenPose":
-        resized = [n * m // s for n, m, s in zip(found["data.input_size"][0], maps, size)]
-        found["codec.heatmap_size"] = resized, found["data.input_size"][1]
-    for key, (value, source) in found.items():
+    base, kept = _built(translation.base, {}), dict(found)
+    while True:
         try:
-            builder.set(key, value, source)
-        except UsageError as error:
-            translation.left[source] = str(error).removeprefix(f"{source}: ")
-            continue
-        if builder.get(key) == base.get(key):
+            config = _built(translation.base, kept)
+            break
+        except KeyProblem as error:
+            if error.key not in kept:
+                raise UsageError(f"no configuration here can hold these values: {error}") from error
+            value, source = kept.pop(error.key)
+            translation.left[source] = f"{_short(value)}: {error.key} {error.words}"
+    for key in kept:
+        if get(config, key) == get(base, key):
             translation.same += 1
-        else:
-            translation.values[key] = builder.get(key)
-    while wrong := next(problems(_completed(base, translation.values)), None):
-        key, problem = wrong
-        if key not in translation.values:
-            raise UsageError(f"no configuration here can hold these values: {key} {problem}, not {base.get(key)!r}")
-        translation.left[found[key][1]] = f"{translation.values.pop(key)}: {key} {problem}"
+        elif key != "codec.heatmap_size":  # which follows from the input
+            translation.values[key] = get(config, key)
 
 
-def _completed(base: ConfigBuilder, values: Values) -> Config:
-    config = base.build()
-    for key, value in values.items():
-        section, name = key.split(".")
-        setattr(getattr(config, section), name, value)
-    return config
+def _built(base: list[str], values: dict[str, tuple[Any, str]]) -> Config:
+    builder = ConfigBuilder()
+    for name in base:
+        builder.add_file(find_recipe(name))
+    for key, (value, source) in values.items():
+        builder.set(key, value, source)
+    return builder.build()
 
 
 def _base(system: str, values: Values) -> list[str]:
@@ -178,7 +169,7 @@ def _base(system: str, values: Values) -> list[str]:
         recipe, schedule = f"fastpose_duc_{size}" if duc else f"fastpose_{size}_alphapose", "alphapose_200e"
     else:
         recipe, schedule = f"fastpose_{size}", "fastpose_270e"
-    return [recipe] if recipe in recipes() else ["base/coco", f"base/{schedule}"]
+    return [recipe] if recipe in recipes() else ["base/coco", "base/detections", f"base/{schedule}"]
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -261,7 +252,7 @@ def _recognise(path: Path, values: dict[str, Any], rows: dict[tuple[str, str], R
     ties = [system for system, count in counts.items() if count == counts[best]]
     if counts[best] * 2 >= len(values) and len(ties) == 1 and values:
         return best
-    sections = {f.name for f in fields(Config)} | {"base"}
+    sections = {*SECTIONS, "base", "format"}
     if values and all(key.partition(".")[0] in sections for key in values):
         raise UsageError(f"{path} is a configuration of this repository: it needs no translation")
     raise UsageError(

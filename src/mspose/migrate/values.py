@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from mspose.config.schema import SCHEMA
+from mspose.config.builder import all_keys
 from mspose.errors import UsageError
 
 Values = dict[str, Any]
@@ -56,7 +56,7 @@ def coerce(key: str, value: Any) -> Any:
     Raises:
         Untranslatable: it has none of that type.
     """
-    kind = SCHEMA[key].type.removesuffix(" | None")
+    kind = str(all_keys()[key].type).removesuffix(" | None")
     try:
         if kind.startswith("list"):
             items = value.strip("[]() ").split(",") if isinstance(value, str) else value

@@ -181,7 +181,7 @@ def _moved_paths(config: Config, root: Path) -> Iterator[str]:
     """Arguments that move the configured files below data.root to the new root."""
     for key in DATA_PATHS:
         section, name = key.split(".")
-        path = Path(getattr(getattr(config, section), name))
+        path = Path(getattr(getattr(config, section), name, ""))  # not every network has all of them
         if path.is_relative_to(config.data.root) and path != Path(config.data.root):
             yield f"{key}={root / path.relative_to(config.data.root)}"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import mindspore as ms
 import numpy as np
 
+from mspose.checkpoints.beside import description_file, save_description
 from mspose.checkpoints.io import load, save
-from mspose.config.builder import save_conventions
 from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.files import atomic_path
@@ -77,9 +77,9 @@ class Snapshots:
         values = {name: ms.Tensor(np.array(value, np.int64)) for name, value in counters.items()}
         values["state.best_ap"] = ms.Tensor(np.array(position.best_ap, np.float64))
         save({**self._state, **values}, path)
-        save_conventions(self._config, path.with_suffix(".yaml"))
+        save_description(self._config, description_file(path))
         self._link(path, self._folder / "last.ckpt")
-        save_conventions(self._config, self._folder / "last.yaml")
+        save_description(self._config, self._folder / "last.yaml")
         self._saved_step = position.step
         self._prune()
 
@@ -88,7 +88,7 @@ class Snapshots:
         if not self._writes:
             return
         save(weights, self._folder / "best.ckpt")
-        save_conventions(self._config, self._folder / "best.yaml")
+        save_description(self._config, self._folder / "best.yaml")
 
     def resume(self, path: Path, steps_per_epoch: int) -> Position:
         """Put the state of a checkpoint into the training step and return where it stands.

@@ -83,7 +83,7 @@ class Trainer:
     def _build_evaluator(self) -> Evaluator:
         try:
             # Annotated boxes: quick, and no detections are needed to follow a run.
-            return Evaluator(self.method, use_gt_bbox=True)
+            return Evaluator(self.method, annotated_boxes=True)
         except PoseError as error:
             error.args = (f"{error} (train.eval_epochs=0 trains without evaluation)",)
             raise

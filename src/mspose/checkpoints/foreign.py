@@ -6,18 +6,17 @@ Nothing here imports MindSpore.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mspose.backends.card import file_hash
+from mspose.checkpoints.beside import description_file, read_description, save_description, stamp_of
+from mspose.checkpoints.card import file_hash
 from mspose.checkpoints.ckpt_file import write_ckpt
-from mspose.checkpoints.origins import Recognised, read_weights, recognise
-from mspose.config.builder import read_yaml, save_conventions
-from mspose.config.schema import CONVENTIONS, Config
+from mspose.checkpoints.origins import Recognised, recognise_file
+from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
 from mspose.files import atomic_path
 
@@ -41,27 +40,28 @@ def resolve_checkpoint(path: str | Path, config: Config) -> Path:
     for target in kept:
         if _is_fresh(target, path):
             return target
-    recognised = recognise(read_weights(path), path)
+    recognised = recognise_file(path)
     check_model(recognised, config, path)
     if recognised.origin.is_own and path.suffix == ".ckpt":
         return path
     values, source = float_weights(recognised.values, path), describe_source(path)
-    fed = _with_conventions(config, stored_conventions(path) or recognised.conventions)
+    described = read_description(path)
+    known = {**recognised.model, **(described.values if described else recognised.conventions)}
     try:
-        write_weights(write_ckpt, values, kept[0], fed, source)
+        write_weights(write_ckpt, values, kept[0], config, source, known)
         target = kept[0]
     except PoseError:
-        write_weights(write_ckpt, values, kept[1], fed, source)
+        write_weights(write_ckpt, values, kept[1], config, source, known)
         target = kept[1]
     log.info(f"{path}: {recognised.origin.title}, converted; kept as {target}")
     return target
 
 
 def _is_fresh(target: Path, path: Path) -> bool:
-    described = conventions_file(target)
+    described = description_file(target)
     if not target.is_file() or not described.is_file():
         return False
-    source = read_yaml(described).get("source")
+    source = stamp_of(described).get("source")
     now = path.stat()
     return isinstance(source, dict) and (source.get("converter"), source.get("size"), source.get("modified")) == (
         _VERSION,
@@ -76,25 +76,20 @@ def write_weights(
     target: Path,
     config: Config,
     source: dict[str, Any],
+    known: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write weights with `write`, and beside them how they must be fed: both files, or neither.
+    """Write weights with `write`, and beside them what belongs to them: both files, or neither.
+
+    Args:
+        known: what is known of the weights, where that is less than the configuration says.
 
     Raises:
         PoseError: they cannot be written.
     """
     # The description gets its name last, when nothing is left that could fail.
-    with atomic_path(conventions_file(target)) as temporary:
-        save_conventions(config, temporary, source)
+    with atomic_path(description_file(target)) as temporary:
+        save_description(config, temporary, source, known)
         write(values, target)
-
-
-def _with_conventions(config: Config, conventions: Mapping[str, Any]) -> Config:
-    """The configuration without what a command line may have said against the conventions of the weights."""
-    config = deepcopy(config)
-    for key, value in conventions.items():
-        section, name = key.split(".")
-        setattr(getattr(config, section), name, value)
-    return config
 
 
 def describe_source(path: Path) -> dict[str, Any]:
@@ -107,40 +102,6 @@ def describe_source(path: Path) -> dict[str, Any]:
         "modified": now.st_mtime_ns,
         "converter": _VERSION,
     }
-
-
-def conventions_file(path: str | Path) -> Path:
-    """Where the conventions of a checkpoint lie: X.yaml for X.ckpt."""
-    return Path(path).parent / f"{Path(path).stem}.yaml"
-
-
-def stored_conventions(path: str | Path, keys: Iterable[str] = CONVENTIONS) -> dict[str, Any]:
-    """Those of `keys` that a checkpoint must be fed with, as X.yaml beside X.ckpt says; none without such a file.
-
-    Raises:
-        UsageError: the file is no YAML mapping.
-    """
-    described = conventions_file(path)
-    return pick(read_yaml(described), keys) if described.is_file() and described != Path(path) else {}
-
-
-def pick(content: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    """The dotted keys among `keys` that {section: {name: value}} has."""
-    pairs = [(key, *key.split(".")) for key in keys]
-    return {
-        key: content[section][name]
-        for key, section, name in pairs
-        if isinstance(content.get(section), dict) and name in content[section]
-    }
-
-
-def conventions_of(path: str | Path) -> dict[str, Any]:
-    """Keys that weights of other people must be fed with, by their origin; none for our own checkpoints.
-
-    Raises:
-        PoseError: unreadable, or of no known network.
-    """
-    return recognise(read_weights(path), path).conventions
 
 
 def check_model(recognised: Recognised, config: Config, path: str | Path) -> None:

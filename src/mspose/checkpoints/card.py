@@ -11,37 +11,23 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mspose.config.schema import CONVENTIONS, Config
+from mspose.checkpoints.beside import weights_values
+from mspose.config.builder import WEIGHTS, Layer, dotted
+from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.files import read_json, write_json
 from mspose.skeleton import BUILT_IN
 
-FORMAT = "pose-model-card-1"
+FORMAT = "pose-model-card-2"
+# Cards of the first form hold the keys of all networks.
+OLD_FORMAT = "pose-model-card-1"
 # Endings of files that may have a card.
 ENDINGS = (".mindir", ".onnx", ".air")
-# Configuration that a model needs wherever it runs; data sets, boxes, devices and folders are the user's.
-_KEPT = {
-    "model": None,
-    "data": ("skeleton", "input_size", "color", "scale", "mean", "std"),
-    "codec": None,
-    "eval": (
-        "flip_test",
-        "shift_heatmap",
-        "rescore",
-        "visible_threshold",
-        "nms",
-        "oks_threshold",
-        "resize",
-        "short_side",
-        "scales",
-    ),
-}
-
 # What is read of a card before anything else could complain of its absence.
 _NEEDED = {
     "model": ("sha256",),
     "input": ("dtype", "shape", "size", "color", "scale", "mean", "std"),
-    "config": tuple(_KEPT),
+    "config": ("model", "data", "codec", "eval"),
 }
 
 
@@ -59,6 +45,7 @@ class ModelCard:
         source: the checkpoint, its hash, and the largest differences from its outputs.
         versions: of the software that wrote the model.
         config: the configuration's part that belongs to the model: {section: {key: value}}.
+        format: of the card.
     """
 
     model: dict[str, str]
@@ -70,6 +57,7 @@ class ModelCard:
     source: dict[str, Any]
     versions: dict[str, str]
     config: dict[str, dict[str, Any]]
+    format: str = FORMAT
 
     def values(self, model: str | Path) -> dict[str, dict[str, Any]]:
         """Configuration {section: {key: value}} with which `model`, whose card this is, runs."""
@@ -78,19 +66,13 @@ class ModelCard:
             values["data"]["skeleton"] = str(card_path(model))
         return values
 
-    @property
-    def conventions(self) -> tuple[str, ...]:
-        """Keys that no other configuration can set for this model: the input it was made for."""
-        fixed = ("data.input_size", "codec.heatmap_size", "eval.resize") if self.input["size"] else ()
-        return (*CONVENTIONS, "data.skeleton", *fixed)
-
     def save(self, path: Path) -> None:
         """Write the card as JSON.
 
         Raises:
             PoseError: the file cannot be written.
         """
-        write_json(path, {"format": FORMAT, **asdict(self)}, indent=2)
+        write_json(path, {"format": self.format, **asdict(self)}, indent=2)
 
 
 def card_path(model: str | Path) -> Path:
@@ -114,9 +96,9 @@ def read_card(model: str | Path) -> ModelCard | None:
 
 
 def _is_card(content: object) -> bool:
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in (FORMAT, OLD_FORMAT):
         return False
-    kinds = {"network": str, "outputs": list}
+    kinds = {"network": str, "outputs": list, "format": str}
     if not all(isinstance(content.get(f.name), kinds.get(f.name, dict)) for f in fields(ModelCard)):
         return False
     if not all(name in content[part] for part, names in _NEEDED.items() for name in names):
@@ -130,14 +112,29 @@ def _is_card(content: object) -> bool:
     )
 
 
+def card_layer(model: str | Path) -> Layer | None:
+    """What a model card says of the configuration; None without a card.
+
+    Raises:
+        PoseError, UsageError: the card is damaged, or has unknown sections.
+    """
+    card = read_card(model)
+    if card is None:
+        return None
+    values = dotted(card.values(model), str(card_path(model)))
+    # A model of one input size can be shown whole pictures in one way only.
+    fixed = ("eval.resize", "eval.scales") if card.input["size"] else ()
+    always = (*fixed, "eval.rescore") if card.format == OLD_FORMAT else fixed
+    return Layer(values, str(card_path(model)), WEIGHTS, card.format == OLD_FORMAT, always)
+
+
 def card_config(config: Config) -> dict[str, dict[str, Any]]:
-    """The part of a configuration that belongs to a model."""
-    kept: dict[str, dict[str, Any]] = {}
-    for section, names in _KEPT.items():
-        values = asdict(getattr(config, section))
-        kept[section] = {name: values[name] for name in (names or values)}
-    kept["model"].pop("pretrained")
-    return kept
+    """The part of a configuration that belongs to a model: {section: {key: value}}."""
+    result: dict[str, dict[str, Any]] = {section: {} for section in ("model", "data", "codec", "eval")}
+    for key, value in weights_values(config).items():
+        section, _, name = key.partition(".")
+        result[section][name] = value
+    return result
 
 
 def file_hash(path: str | Path) -> str:

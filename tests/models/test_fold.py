@@ -10,7 +10,7 @@ from mindspore import nn
 
 from mspose.config.schema import DataConfig
 from mspose.data.topdown import Normalizer
-from mspose.export.fold import FromPixels, fold_batch_norm, halve_weights
+from mspose.models.fold import FromPixels, fold_batch_norm, halve_weights
 from mspose.models.resnet import MaxPool
 from tests.export.networks import build, small_config
 from tests.graph import ms

@@ -1,0 +1,87 @@
+"""Sections of top-down networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mspose.config.schema import (
+    ABOVE_0_TO_1,
+    BELOW_1,
+    FRACTION,
+    FREE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Check,
+    DataConfig,
+    DemoConfig,
+    EvalConfig,
+    TrainConfig,
+    key,
+)
+
+
+@dataclass
+class TopDownData(DataConfig):
+    """Where the pictures and annotations are, and how people are cropped."""
+
+    scale_factor: float = key(0.3, "standard deviation and bound of the random scale", BELOW_1)
+    rotation_factor: float = key(40.0, "spread of the random rotation in degrees, at most twice this", NOT_NEGATIVE)
+    rotation_prob: float = key(0.6, "probability of a rotation", FRACTION)
+    half_body_prob: float = key(0.0, "probability of cropping to the upper or lower body; 0: never", FRACTION)
+    half_body_joints: int = key(8, "half-body crops need more labelled keypoints than this", NOT_NEGATIVE)
+
+
+@dataclass
+class TopDownTrain(TrainConfig):
+    """Training."""
+
+    proposals_epoch: int = key(
+        0,
+        "epochs after which boxes are moved as a detector errs: AlphaPose's pose-guided proposals; 0: never",
+        NOT_NEGATIVE,
+    )
+
+
+@dataclass
+class TopDownEval(EvalConfig):
+    """Evaluation."""
+
+    batch_size: int = key(32, "people a step", POSITIVE)
+    shift_heatmap: bool = key(True, "shift the mirrored maps by one cell before averaging", role=FREE)
+    use_gt_bbox: bool = key(False, "annotated boxes instead of bbox_file")
+    bbox_file: str = key(
+        "",
+        "person detections as JSON (image_id, category_id, bbox, score), a path from here or from data.root",
+    )
+    image_threshold: float = key(0.0, "detections with a lower score are left out")
+    rescore: str = key("visible_mean", "person score from joint and box scores", ("visible_mean", "alphapose"), FREE)
+    nms: str = key(
+        "oks",
+        "duplicates: OKS-NMS, its soft variant, AlphaPose's parametric pose NMS, or all kept",
+        ("oks", "soft_oks", "parametric", "none"),
+        FREE,
+    )
+    oks_threshold: float = key(0.9, "people more alike than this are duplicates (oks, soft_oks)", ABOVE_0_TO_1, FREE)
+
+
+@dataclass
+class TopDownDemo(DemoConfig):
+    """Pictures and video: what to look at, who finds the people, what is drawn and written."""
+
+    detector: str = key(
+        "auto",
+        "who finds people: auto (by the file's kind; hog without one), "
+        "the whole picture, OpenCV's HOG, YOLOv3, an ONNX detector, or demo.boxes",
+        ("auto", "whole", "hog", "yolov3", "onnx", "boxes"),
+    )
+    detector_file: str = key("", "weights of the detector: yolo.ckpt, yolov3.weights, or X.onnx (YOLOX, YOLOv8)")
+    detector_size: list[int] = key(
+        [416, 416],
+        "input of YOLOv3 [width, height], and of ONNX files that leave it open",
+        Check(lambda v: len(v) == 2 and all(n > 0 and n % 32 == 0 for n in v), "be [width, height], multiples of 32"),
+    )
+    detector_threshold: float = key(0.3, "boxes with a lower score are left out", BELOW_1)
+    detector_nms: float = key(
+        0.45, "boxes that overlap a better one by more than this IoU are duplicates", ABOVE_0_TO_1
+    )
+    boxes: str = key("", "COCO JSON of person boxes, used instead of a detector")

@@ -1,0 +1,88 @@
+"""One configuration of a recipe, a file of weights and single keys: what all commands and the Python API start from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mspose.checkpoints.beside import description_file, input_only, read_description
+from mspose.checkpoints.card import ENDINGS, card_layer, card_path
+from mspose.checkpoints.origins import recognise_file
+from mspose.config.builder import WEIGHTS, ConfigBuilder, Layer
+from mspose.config.recipes import recipe_folder
+from mspose.config.schema import Config
+from mspose.errors import UsageError
+
+
+def resolve(recipe: str | Path | Config | None, overrides: Mapping[str, Any], source: str = "command line") -> Config:
+    """Build a configuration, and say where what lies beside weights changes it.
+
+    Lowest first: the network's defaults, the recipe, what lies beside the weights that are loaded, the overrides.
+    Weights from which a new run starts (`train.init_from`) only say how pixels become input.
+
+    Args:
+        recipe: file or name of a recipe; or a complete configuration, beside whose weights nothing is looked for.
+            Weights that know their network (of this version, or an exported model with its card) need none.
+        overrides: dotted key → value.
+        source: of the overrides, for messages.
+
+    Raises:
+        UsageError: a missing or wrong recipe, an unknown or foreign key, a wrong value.
+        PoseError: what lies beside the weights is damaged, or the weights are unreadable.
+    """
+    builder = ConfigBuilder()
+    if isinstance(recipe, Config):
+        builder.add_values(asdict(recipe), "configuration")
+    elif recipe:
+        builder.add_file(recipe)
+    for key, value in overrides.items():
+        builder.set(key, value, source)
+    path, is_start = weights_of(builder, recipe)
+    if path and not isinstance(recipe, Config):
+        layer = beside(Path(path))
+        if layer is not None:
+            builder.layers.append(input_only(layer) if is_start else layer)
+    if not recipe and not any("model.name" in layer.values for layer in builder.layers if layer.kind == WEIGHTS):
+        raise UsageError(_no_recipe(path))
+    if not isinstance(recipe, Config) and not builder.get("runtime.output"):
+        builder.set("runtime.output", default_output(recipe or path), "default")
+    return builder.build()
+
+
+def weights_of(builder: ConfigBuilder, recipe: str | Path | Config | None) -> tuple[str, bool]:
+    """The file of weights that is loaded, and whether a new run only starts from it."""
+    resume = str(builder.get("train.resume"))
+    if resume == "auto":
+        output = builder.get("runtime.output")
+        last = Path(str(output)) if output else Path(default_output(recipe if isinstance(recipe, str | Path) else ""))
+        resume = str(last / "last.ckpt") if (last / "last.ckpt").is_file() else ""
+    ckpt = str(builder.get("runtime.ckpt")) or resume
+    return ckpt or str(builder.get("train.init_from")), not ckpt
+
+
+def beside(path: Path) -> Layer | None:
+    """What is known of weights besides the weights themselves: from a model card, a description, or their names."""
+    card = card_layer(path)
+    if card is not None:
+        return card
+    layer = read_description(path)
+    if layer is not None or not path.is_file() or path.suffix.lower() in ENDINGS:
+        return layer
+    conventions = recognise_file(path).conventions
+    return Layer(conventions, str(path), WEIGHTS, True, tuple(conventions)) if conventions else None
+
+
+def default_output(recipe: str | Path) -> str:
+    """Folder for results where none is named."""
+    return str(Path("outputs") / Path(recipe).stem)
+
+
+def _no_recipe(path: str) -> str:
+    needed = "a recipe is needed (--config NAME or FILE)"
+    if path and Path(path).suffix.lower() in ENDINGS:
+        return f"{needed}: no model card {card_path(path).name} lies beside {path}"
+    if path and Path(path).is_file():
+        return f"{needed}: no {description_file(path).name} of this version lies beside {path}"
+    return f"{needed}; recipes are in {recipe_folder()}"
