@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))  # a bare checkout needs no installation
 
+from mspose import create_model
 from mspose.config.recipes import recipes
-from mspose.errors import PoseError, UsageError
-from mspose.resolve import resolve
-from mspose.runtime.device import prepare_environment
+from mspose.errors import UsageError
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -49,22 +48,4 @@ def create_network(name: str, ckpt: str | Path = "", vggpath: str | Path = "", *
             f"no network called {name!r}: there are {', '.join(NETWORKS)}, and the recipes in configs/ "
             "and configs/pretrained/"
         )
-    for path in (ckpt, vggpath):
-        if path and not Path(path).is_file():
-            raise PoseError(f"weights not found: {path}")
-    keys = {option: "data.skeleton" if option == "skeleton" else f"model.{option}" for option in options}
-    overrides = {keys[option]: value for option, value in options.items()}
-    if ckpt:
-        overrides["runtime.ckpt"] = str(ckpt)
-    config = resolve(recipe, overrides, "create_network")
-
-    prepare_environment()
-    from mspose.checkpoints.initial import load_backbone, load_checkpoint
-    from mspose.networks import build_model
-
-    network = build_model(config)
-    if vggpath or config.model.pretrained:
-        load_backbone(network, vggpath or config.model.pretrained)
-    if ckpt:
-        load_checkpoint(network, config)
-    return network
+    return create_model(recipe, ckpt, vggpath, **options)

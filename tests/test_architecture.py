@@ -20,7 +20,7 @@ FLOORS = (
     ("errors", "version", "extras", "config.originals", "config.recipes"),
     ("files", "skeleton", "images", "geometry", "poses", "config.schema", "config.format1"),
     ("config.topdown", "config.bottomup", "visual", "evaluation", "tracking"),
-    ("codecs", "checkpoints.to_torch", "synthetic", "runtime"),
+    ("codecs", "checkpoints.names", "synthetic", "runtime"),
     ("data", "detection.boxes"),
     ("methods",),
     ("models",),
@@ -28,7 +28,7 @@ FLOORS = (
     ("config.builder",),
     ("checkpoints",),
     ("resolve", "backends"),
-    ("detection", "migrate", "export", "deploy", "train", "evaluate", "estimator"),
+    ("detection", "migrate", "export", "deploy", "train", "evaluate", "estimator", "create"),
     ("demo", "checkpoints.convert", "cli"),
     ("commands", "__main__"),
 )

@@ -67,7 +67,7 @@ def test_unknown_name(name):
 
 
 def test_unknown_option():
-    with pytest.raises(UsageError, match=r"create_network: unknown key 'model\.layers'"):
+    with pytest.raises(UsageError, match=r"unknown key 'model\.layers'"):
         create_network("simplepose", layers=5)
 
 

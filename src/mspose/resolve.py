@@ -24,7 +24,8 @@ def resolve(recipe: str | Path | Config | None, overrides: Mapping[str, Any], so
 
     Args:
         recipe: file or name of a recipe; or a complete configuration, beside whose weights nothing is looked for.
-            Weights that know their network (of this version, or an exported model with its card) need none.
+            None is needed where `model.name` is set: by an override, or by weights that know their network (of this
+            version, or an exported model with its card).
         overrides: dotted key → value.
         source: of the overrides, for messages.
 
@@ -44,7 +45,7 @@ def resolve(recipe: str | Path | Config | None, overrides: Mapping[str, Any], so
         layer = beside(Path(path))
         if layer is not None:
             builder.layers.append(input_only(layer) if is_start else layer)
-    if not recipe and not any("model.name" in layer.values for layer in builder.layers if layer.kind == WEIGHTS):
+    if not recipe and not any("model.name" in layer.values for layer in builder.layers):
         raise UsageError(_no_recipe(path))
     if not isinstance(recipe, Config) and not builder.get("runtime.output"):
         builder.set("runtime.output", default_output(recipe or path), "default")

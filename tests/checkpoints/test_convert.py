@@ -19,13 +19,13 @@ from mspose.checkpoints.foreign import resolve_checkpoint, write_weights
 from mspose.checkpoints.initial import load_backbone, load_checkpoint, load_weights
 from mspose.checkpoints.origins import read_weights, recognise
 from mspose.checkpoints.safetensors_file import write_safetensors
-from mspose.checkpoints.to_torch import fastpose_to_torch
 from mspose.checkpoints.torch_file import read_torch, write_torch
 from mspose.cli import parse
 from mspose.config.builder import load_config, network_of
 from mspose.errors import PoseError, UsageError
 from mspose.models.fastpose import FastPose
 from mspose.networks import build_model
+from mspose.networks.fastpose import fastpose_to_torch
 from tests.golden.formula import parameter, picture
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 

@@ -9,8 +9,9 @@ import pytest
 from mindspore import nn
 
 from mspose.checkpoints import io
-from mspose.checkpoints.names import network_weights, resnet_from_zoo
+from mspose.checkpoints.names import network_weights
 from mspose.errors import PoseError
+from mspose.networks.resnet import resnet_from_zoo
 from tests.graph import ms
 
 

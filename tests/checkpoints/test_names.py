@@ -8,16 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspose.checkpoints.names import (
-    openpose_from_torch,
-    openpose_from_zoo,
-    vgg_from_torchvision,
-    vgg_from_zoo,
-    yolov3_from_zoo,
-)
+from mspose.checkpoints.names import yolov3_from_zoo
 from mspose.models.openpose import OpenPose
 from mspose.models.vgg import VGG19
 from mspose.models.yolov3 import YOLOv3
+from mspose.networks.openpose import openpose_from_torch, openpose_from_zoo
+from mspose.networks.vgg import vgg_from_torchvision, vgg_from_zoo
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 
 # torchvision's configuration E: channels of the convolutions, M for pooling.

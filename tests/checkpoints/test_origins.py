@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from mindspore.nn.utils import no_init_parameters
 
-from mspose.checkpoints.origins import ORIGINS, recognise
-from mspose.checkpoints.to_torch import openpose_to_torch
+from mspose.checkpoints.origins import origins, recognise
 from mspose.config.builder import all_keys, default_config, network_of
 from mspose.errors import PoseError
 from mspose.networks import build_model
+from mspose.networks.openpose import openpose_to_torch
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 
 IMAGENET, ALPHAPOSE = [0.485, 0.456, 0.406], [0.406, 0.457, 0.480]
@@ -94,7 +94,7 @@ def test_published_files_are_recognised(name: str, prefix: str, parity_dir: Path
 
 
 def test_conventions_are_keys_of_the_configuration() -> None:
-    for origin in ORIGINS:
+    for origin, _ in origins():
         assert set(origin.conventions) <= set(all_keys())
 
 

@@ -11,9 +11,9 @@ import pytest
 from mspose.backends.checkpoint import MindSporeBackend
 from mspose.checkpoints.initial import load_backbone
 from mspose.checkpoints.io import assign, save
-from mspose.checkpoints.names import fastpose_from_torch
 from mspose.models.fastpose import FastPose, PixelShuffle
 from mspose.models.resnet import ResNet, SqueezeExcitation
+from mspose.networks.fastpose import fastpose_from_torch
 from tests.golden.formula import parameter, picture
 from tests.graph import ms
 

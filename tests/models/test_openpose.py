@@ -10,9 +10,9 @@ import pytest
 from mindspore import nn
 
 from mspose.checkpoints.io import assign
-from mspose.checkpoints.names import openpose_from_torch
 from mspose.models.losses import OpenPoseLoss
 from mspose.models.openpose import OpenPose
+from mspose.networks.openpose import openpose_from_torch
 from tests.golden.formula import parameter, picture
 from tests.graph import ms
 

@@ -11,10 +11,11 @@ from mindspore.common.initializer import Normal
 
 from mspose.backends.checkpoint import MindSporeBackend
 from mspose.checkpoints.io import assign
-from mspose.checkpoints.names import batch_norm_from_torch, simplepose_from_torch
+from mspose.checkpoints.names import batch_norm_from_torch
 from mspose.models.layers import Deconv2d
 from mspose.models.resnet import MaxPool
 from mspose.models.simplepose import SimplePose
+from mspose.networks.simplepose import simplepose_from_torch
 from tests.golden.formula import parameter, picture
 from tests.graph import ms
 

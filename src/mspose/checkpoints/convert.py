@@ -33,7 +33,7 @@ from mspose.config.builder import Text
 from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
 from mspose.networks import find_network
-from mspose.networks.base import ResNetKeys
+from mspose.networks.resnet import ResNetKeys
 from mspose.resolve import resolve
 from mspose.runtime.logs import set_up_logging
 

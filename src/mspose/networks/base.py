@@ -9,12 +9,69 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mspose.codecs.base import Codec
-from mspose.config.schema import FIXED, POSITIVE, SECTIONS, CodecConfig, Config, ModelConfig, Section, key
+from mspose.config.schema import SECTIONS, CodecConfig, Config, ModelConfig, Section
 from mspose.methods.base import Method
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from mindspore import nn
+
+
+Values = Mapping[str, np.ndarray]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def same(values: Values) -> dict[str, np.ndarray]:
+    """Names that are ours already."""
+    return dict(values)
+
+
+def no_keys(shapes: Shapes) -> dict[str, Any]:
+    """Nothing that shapes would show."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One kind of file of weights, and whose it is.
+
+    Attributes:
+        title: what a person calls it.
+        anchors: names that are in every such file, perhaps behind a prefix, and together in no other kind.
+        translate: its names → ours.
+        keys: shapes under our names → what they show of the network, as keys of the section `model`.
+        conventions: what its names do not show, as keys of the configuration.
+        shown: keys that the names show, and that differ among files of this kind that the same recipe loads.
+        part: what it holds: a "network", its "backbone" alone, or a "detector".
+        is_own: whether this repository wrote it; the conventions of such a file are stored beside it.
+    """
+
+    title: str
+    anchors: tuple[str, ...]
+    translate: Callable[[Values], dict[str, np.ndarray]]
+    keys: Callable[[Shapes], dict[str, Any]] = no_keys
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    part: str = "network"
+    is_own: bool = False
+    shown: tuple[str, ...] = ()
+
+
+# How pictures are fed to networks that several kinds of files share; see `data.*`.
+IMAGENET_BGR = {
+    "data.color": "bgr",
+    "data.scale": 255.0,
+    "data.mean": [0.485, 0.456, 0.406],
+    "data.std": [0.229, 0.224, 0.225],
+    "eval.rescore": "visible_mean",
+}
+ALPHAPOSE = {
+    "data.color": "rgb",
+    "data.scale": 255.0,
+    "data.mean": [0.406, 0.457, 0.480],
+    "data.std": [1.0, 1.0, 1.0],
+    "eval.rescore": "alphapose",
+    "model.maxpool": "torch",
+}
 
 
 def plain_line(epoch: int, step: int, loss: float) -> str:
@@ -38,6 +95,7 @@ class Network:
         size_multiple: sides of the input are multiples of this.
         takes_any_size: the input may have any size, also in an exported file.
         loss_line: how a loss is logged, as the original system did, for whoever reads its logs by program.
+        weights: the files that hold it, its backbone's among them.
         head: beginning of the names of the parameters that depend on the skeleton: a checkpoint for other keypoints can
             start everything but these.
         to_torch: weights under our names → state dict of the PyTorch original, for a section `model`; None: there is no
@@ -58,8 +116,9 @@ class Network:
     size_multiple: int = 32
     takes_any_size: bool = False
     loss_line: Callable[[int, int, float], str] = plain_line
+    weights: tuple[Origin, ...] = ()
     head: str = "final_layer."
-    to_torch: Callable[[Mapping[str, np.ndarray], Any], dict[str, np.ndarray]] | None = None
+    to_torch: Callable[[Values, Any], dict[str, np.ndarray]] | None = None
     torch_keys: Mapping[str, Any] = field(default_factory=dict)
     sections: Mapping[str, type[Section]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
@@ -69,17 +128,3 @@ class Network:
         """The dataclass of every section."""
         own = {"model": self.keys, "codec": self.codec_keys}
         return {**SECTIONS, **self.method.sections, **own, **self.sections}
-
-
-DEPTHS = (18, 34, 50, 101, 152)
-
-
-@dataclass
-class ResNetKeys(ModelConfig):
-    """The network."""
-
-    depth: int = key(50, "layers of the ResNet backbone", DEPTHS, FIXED)
-    base_width: int = key(64, "channels of the first ResNet stage; the others are x2, x4, x8", POSITIVE, FIXED)
-    maxpool: str = key(
-        "torch", "stem pooling pads both sides (torch) or right and bottom (same)", ("torch", "same"), FIXED
-    )

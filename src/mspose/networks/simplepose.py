@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mspose.checkpoints.to_torch import simplepose_to_torch
+import numpy as np
+
+from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, Check, key
 from mspose.methods.topdown import TopDown
-from mspose.networks.base import Network, ResNetKeys
+from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, Network, Origin, Shapes, Values, same
 from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.resnet import RESNET_WEIGHTS, ResNetKeys, resnet_from_zoo, resnet_keys
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -62,6 +66,95 @@ def _build(keys: SimplePoseKeys, skeleton: Skeleton) -> nn.Cell:
     )
 
 
+def simplepose_from_torch(values: Values) -> dict[str, np.ndarray]:
+    """State dict of Microsoft's PoseResNet → names of `mspose.models.simplepose`."""
+    return _backbone_first(batch_norm_from_torch(values))
+
+
+def simplepose_from_alphapose(values: Values) -> dict[str, np.ndarray]:
+    """State dict of AlphaPose's SimplePose, whose ResNet is called `preact` → names of `mspose.models.simplepose`."""
+    return {re.sub(r"^preact\.", "backbone.", name): value for name, value in batch_norm_from_torch(values).items()}
+
+
+def simple_baselines_from_zoo(values: Values) -> dict[str, np.ndarray]:
+    """Checkpoint of the MindSpore simple_baselines → names of `mspose.models.simplepose`."""
+    return _backbone_first(resnet_from_zoo(values))
+
+
+def simplepose_from_zoo(values: Values) -> dict[str, np.ndarray]:
+    """Checkpoint of the MindSpore SimplePoseNet (`deconv_layers.deconv_1.bn.gamma`) → names of
+    `mspose.models.simplepose`, where convolution, batch norm and ReLU are counted (`deconv_layers.4.gamma`)."""
+
+    def number(match: re.Match[str]) -> str:
+        return f"deconv_layers.{3 * int(match[1]) + (match[2] == 'bn')}."
+
+    weights = simple_baselines_from_zoo(values)
+    return {
+        re.sub(r"^deconv_layers\.deconv_(\d+)\.(deconv|bn)\.", number, name): value for name, value in weights.items()
+    }
+
+
+def _backbone_first(values: Values) -> dict[str, np.ndarray]:
+    """`backbone.` before every name that does not belong to the layers after it."""
+    heads = ("deconv_layers.", "final_layer.")
+    return {name if name.startswith(heads) else f"backbone.{name}": value for name, value in values.items()}
+
+
+def simplepose_to_torch(values: Values) -> dict[str, np.ndarray]:
+    """SimplePose as Microsoft's PoseResNet."""
+    return batch_norm_to_torch({name.removeprefix("backbone."): value for name, value in values.items()})
+
+
+def _keys(shapes: Shapes) -> dict[str, Any]:
+    kernels = [shapes[name] for name in (f"deconv_layers.{3 * i}.weight" for i in range(9)) if name in shapes]
+    keys = resnet_keys(shapes) | {
+        "deconv_filters": [shape[1] for shape in kernels],
+        "deconv_kernels": [shape[-1] for shape in kernels],
+        "deconv_bias": "deconv_layers.0.bias" in shapes,
+    }
+    final = shapes.get("final_layer.weight")
+    return keys | {"final_kernel": final[-1]} if final else keys
+
+
+WEIGHTS = (
+    Origin(
+        "SimplePose of this repository",
+        ("backbone.conv1.weight", "deconv_layers.0.weight", "backbone.bn1.gamma"),
+        same,
+        _keys,
+        is_own=True,
+    ),
+    Origin(
+        "SimpleBaselines (PyTorch)",
+        ("conv1.weight", "bn1.running_mean", "deconv_layers.0.weight"),
+        simplepose_from_torch,
+        _keys,
+        {**IMAGENET_BGR, "model.maxpool": "torch"},
+    ),
+    Origin(
+        "SimplePose of AlphaPose (PyTorch)",
+        ("preact.conv1.weight", "preact.bn1.running_mean", "deconv_layers.0.weight"),
+        simplepose_from_alphapose,
+        _keys,
+        ALPHAPOSE,
+    ),
+    Origin(
+        "MindSpore SimplePoseNet",
+        ("conv1.weight", "bn1.gamma", "deconv_layers.deconv_0.deconv.weight"),
+        simplepose_from_zoo,
+        _keys,
+        {**IMAGENET_BGR, "model.maxpool": "same"},
+    ),
+    Origin(
+        "MindSpore simple_baselines",
+        ("conv1.weight", "bn1.gamma", "deconv_layers.0.weight"),
+        simple_baselines_from_zoo,
+        _keys,
+        {**IMAGENET_BGR, "model.maxpool": "torch"},
+    ),
+    *RESNET_WEIGHTS,
+)
+
 NETWORK = Network(
     "simplepose",
     SimplePoseKeys,
@@ -71,5 +164,6 @@ NETWORK = Network(
     _build,
     joints_mse,
     stride=_stride,
+    weights=WEIGHTS,
     to_torch=lambda values, keys: simplepose_to_torch(values),
 )
