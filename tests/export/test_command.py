@@ -168,9 +168,9 @@ def test_air_needs_ascend(tmp_path: Path) -> None:
 
 
 def test_air_has_a_fixed_input(tmp_path: Path) -> None:
-    assert command.plan(small_config("openpose", tmp_path, export__file_format="AIR")).shape == [1, 3, 64, 96]
+    assert command.form_of(small_config("openpose", tmp_path, export__file_format="AIR")).shape == [1, 3, 64, 96]
     with pytest.raises(UsageError, match=r"export\.batch_size=null: an AIR file has a fixed batch"):
-        command.plan(small_config("openpose", tmp_path, export__file_format="AIR", export__batch_size=None))
+        command.form_of(small_config("openpose", tmp_path, export__file_format="AIR", export__batch_size=None))
 
 
 def test_nothing_runs_air(tmp_path: Path) -> None:

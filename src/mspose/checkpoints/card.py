@@ -41,7 +41,7 @@ class ModelCard:
         input: name, dtype, layout, shape (null: any), and how pixels become input: color, scale, mean, std.
         outputs: name, shape and meaning of each, in order.
         skeleton: the keypoints, as in a skeleton file (see `mspose.skeleton`).
-        decode: the recipe from maps to keypoints, in words and numbers.
+        decode: the way from maps to keypoints, in words and numbers.
         source: the checkpoint, its hash, and the largest differences from its outputs.
         versions: of the software that wrote the model.
         config: the configuration's part that belongs to the model: {section: {key: value}}.

@@ -21,7 +21,7 @@ from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.coco import image_folder
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
-from mspose.export.recipe import decode_recipe, describe_outputs, input_formula
+from mspose.export.card_text import decode_steps, describe_outputs, input_formula
 from mspose.files import atomic_path, check_writable
 from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
@@ -45,7 +45,7 @@ INPUT = "image"
 
 
 @dataclass(frozen=True)
-class Plan:
+class Form:
     """What is exported: the path, and the input's batch and (width, height), None where any."""
 
     path: Path
@@ -78,7 +78,7 @@ class Plan:
         return [(batches[0], self.base), *([(batches[1], other)] if None in (self.batch, self.size) else [])]
 
 
-def plan(config: Config) -> Plan:
+def form_of(config: Config) -> Form:
     """Where to and with which input; nothing is done yet.
 
     Raises:
@@ -98,7 +98,7 @@ def plan(config: Config) -> Plan:
     if export.file_format == "AIR" and export.batch_size is None:
         raise UsageError("export.batch_size=null: an AIR file has a fixed batch; give a number")
     size = None if find_network(config.model.name).takes_any_size and not fixed else base
-    return Plan(path, export.batch_size, size, base, export.preprocess)
+    return Form(path, export.batch_size, size, base, export.preprocess)
 
 
 def export_checkpoint(config: Config) -> Path:
@@ -109,7 +109,7 @@ def export_checkpoint(config: Config) -> Path:
             be written, or its outputs differ from the checkpoint's by more than `export.tolerance`: then it is removed.
     """
     check_checkpoint(config, "to export")
-    what, kind = plan(config), config.export.file_format
+    what, kind = form_of(config), config.export.file_format
     check_writable(what.path.parent)
     if kind == "ONNX":
         from mspose.export.onnx_graph import import_onnx
@@ -160,7 +160,7 @@ def prepare(network: nn.Cell, config: Config) -> nn.Cell:
     return exported.set_train(False)
 
 
-def write(network: nn.Cell, what: Plan, config: Config, output_names: list[str], path: Path) -> None:
+def write(network: nn.Cell, what: Form, config: Config, output_names: list[str], path: Path) -> None:
     """Write a network as a file.
 
     Raises:
@@ -200,7 +200,7 @@ def _export(network: nn.Cell, inputs: ms.Tensor, kind: str, path: Path, final: P
         raise PoseError(f"MindSpore cannot write {final}: {' '.join(str(error).split())[:200]} (disk full?)") from error
 
 
-def output_shapes(reference: Forward, what: Plan, codec: Codec) -> list[list[int | None]]:
+def output_shapes(reference: Forward, what: Form, codec: Codec) -> list[list[int | None]]:
     """Shapes of a network's outputs, None where any."""
     width, height = what.base
     outputs = reference(np.zeros((1, 3, height, width), np.float32))
@@ -209,7 +209,7 @@ def output_shapes(reference: Forward, what: Plan, codec: Codec) -> list[list[int
     return [[what.batch, *shape] for shape in shapes]
 
 
-def compare(path: Path, reference: Forward, what: Plan, config: Config) -> dict[str, float]:
+def compare(path: Path, reference: Forward, what: Form, config: Config) -> dict[str, float]:
     """Largest differences between a file's outputs and the checkpoint's, as a share of the largest output.
 
     Raises:
@@ -274,7 +274,7 @@ def _real_picture(config: Config, size: tuple[int, int]) -> np.ndarray:
 
 
 def _card(
-    config: Config, what: Plan, outputs: list[dict[str, Any]], differences: dict[str, float], model_hash: str
+    config: Config, what: Form, outputs: list[dict[str, Any]], differences: dict[str, float], model_hash: str
 ) -> ModelCard:
     config, data = copy.deepcopy(config), config.data
     config.data.input_size = list(what.base)
@@ -299,7 +299,7 @@ def _card(
         },
         outputs=outputs,
         skeleton=describe_skeleton(method.skeleton),
-        decode=decode_recipe(method),
+        decode=decode_steps(method),
         source={
             "checkpoint": Path(config.runtime.ckpt).name,
             "sha256": file_hash(config.runtime.ckpt),

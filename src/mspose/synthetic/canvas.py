@@ -11,7 +11,7 @@ Surface = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (h, w) place along, 
 
 
 @dataclass(frozen=True)
-class Part:
+class Solid:
     """A smooth union of K tapered capsules: `ends` (K, 2, 3) pixels, `radii` (K, 2) pixels, colour or surface."""
 
     ends: np.ndarray
@@ -41,7 +41,7 @@ class Canvas:
         self.owner = np.zeros(self.image.shape[:2], np.int16)
         self.depth = np.zeros(self.image.shape[:2], np.float32)
 
-    def paint(self, part: Part, owner: int) -> None:
+    def paint(self, part: Solid, owner: int) -> None:
         """Paint a part over what is there, with soft shading and edges covered to a fraction of a pixel."""
         height, width = self.owner.shape
         reach = part.radii[..., None] + 1.5
@@ -63,7 +63,7 @@ class Canvas:
         self.depth[window][solid] = depth[solid]
 
 
-def _capsules(part: Part, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, ...]:
+def _capsules(part: Solid, xs: np.ndarray, ys: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return, at each pixel, the part's signed distance (h, w), unit normal (h, w, 3) and depth (h, w), and the place
     along its first capsule (h, w) with that capsule's own normal (h, w, 3), which patterns follow."""
     ends, radii = part.ends.astype(np.float32), part.radii.astype(np.float32)

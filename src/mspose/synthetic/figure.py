@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mspose.synthetic.canvas import Canvas, Part, Surface, blend, random_color
+from mspose.synthetic.canvas import Canvas, Solid, Surface, blend, random_color
 
 SIDES = (("left", 1.0), ("right", -1.0))
 
@@ -75,7 +75,7 @@ class Figure:
         height: standing height in pixels.
     """
 
-    parts: list[Part]
+    parts: list[Solid]
     joints: dict[str, np.ndarray]
     away: frozenset[str]
     height: float
@@ -220,7 +220,7 @@ def _assemble(
 ) -> Figure:
     """Place the joints by forward kinematics from the pelvis at the origin, and clothe them with parts."""
     joints: dict[str, np.ndarray] = {}
-    parts: list[Part] = []
+    parts: list[Solid] = []
 
     def add(
         points: list[np.ndarray],
@@ -232,7 +232,7 @@ def _assemble(
         """Add a part; points go in pairs, in body heights; `lift` brings it forward in the painting order."""
         ends = np.reshape(points, (-1, 2, 3)) * height
         order = float(ends[..., 2].mean()) + lift * height
-        parts.append(Part(ends, np.reshape(radii, (-1, 2)) * height, surface, order, outline))
+        parts.append(Solid(ends, np.reshape(radii, (-1, 2)) * height, surface, order, outline))
 
     girth = look.girth
     neck = chest @ (0, -0.285, 0)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mspose.synthetic.canvas import Canvas, Part, random_color
+from mspose.synthetic.canvas import Canvas, Solid, random_color
 from mspose.synthetic.figure import SKIN
 
 SHIFT = 4  # cv2 draws with coordinates in 1/16 pixel
@@ -218,4 +218,4 @@ def foreground(rng: np.random.Generator, canvas: Canvas, x: float, tall: float) 
         )
         radii = np.array([[0.13, 0.13], [0.06, 0.06], [0.06, 0.06]]) * tall
         color = random_color(rng)
-    canvas.paint(Part(ends.astype(float), radii, np.clip(color, 0, 1)), FOREGROUND)
+    canvas.paint(Solid(ends.astype(float), radii, np.clip(color, 0, 1)), FOREGROUND)

@@ -1,6 +1,6 @@
 """What a model card says to people: how pictures become input, and the network's maps keypoints.
 
-A recipe is complete: whoever has the model, its card, NumPy and OpenCV gets the keypoints that this repository gets.
+It is complete: whoever has the model, its card, NumPy and OpenCV gets the keypoints that this repository gets.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def input_formula(pixels: bool) -> str:
     )
 
 
-def decode_recipe(method: Method) -> dict[str, Any]:
+def decode_steps(method: Method) -> dict[str, Any]:
     """Numbers and steps from a picture to keypoints: the method's, the codec's, and back to the picture."""
     codec = method.codec.describe()
     steps = [*method.describe(), *codec.pop("steps"), method.describe_back()]

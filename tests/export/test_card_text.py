@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mspose.config.builder import default_config
-from mspose.export.recipe import decode_recipe
+from mspose.export.card_text import decode_steps
 from mspose.networks import method_of
 from tests.golden import make_golden_paf as golden
 
@@ -124,7 +124,7 @@ def keypoints_of(recipe: dict, joints: dict[int, Joint]) -> np.ndarray:
 def test_bottom_up(noise: float) -> None:
     config = default_config("openpose")
     method = method_of(config)
-    recipe, codec = decode_recipe(method), method.codec
+    recipe, codec = decode_steps(method), method.codec
     rng = np.random.default_rng(3)
     body = np.array(
         [
@@ -169,9 +169,9 @@ def test_bottom_up(noise: float) -> None:
 def test_steps_tell_only_what_is_done() -> None:
     config = default_config("openpose")
     config.eval.flip_test = False
-    plain = " ".join(decode_recipe(method_of(config))["steps"])
+    plain = " ".join(decode_steps(method_of(config))["steps"])
     config.eval.flip_test, config.eval.scales, config.codec.upsample = True, [0.5, 1.0], 8
-    full = " ".join(decode_recipe(method_of(config))["steps"])
+    full = " ".join(decode_steps(method_of(config))["steps"])
     for words in ("Flip test", "Scales", "Enlarge", "mean of all heat maps"):
         assert words not in plain
         assert words in full
