@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mspose.cli import parse, run, split_arguments
-from mspose.config.builder import all_keys
+from mspose.config.describe import all_keys
 from mspose.config.schema import FLAGS, Config
 from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT

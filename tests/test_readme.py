@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from mspose.commands import COMMANDS
-from mspose.config.builder import all_keys
+from mspose.config.describe import all_keys
 from tests.conftest import ROOT
 
 # README → the line below its title that leads to the other language.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mspose.config.builder import all_keys
+from mspose.config.describe import all_keys
 from mspose.config.schema import FLAGS
 from tests.test_commands import SMALL
 

@@ -15,7 +15,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mspose.config.builder import Text, describe_keys, network_of
+from mspose.config.builder import Text, network_of
+from mspose.config.describe import describe_keys
 from mspose.config.originals import counterpart
 from mspose.config.schema import FLAGS, SECTIONS, Config, keys_of
 from mspose.errors import PoseError, UsageError, one_line

@@ -10,7 +10,8 @@ import pytest
 from mindspore.nn.utils import no_init_parameters
 
 from mspose.checkpoints.origins import origins, recognise
-from mspose.config.builder import all_keys, default_config, network_of
+from mspose.config.builder import default_config, network_of
+from mspose.config.describe import all_keys
 from mspose.errors import PoseError
 from mspose.networks import build_model
 from mspose.networks.openpose import openpose_to_torch

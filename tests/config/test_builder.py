@@ -12,13 +12,12 @@ import pytest
 
 from mspose.config.builder import (
     ConfigBuilder,
-    all_keys,
     default_config,
-    describe_keys,
     load_config,
     parse_value,
     save_config,
 )
+from mspose.config.describe import all_keys, describe_keys
 from mspose.config.schema import default_of, keys_of
 from mspose.errors import UsageError
 from mspose.networks import networks

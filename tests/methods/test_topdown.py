@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mspose.codecs.base import Decoded
-from mspose.config.builder import all_keys, default_config
+from mspose.config.builder import default_config
+from mspose.config.describe import all_keys
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import method_of
 

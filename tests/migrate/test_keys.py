@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mspose.config.builder import all_keys
+from mspose.config.describe import all_keys
 from mspose.config.originals import Row, markdown
 from mspose.config.originals import rows as all_rows
 from mspose.config.schema import FLAGS, Config

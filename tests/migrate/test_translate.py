@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mspose.config.builder import all_keys, load_config
+from mspose.config.builder import load_config
+from mspose.config.describe import all_keys
 from mspose.config.originals import rows
 from mspose.config.schema import Config
 from mspose.errors import UsageError

@@ -8,10 +8,9 @@ are applied, so the order of keys plays no part. A key of another network, an un
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, asdict, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mspose.config import format1
-from mspose.config.originals import counterpart
+from mspose.config.describe import nearest, type_name, what_is
 from mspose.config.recipes import find_recipe
 from mspose.config.schema import FREE, NEVER, SECTIONS, Config, Section, default_of, get, keys_of
 from mspose.errors import UsageError
@@ -228,7 +227,7 @@ class _Build:
                 if layer.kind == FILE:
                     self._dropped.append(key)
                 return
-        raise KeyProblem(key, _what_is(key, self._entry, list(self._keys)), layer.source)
+        raise KeyProblem(key, what_is(key, self._entry, list(self._keys)), layer.source)
 
     def _set(self, key: str, value: Any, source: str) -> None:
         section, _, name = key.partition(".")
@@ -243,7 +242,7 @@ class _Build:
             OmegaConf.update(self._sections[section], name, value)
             stored = self._value(key)
         except (OmegaConfBaseException, ValueError) as error:
-            raise KeyProblem(key, f"must be {_type_name(wanted)}, not {value!r}", source) from error
+            raise KeyProblem(key, f"must be {type_name(wanted)}, not {value!r}", source) from error
         choices = wanted.metadata["choices"]
         if choices and stored not in choices:
             raise KeyProblem(key, f"must be one of {', '.join(map(str, choices))}, not {value!r}", source)
@@ -301,7 +300,7 @@ def dotted(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for section, content in values.items():
         if section not in SECTIONS:
-            raise UsageError(f"{source}: unknown section {section!r}{_nearest(str(section), list(SECTIONS))}")
+            raise UsageError(f"{source}: unknown section {section!r}{nearest(str(section), list(SECTIONS))}")
         if content is None:  # a section whose keys are all commented out
             continue
         if not isinstance(content, Mapping):
@@ -388,30 +387,6 @@ def save_config(config: Config, path: str | Path) -> None:
     write_text(path, to_yaml(config))
 
 
-def describe_keys(entry: Network | None = None) -> str:
-    """Keys with their defaults and one line of meaning, section by section, as `--help` prints them.
-
-    Args:
-        entry: whose keys; None: those of all networks, each behind the networks that have it where not all do.
-    """
-    entries = [entry] if entry else list(networks().values())
-    lines = []
-    for section in SECTIONS:
-        kinds = [(one.name, one.schema[section]) for one in entries]
-        lines.append(f"\n{section}: {(kinds[0][1] if entry else SECTIONS[section]).__doc__}")
-        found: dict[tuple[str, str, str], list[str]] = {}
-        for network, kind in kinds:
-            for f in keys_of({section: kind}).values():
-                choices = f.metadata["choices"]
-                text = f.metadata["help"] + (f" ({'|'.join(map(str, choices))})" if choices else "")
-                default = network if (section, f.name) == ("model", "name") and entry else default_of(f)
-                found.setdefault((f.name, _plain(default), text), []).append(network)
-        for (name, default, text), owners in found.items():
-            whose = f"{', '.join(owners)}: " if len(owners) < len(entries) else ""
-            lines.append(f"  {f'{section}.{name}={default}':42} {whose}{text}")
-    return "\n".join(lines)
-
-
 def _parse_yaml(text: str, source: str) -> dict[str, Any]:
     try:
         # OmegaConf's loader is PyYAML's safe loader plus two cures: 1e-4 is a float, duplicate keys are errors.
@@ -423,59 +398,3 @@ def _parse_yaml(text: str, source: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{source}: must be a mapping of sections")
     return content
-
-
-def all_keys() -> dict[str, Field]:
-    """The keys of all networks of this package: dotted key → a dataclass field of that name."""
-    return {key: field for entry in networks().values() for key, field in keys_of(entry.schema).items()}
-
-
-def owners(key: str) -> list[str]:
-    """Networks of this package that have a key."""
-    return [name for name, entry in networks().items() if key in keys_of(entry.schema)]
-
-
-def _what_is(key: str, entry: Network, known: list[str]) -> str:
-    """Why a key cannot be set for a network, and what to do."""
-    if key in entry.renamed:
-        return f"is called {entry.renamed[key]} for {entry.name}"
-    if whose := owners(key):
-        return f"is a key of {', '.join(whose)}, not of {entry.name}: leave it out"
-    return _nearest(key, known)
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    tails = {k.split(".")[1]: k for k in known if "." in k}
-    if key not in tails and (clause := counterpart(key)):
-        return f"; {clause}"
-    match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if not match and "." in key:
-        name = key.partition(".")[2]
-        close = difflib.get_close_matches(name, list(tails), n=1, cutoff=0.6)
-        match = [tails[close[0]]] if close else []
-    return f"; did you mean {match[0]!r}?" if match else "; --help lists all keys"
-
-
-def _type_name(f: Field) -> str:
-    names = {
-        "str": "text",
-        "int": "a whole number",
-        "float": "a number",
-        "bool": "true or false",
-        "list[int]": "a list of whole numbers",
-        "list[float]": "a list of numbers",
-        "list[str]": "a list of texts",
-    }
-    kind = str(f.type)
-    optional = kind.endswith(" | None")
-    return names[kind.removesuffix(" | None")] + (" or null" if optional else "")
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(map(_plain, value))}]"
-    return str(value)

@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from mspose.config.builder import ConfigBuilder, KeyProblem, all_keys
+from mspose.config.builder import ConfigBuilder, KeyProblem
+from mspose.config.describe import all_keys
 from mspose.config.originals import Row, rows
 from mspose.config.recipes import find_recipe, recipes
 from mspose.config.schema import SECTIONS, Config, get

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from mspose.config.builder import all_keys
+from mspose.config.describe import all_keys
 from mspose.errors import UsageError
 
 Values = dict[str, Any]

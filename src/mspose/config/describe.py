@@ -1,0 +1,94 @@
+"""The keys in words: what `--help` prints, and what is said of a key that a network does not have."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import Field
+from typing import Any
+
+from mspose.config.originals import counterpart
+from mspose.config.schema import SECTIONS, default_of, keys_of
+from mspose.networks import networks
+from mspose.networks.base import Network
+
+
+def describe_keys(entry: Network | None = None) -> str:
+    """Keys with their defaults and one line of meaning, section by section, as `--help` prints them.
+
+    Args:
+        entry: whose keys; None: those of all networks, each behind the networks that have it where not all do.
+    """
+    entries = [entry] if entry else list(networks().values())
+    lines = []
+    for section in SECTIONS:
+        kinds = [(one.name, one.schema[section]) for one in entries]
+        lines.append(f"\n{section}: {(kinds[0][1] if entry else SECTIONS[section]).__doc__}")
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for network, kind in kinds:
+            for f in keys_of({section: kind}).values():
+                choices = f.metadata["choices"]
+                text = f.metadata["help"] + (f" ({'|'.join(map(str, choices))})" if choices else "")
+                default = network if (section, f.name) == ("model", "name") and entry else default_of(f)
+                found.setdefault((f.name, _plain(default), text), []).append(network)
+        for (name, default, text), owners in found.items():
+            whose = f"{', '.join(owners)}: " if len(owners) < len(entries) else ""
+            lines.append(f"  {f'{section}.{name}={default}':42} {whose}{text}")
+    return "\n".join(lines)
+
+
+def all_keys() -> dict[str, Field]:
+    """The keys of all networks of this package: dotted key → a dataclass field of that name."""
+    return {key: field for entry in networks().values() for key, field in keys_of(entry.schema).items()}
+
+
+def owners(key: str) -> list[str]:
+    """Networks of this package that have a key."""
+    return [name for name, entry in networks().items() if key in keys_of(entry.schema)]
+
+
+def what_is(key: str, entry: Network, known: list[str]) -> str:
+    """Why a key cannot be set for a network, and what to do."""
+    if key in entry.renamed:
+        return f"is called {entry.renamed[key]} for {entry.name}"
+    if whose := owners(key):
+        return f"is a key of {', '.join(whose)}, not of {entry.name}: leave it out"
+    return nearest(key, known)
+
+
+def nearest(key: str, known: list[str]) -> str:
+    """The hint behind an unknown key: what it was called in an original, or the known key that is most like it."""
+    tails = {k.split(".")[1]: k for k in known if "." in k}
+    if key not in tails and (clause := counterpart(key)):
+        return f"; {clause}"
+    match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if not match and "." in key:
+        name = key.partition(".")[2]
+        close = difflib.get_close_matches(name, list(tails), n=1, cutoff=0.6)
+        match = [tails[close[0]]] if close else []
+    return f"; did you mean {match[0]!r}?" if match else "; --help lists all keys"
+
+
+def type_name(f: Field) -> str:
+    """What the values of a key are, for messages."""
+    names = {
+        "str": "text",
+        "int": "a whole number",
+        "float": "a number",
+        "bool": "true or false",
+        "list[int]": "a list of whole numbers",
+        "list[float]": "a list of numbers",
+        "list[str]": "a list of texts",
+    }
+    kind = str(f.type)
+    optional = kind.endswith(" | None")
+    return names[kind.removesuffix(" | None")] + (" or null" if optional else "")
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(_plain, value))}]"
+    return str(value)
