@@ -175,6 +175,7 @@ def network_worker(arguments: argparse.Namespace) -> None:
 def decode(arguments: argparse.Namespace) -> None:
     """Heat maps of 64 people to keypoints in their pictures, against reading the maps once, ms/person."""
     from mspose.codecs.heatmap import HeatmapCodec
+    from mspose.codecs.refine import UDP_FORMS
     from mspose.geometry import crop_to_image, to_images
 
     rng = np.random.default_rng(0)
@@ -183,11 +184,12 @@ def decode(arguments: argparse.Namespace) -> None:
     maps = HeatmapCodec().gaussians(points, size)[0] + 0.05 * rng.random((64, 17, 64, 48), np.float32)
     centers, sizes = np.full((64, 2), 200.0, np.float32), np.full((64, 2), (150, 200), np.float32)
     print("ms/person, batches of 64 people, 17 maps of 48x64")
-    for refine in ("quarter", "dark"):
-        variant = HeatmapCodec(refine=refine)
+    for refine in ("quarter", "dark", "dark_udp", "dark_udp_0x"):
+        variant = HeatmapCodec(refine=refine, unbiased=refine in UDP_FORMS)
 
         def run(codec: HeatmapCodec = variant) -> np.ndarray:
-            return to_images(codec.decode((maps,), size).keypoints, crop_to_image(centers, sizes, size))
+            matrices = crop_to_image(centers, sizes, size, codec.unbiased)
+            return to_images(codec.decode((maps,), size).keypoints, matrices)
 
         alternate(
             arguments.rounds * 5,

@@ -97,7 +97,8 @@ def _export(name: str, folder: Path, environment: dict[str, str]) -> tuple[objec
 
 
 def _make(folder: Path, recipe: str) -> None:
-    from mspose.config.builder import load_config, save_config
+    from mspose.config.builder import load_config
+    from mspose.config.text import save_config
     from mspose.export.command import export_checkpoint
     from mspose.runtime.device import start
 

@@ -74,11 +74,21 @@ is_recipe() {
     [[ $1 == *.yaml || $1 == *.yml ]]
 }
 
-# number NAME VALUE [LEAST]
+# number NAME VALUE [LEAST [MOST]]
 number() {
-    if ! is_number "$2" || [ "$2" -lt "${3:-0}" ]; then
-        usage_error "$1 must be a number from ${3:-0} on, not $2"
+    local most=${4:-999999999}
+    # By length first: bash compares no larger numbers.
+    if ! is_number "$2" || [ ${#2} -gt 9 ] || [ "$((10#$2))" -lt "${3:-0}" ] || [ "$((10#$2))" -gt "$most" ]; then
+        usage_error "$1 must be a number from ${3:-0} ${4:+to }${4:-on}, not $2"
     fi
+}
+
+# devices VALUE: how many processes may be started; the limit is that of launch.py.
+devices() {
+    local most
+    most=$(nproc --all)
+    [ "$most" -ge 64 ] || most=64
+    number NUM_DEVICES "$1" 1 "$most"
 }
 
 absolute() {
@@ -143,6 +153,11 @@ print(*(name for name in sys.argv[1:] if importlib.util.find_spec(name) is None)
             ;;
         *) fail "the python on PATH has $1, but not $missing: python -m pip install -r $root/requirements.txt" ;;
     esac
+}
+
+# own_log FILE: ends the script where a file of that name in the current folder is none that it wrote.
+own_log() {
+    [ ! -s "$1" ] || grep -qE '^(loading |AP: )' "$1" || fail "$1 is here already, and is no log of this script: move it away"
 }
 
 # prepare ARGUMENT...: sets arguments to those of the Python program, with the device and the user's options, and output

@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained and evaluated pose network, in minutes on a CPU:
-#   bash scripts/quickstart.sh [simplepose|fastpose|openpose]
+#   bash scripts/quickstart.sh [simplepose|fastpose|hrnet|openpose]
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 network=${1:-simplepose}
 config=configs/quickstart/$network.yaml
+networks=$(cd configs/quickstart && printf '%s\n' *.yaml | sed 's/\.yaml$//' | paste -sd' ')
+usage="usage: bash scripts/quickstart.sh [NETWORK]   networks: $networks"
+if [[ " $* " == *" -h "* || " $* " == *" --help "* ]]; then
+    echo "$usage"
+    exit 0
+fi
 if [ $# -gt 1 ] || [ ! -f "$config" ]; then
-    networks=$(cd configs/quickstart && printf '%s\n' *.yaml | sed 's/\.yaml$//' | paste -sd' ')
-    echo "usage: bash scripts/quickstart.sh [NETWORK]   networks: $networks" >&2
+    echo "$usage" >&2
     exit 2
 fi
 download="PYTHONPATH=src python -m mspose download"
@@ -16,6 +21,11 @@ case $network in
     fastpose)
         recipe=fastpose_r50_256x192
         start="model.pretrained=resnet50.ckpt model.maxpool=same"
+        boxes=" eval.use_gt_bbox=true"
+        ;;
+    hrnet)
+        recipe=hrnet_w32_256x192
+        start="model.pretrained=hrnet_w32-36af842e.pth"
         boxes=" eval.use_gt_bbox=true"
         ;;
     openpose)

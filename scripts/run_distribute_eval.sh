@@ -10,7 +10,7 @@ begin "CONFIG CKPT DATASET [NUM_DEVICES=8]" \
 set -- "${given[@]}"
 
 expect 3 4
-number NUM_DEVICES "${4:-8}" 1
+devices "${4:-8}"
 config=$(recipe "$1")
 ckpt=$(file CKPT "$2")
 dataset=$(folder DATASET "$3")

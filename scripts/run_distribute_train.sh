@@ -20,7 +20,7 @@ if [ $# = 5 ] && ! is_recipe "$1"; then
 fi
 
 expect 1 3
-number NUM_DEVICES "${2:-8}" 1
+devices "${2:-8}"
 config=$(recipe "$1")
 table=
 [ -z "${3:-}" ] || table=$(file RANK_TABLE_FILE "$3")

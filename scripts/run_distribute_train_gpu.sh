@@ -18,7 +18,7 @@ if [ $# = 5 ] && is_number "$2" && is_number "$3" && is_number "$4"; then
 fi
 
 expect 3 3
-number NUM_DEVICES "$2" 1
+devices "$2"
 IFS=, read -ra visible <<<"$3"
 [ "${#visible[@]}" = "$2" ] || usage_error "VISIBLE_DEVICES must name $2 devices, such as 0,1; it is $3"
 config=$(recipe "$1")

@@ -18,5 +18,6 @@ if [ "${3:--}" != - ]; then
     config=$(recipe "$3")
     common=(--config "$config" "${common[@]}")
 fi
+own_log eval.log
 [ -n "${PYTHON:-}" ] || find_interpreter onnxruntime
 "${PYTHON:-python}" "$root/eval.py" "${common[@]}" "${options[@]}" | tee eval.log

@@ -29,6 +29,7 @@ ending=mindir
 [ "$backend" != onnx ] || ending=onnx
 model=$(exported MINDIR_PATH "$1" "$ending")
 
+own_log acc.log
 if [ -z "${PYTHON:-}" ]; then
     case $backend in
         lite) find_interpreter numpy ;; # no package index has Lite itself: the program says where it comes from

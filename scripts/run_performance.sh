@@ -9,7 +9,7 @@ begin "CONFIG [NUM_DEVICES=1]" "configs/simplepose_r50_256x192.yaml data.root=da
 set -- "${given[@]}"
 
 expect 1 2
-number NUM_DEVICES "${2:-1}" 1
+devices "${2:-1}"
 config=$(recipe "$1")
 options=(train.performance_steps=100 "${options[@]}")
 prepare --config "$config"

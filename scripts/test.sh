@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # Makes the environment and runs the tests: bash scripts/test.sh [pytest arguments]; -m "not slow" takes two minutes
 set -euo pipefail
+if [[ " $* " == *" -h "* || " $* " == *" --help "* ]]; then
+    echo "usage: bash scripts/test.sh [pytest arguments]   makes the environment, then runs linter, types and tests"
+    exit 0
+fi
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 source scripts/env.sh

@@ -17,9 +17,9 @@ from tests.conftest import ROOT
 SOURCE = ROOT / "src"
 # From the ground up. A module may import from its own floor and those below it. A longer name counts before a shorter.
 FLOORS = (
-    ("errors", "version", "extras", "config.originals", "config.recipes"),
+    ("errors", "version", "extras", "config.originals", "config.recipes", "config.hints"),
     ("files", "skeleton", "images", "geometry", "poses", "config.schema", "config.format1"),
-    ("config.topdown", "config.bottomup", "visual", "evaluation", "tracking"),
+    ("config.topdown", "config.bottomup", "config.text", "visual", "evaluation", "tracking"),
     ("codecs", "checkpoints.names", "synthetic", "runtime"),
     ("data", "detection.boxes"),
     ("methods",),
@@ -27,7 +27,7 @@ FLOORS = (
     ("networks",),
     ("config.builder", "config.describe"),
     ("checkpoints",),
-    ("resolve", "backends"),
+    ("resolve", "outputs", "backends"),
     ("detection", "migrate", "export", "deploy", "train", "evaluate", "estimator", "create"),
     ("demo", "checkpoints.convert", "cli"),
     ("commands", "__main__"),

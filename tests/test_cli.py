@@ -9,11 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
+from mspose.checkpoints.ckpt_file import write_ckpt
+from mspose.checkpoints.runs import COUNTERS
 from mspose.cli import parse, run, split_arguments
+from mspose.config.builder import load_config
 from mspose.config.describe import all_keys
-from mspose.config.schema import FLAGS, Config
+from mspose.config.schema import FLAGS, PATHS, Config, get
 from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT
 
@@ -199,9 +204,11 @@ class TestPrecedence:
         assert (config.data.input_size, config.codec.heatmap_size) == ([288, 384], [72, 96])
 
     def test_only_conventions_are_taken_from_beside_a_checkpoint(self, recipe, tmp_path):
+        ckpt = self.checkpoint(tmp_path, "source: elsewhere\ndata: {color: rgb}")
+        assert parse(["--config", recipe, "--ckpt", ckpt]).data.color == "rgb"
         ckpt = self.checkpoint(tmp_path, "source: elsewhere\ndata: {color: rgb, root: nowhere}")
-        config = parse(["--config", recipe, "--ckpt", ckpt])
-        assert (config.data.root, config.data.color) == ("data/coco", "rgb")
+        with pytest.raises(UsageError, match=r"w\.yaml .*data\.root"):
+            parse(["--config", recipe, "--ckpt", ckpt])
 
     def test_wrong_convention_names_its_file(self, recipe, tmp_path):
         ckpt = self.checkpoint(tmp_path, "data: {color: cmyk}")
@@ -211,8 +218,8 @@ class TestPrecedence:
     @pytest.mark.parametrize("text", ["data: 5", "data:", "[1]", "data: [color]"])
     def test_something_else_beside_a_checkpoint(self, recipe, tmp_path, text):
         ckpt = self.checkpoint(tmp_path, text)
-        if text == "[1]":
-            with pytest.raises(UsageError, match="must be a mapping"):
+        if text != "data:":
+            with pytest.raises(UsageError, match=r"w\.yaml: .*must be a mapping"):
                 parse(["--config", recipe, "--ckpt", ckpt])
         else:
             assert parse(["--config", recipe, "--ckpt", ckpt]).data.color == "bgr"
@@ -220,6 +227,32 @@ class TestPrecedence:
     @pytest.mark.parametrize("ckpt", [".", "/", "..", "absent/w.ckpt"])
     def test_no_conventions_beside_a_checkpoint(self, recipe, ckpt):
         assert parse(["--config", recipe, "--ckpt", ckpt]).runtime.ckpt == ckpt
+
+    PATHS = tuple(key for key in PATHS if key not in ("data.skeleton", "data.mask_dir"))
+
+    @pytest.mark.parametrize("key", PATHS)
+    def test_paths_in_a_recipe_are_looked_for_beside_it_first(self, tmp_path, monkeypatch, key, caplog):
+        """As those under `base` are; then from the current folder."""
+        section, _, name = key.partition(".")
+        for place in ("recipes", "here"):
+            (tmp_path / place).mkdir()
+        (tmp_path / "recipes" / "r.yaml").write_text(f"format: 2\n{section}: {{{name}: mine}}\n")
+        monkeypatch.chdir(tmp_path / "here")
+
+        def value() -> str:
+            return get(load_config("../recipes/r.yaml"), key)
+
+        assert value() == "mine"
+        (tmp_path / "here" / "mine").mkdir()
+        assert value() == "mine"
+        (tmp_path / "recipes" / "mine").mkdir()
+        assert Path(value()).samefile(tmp_path / "recipes" / "mine")
+        assert key in caplog.text  # both are there
+
+    @pytest.mark.parametrize("value", ["x" * 5000, "a\0b", ""])
+    def test_a_value_that_names_no_file_stays(self, tmp_path, value):
+        (tmp_path / "r.yaml").write_text(yaml.safe_dump({"format": 2, "data": {"root": value}}))
+        assert load_config(tmp_path / "r.yaml").data.root == value
 
     def test_results_go_to_a_folder_called_after_the_recipe(self, recipe):
         assert parse(["--config", recipe]).runtime.output == os.path.join("outputs", "recipe")
@@ -257,6 +290,34 @@ class TestErrors:
             raise error
 
         assert self.result(capsys, command, "--config", recipe, "output=out") == (code, line)
+
+    def test_a_traceback_replaces_no_file_of_somebody_else(self, recipe, capsys, tmp_path):
+        def command(config: Config) -> None:
+            raise RuntimeError("deep down")
+
+        (tmp_path / "crash.txt").write_text("what I saw at the crossing")
+        _, err = self.result(capsys, command, "--config", recipe, f"output={tmp_path}")
+        assert (tmp_path / "crash.txt").read_text() == "what I saw at the crossing"
+        written = Path(re.search(r"traceback is in (.*)\)", err)[1])
+        assert "deep down" in written.read_text()
+        written.unlink()
+
+    @pytest.mark.parametrize("section", ["train", "eval", "export"])
+    @pytest.mark.parametrize("form", ["batch_size=8", "--batch_size=8", "batchsize=8"])
+    def test_a_suggestion_is_a_key_of_the_command(self, recipe, section, form):
+        with pytest.raises(UsageError, match=rf"did you mean '{section}\.batch_size'"):
+            parse(["--config", recipe, form], section)
+
+    def test_a_key_that_the_command_has_not_is_found_elsewhere(self, recipe):
+        with pytest.raises(UsageError, match=r"did you mean 'train\.lr'"):
+            parse(["--config", recipe, "lr=8"], "eval")
+        with pytest.raises(UsageError, match="did you mean --config"):
+            parse(["--confg", recipe])
+
+    @pytest.mark.parametrize("value", ["onnx", "Onnx", "ONNX"])
+    def test_choices_are_read_in_any_case(self, recipe, value):
+        config = parse(["--config", recipe, f"file_format={value}", "device=cpu".replace("device", "runtime.device")])
+        assert (config.export.file_format, config.runtime.device) == ("ONNX", "CPU")
 
     @pytest.mark.parametrize("writable", [True, False])
     def test_traceback_of_what_nobody_foresaw_is_in_a_file(self, recipe, capsys, tmp_path, writable):
@@ -373,6 +434,59 @@ def test_what_edge_hosts_run_needs_no_mindspore():
 def test_resumed_run_obeys_the_conventions_of_its_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("train: {resume: auto}\n")
     (tmp_path / "last.yaml").write_text("data: {color: rgb}\n")
-    (tmp_path / "last.ckpt").write_text("")
+    write_ckpt({name: np.ones(1) for name in COUNTERS}, tmp_path / "last.ckpt")
     config = parse(["--config", str(tmp_path / "c.yaml"), f"output={tmp_path}"])
     assert config.data.color == "rgb"
+
+
+def test_home_folder_in_files_and_behind_equals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No shell replaces `~` there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "base.yaml").write_text("data: {root: ~/coco, val_images: '~/pictures'}\n")
+    (tmp_path / "recipe.yaml").write_text("base: ~/base.yaml\neval: {bbox_file: ~/boxes.json}\n")
+    config = parse(["--config=~/recipe.yaml", "--output=~/out", "demo.input=~/a~b/*.jpg", "train.resume=a~b"])
+    found = config.data.root, config.data.val_images, config.eval.bbox_file, config.runtime.output, config.demo.input
+    assert found == tuple(f"{tmp_path}/{name}" for name in ("coco", "pictures", "boxes.json", "out", "a~b/*.jpg"))
+    assert config.train.resume == "a~b"
+
+
+@pytest.mark.parametrize(
+    "environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {}]
+)
+def test_no_line_is_lost_in_any_terminal(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Neither letters that it lacks nor file names that are not UTF-8."""
+    code = (
+        "import sys; from mspose.cli import run; import logging\n"
+        "def command(config):\n"
+        "    logging.getLogger('pose').info(f'3 \\xd7 4: {config.runtime.output}'); print('\\u5199')\n"
+        "sys.exit(run('x', command, sys.argv[1:]))"
+    )
+    output = os.fsencode(tmp_path) + b"/caf\xe9"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--config", "simplepose_r50_256x192", b"--output=" + output],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment},
+        capture_output=True,
+        check=False,
+    )
+    lines = done.stdout.decode().splitlines()
+    assert (done.returncode, done.stderr, len(lines)) == (0, b"", 2)
+    assert re.fullmatch(r"3 (×|\\xd7) 4: .*caf\\udce9", lines[0])
+    assert lines[1] in ("写", r"\u5199")
+
+
+@pytest.mark.parametrize("arguments", [["--ckpt", "x" * 300], ["--ckpt", "x" * 300 + ".onnx"], ["--config", "x" * 300]])
+def test_a_name_that_no_file_can_have_is_one_line(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(
+        "x", print, [*arguments, *(["--config", "simplepose_r50_256x192"] if "--config" not in arguments else [])]
+    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "x" * 300 in line
+    assert "fault of the program" not in line
+
+
+def test_what_a_file_says_cannot_break_or_colour_the_line_of_an_error() -> None:
+    assert str(PoseError("missing: a\nb \x1b[31m  c\u2028d é.jpg")) == "missing: a?b ?[31m  c?d é.jpg"

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspose.checkpoints.io import load
+from mspose.checkpoints.io import load, save
+from tests.graph import ms
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/quickstart/simplepose.yaml"
@@ -175,9 +177,21 @@ def test_sigterm_saves_and_says_how_to_continue(sample_dir: Path, tmp_path: Path
     process.terminate()
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM" in errors
+    assert "stopped after epoch" in errors
     assert "train.resume=auto" in errors
     assert (tmp_path / "last.ckpt").exists()
+
+
+def test_ctrl_c_is_not_called_by_the_name_of_another_signal(sample_dir: Path, tmp_path: Path) -> None:
+    """While MindSpore computes, it turns SIGINT into SIGTERM; between steps SIGINT arrives as it is."""
+    arguments = command("train.py", f"data.root={sample_dir}", "train.epochs=1000", f"output={tmp_path}")
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for_step(process, 2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert "stopped after epoch" in errors
+    assert "SIG" not in errors
 
 
 def test_used_output_folder_is_not_overwritten(
@@ -194,6 +208,49 @@ def test_another_run_is_not_continued_into_a_used_folder(
     other.write_bytes((trained[0] / "last.ckpt").read_bytes())
     result = run("train.py", f"data.root={sample_dir}", f"output={trained[0]}", f"train.resume={other}")
     assert_fails(result, 2, "holds a run already")
+
+
+def test_any_trace_of_a_run_keeps_its_folder(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
+    for name in ("simplepose-1_3.ckpt", "best.ckpt", "metrics.jsonl"):
+        folder = tmp_path / name.partition(".")[0]
+        folder.mkdir()
+        source = trained[0] / (name if "-" not in name else "last.ckpt")
+        (folder / name).write_bytes(source.read_bytes())
+        assert_fails(run("train.py", f"data.root={sample_dir}", f"output={folder}"), 2, str(folder), name, "output=")
+
+
+def test_resume_auto_takes_the_newest_whole_checkpoint_where_the_last_is_damaged(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+    state = load(tmp_path / "last.ckpt")
+    older, last = tmp_path / "simplepose-1_3.ckpt", tmp_path / "last.ckpt"
+    entries = {**state, "state.step": np.array(3), "global_step": np.array([3], np.int32)}
+    save({name: ms.Tensor(value) for name, value in entries.items()}, older)
+    (newest,) = (path for path in tmp_path.glob("simplepose-*.ckpt") if path != older)
+    lacking = [name for name in entries if not name.startswith("moment1")]
+    save({name: ms.Tensor(entries[name]) for name in lacking}, tmp_path / "simplepose-1_4.ckpt")
+    for path in (last, newest):
+        os.truncate(path, path.stat().st_size - 9)
+    options = (f"data.root={sample_dir}", f"output={tmp_path}", "train.ema=0.5", "train.resume=auto")
+    result = run("train.py", *options)
+    assert result.returncode == 0, result.stderr
+    for name in (str(last), str(newest), "moment1", f"resumed from {older} after step 3 "):
+        assert name in result.stdout
+    assert load(last)["state.step"] == state["state.step"]
+
+
+def test_resume_auto_destroys_nothing_where_no_checkpoint_can_be_read(
+    trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
+) -> None:
+    for name in ("best.ckpt", "metrics.jsonl"):
+        (tmp_path / name).write_bytes((trained[0] / name).read_bytes())
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    options = (f"data.root={sample_dir}", f"output={tmp_path}", "train.resume=auto")
+    assert_fails(run("train.py", *options), 1, str(tmp_path), "best.ckpt", "last.ckpt", "output=")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_finished_run_says_so(

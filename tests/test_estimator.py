@@ -150,9 +150,10 @@ def test_a_file_that_is_no_picture(network: Sliced, tmp_path: Path) -> None:
         PoseEstimator(config_with(tmp_path))(tmp_path / "text.jpg")
 
 
-def test_a_picture_too_wide_to_be_cropped(network: Sliced, tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="40000x2"):
-        PoseEstimator(config_with(tmp_path, TOP_DOWN))(np.zeros((2, 40000, 3), np.uint8))
+def test_a_picture_wider_than_opencv_warps(network: Sliced, tmp_path: Path) -> None:
+    people = PoseEstimator(config_with(tmp_path, TOP_DOWN))(np.zeros((200, 40000, 3), np.uint8), [[39000, 20, 60, 150]])
+    assert people.boxes.tolist() == [[39000, 20, 60, 150]]
+    assert np.isfinite(people.keypoints).all()
 
 
 def test_boxes_for_a_network_that_needs_none(network: Sliced, tmp_path: Path) -> None:
@@ -189,3 +190,25 @@ def test_importing_needs_no_mindspore() -> None:
 def test_the_package_has_nothing_else_to_offer() -> None:
     with pytest.raises(AttributeError, match="Nothing"):
         _ = mspose.Nothing
+
+
+class Spoiled(Sliced):
+    """Gives a value that is no number for the first input of each batch."""
+
+    def __call__(self, inputs: np.ndarray) -> tuple[np.ndarray]:
+        (maps,) = super().__call__(inputs)
+        maps[0, 5, 3, 3] = np.nan
+        return (maps,)
+
+
+def test_values_that_are_no_numbers_are_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog) -> None:
+    install(monkeypatch, Spoiled())
+    people = PoseEstimator(config_with(tmp_path, TOP_DOWN))(IMAGE, np.array([[10.0, 10, 60, 90]] * 2))
+    assert np.isfinite(people.triplets).all()
+    assert np.isfinite(people.scores).all()
+    assert caplog.text.count("NaN or infinite values for 2 of 2 people") == 1
+
+
+@pytest.mark.parametrize(("category", "expected"), [([], 1), (["7"], 7), (["mouse"], 1), (["mouse", "4"], 4)])
+def test_category_of_results(network: Sliced, tmp_path: Path, category: list[str], expected: int) -> None:
+    assert PoseEstimator(config_with(tmp_path, TOP_DOWN, data__category=category)).category_id == expected

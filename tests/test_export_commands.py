@@ -19,8 +19,8 @@ pytest.importorskip("onnxruntime")
 
 from mspose.checkpoints.card import card_path
 from mspose.cli import parse
-from mspose.config.builder import save_config
 from mspose.config.schema import Config
+from mspose.config.text import save_config
 from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
 from mspose.export.command import export_checkpoint
@@ -102,10 +102,16 @@ def copied(finished: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
 
 
-@pytest.mark.parametrize("name", ["simplepose", "openpose"])
-def test_310_path_gives_what_evaluation_gives(name: str, sample_dir: Path, tmp_path: Path) -> None:
-    size = {"export__size": [96, 64]} if name == "openpose" else {}
-    _, model = make(name, tmp_path, sample_dir, export__preprocess=name == "openpose", **size)
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("simplepose", {}),
+        ("simplepose", {"data__unbiased": True, "codec__refine": "dark_udp"}),
+        ("openpose", {"export__size": [96, 64], "export__preprocess": True}),
+    ],
+)
+def test_310_path_gives_what_evaluation_gives(name: str, keys: dict, sample_dir: Path, tmp_path: Path) -> None:
+    _, model = make(name, tmp_path, sample_dir, **keys)
     blocked = tmp_path / "blocked"
     blocked.mkdir()
     (blocked / "mindspore.py").write_text(NO_MINDSPORE)
@@ -130,6 +136,8 @@ def test_310_path_gives_what_evaluation_gives(name: str, sample_dir: Path, tmp_p
     assert last[0].startswith("AP: ")
     assert last[0] == last[1]
     assert_same_results(results(tmp_path / "run"), results(tmp_path / "eval"))
+    stored = json.loads((tmp_path / "run/manifest.json").read_text())["settings"]
+    assert stored.get("data.unbiased", False) == keys.get("data__unbiased", False)
 
 
 def test_path_that_was_killed_goes_on(
@@ -323,6 +331,25 @@ def test_somebody_elses_script_gets_the_same_keypoints(exported: tuple[Config, P
         keypoints.append(center + cell * side / one.shape[1])
     ours = PoseEstimator(config, model, {"demo.person_threshold": 0.0})(picture, boxes=box)
     np.testing.assert_allclose(ours.keypoints[0], keypoints, atol=0.05)
+
+
+def test_an_onnx_file_is_evaluated_without_mindspore(
+    exported: tuple[Config, Path, Path], sample_dir: Path, tmp_path: Path
+) -> None:
+    """With what `pip install .` brings, and nothing else."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nfor name in ('mindspore', 'matplotlib', 'onnx', 'gradio'):\n    sys.modules[name] = None\n"
+    )
+    command = [sys.executable, str(ROOT / "eval.py"), "--ckpt", str(exported[1]), f"data.root={sample_dir}"]
+    done = subprocess.run(
+        [*command, f"output={tmp_path / 'out'}", "eval.use_gt_bbox=true"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "AP" in json.loads((tmp_path / "out" / "metrics.json").read_text())
 
 
 def test_without_card_a_recipe_is_needed(exported: tuple[Config, Path, Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mspose.errors import PoseError
-from mspose.files import atomic_path, check_writable, read_json, write_json, write_text
+from mspose.files import atomic_path, check_writable, read_json, short_name, utf8_path, write_json, write_text
 
 
 def test_the_file_appears_only_when_the_block_ends(tmp_path):
@@ -33,10 +33,51 @@ def test_an_error_in_the_block_keeps_the_old_file_and_leaves_nothing_behind(tmp_
     assert os.listdir(tmp_path) == ["result.txt"]
 
 
+@pytest.mark.parametrize(
+    "name", ["x" * 250 + ".json", "写" * 83 + ".json", "x" * 255, "a.png", ".json", "ü" * 126 + ".a"]
+)
+def test_names_as_long_as_they_may_be(tmp_path, name):
+    write_text(tmp_path / name, "text")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    name = os.fsdecode(b"caf\xe9.json")
+    write_text(tmp_path / name, f"says {name}")
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith("says caf")
+    with utf8_path(tmp_path / name) as path:
+        assert path.encode().endswith(b".json")
+        assert Path(path).read_text() == (tmp_path / name).read_text()
+    assert not Path(path).exists()
+    with utf8_path(tmp_path / "写.json") as path:
+        assert path == str(tmp_path / "写.json")
+
+
+def test_short_names_are_distinct_and_as_they_were():
+    assert short_name("café") == "café"
+    long = [short_name("写" * 70 + letter) for letter in "ab"]
+    assert len({*long}) == 2
+    assert all(len(os.fsencode(name)) <= 195 for name in long)
+
+
 def test_permissions_are_those_of_any_new_file(tmp_path):
     (tmp_path / "plain").touch()
     written = write_text(tmp_path / "written", "")
     assert written.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_umask_is_kept_and_never_lifted(tmp_path, umask, monkeypatch):
+    before = os.umask(umask)
+    monkeypatch.setattr(os, "umask", None)  # it belongs to all threads
+    try:
+        with atomic_path(tmp_path / "written") as temporary:
+            temporary.unlink()
+            temporary.touch(0o400)  # as MindSpore leaves its checkpoints
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "written").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_folder_that_is_a_file(tmp_path):
@@ -73,6 +114,14 @@ def test_value_that_json_has_no_form_for(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "v.json", {"a": object()})
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a":' * 100_000, '{"a": [' * 50_000, "9" * 5000])
+def test_json_bombs_are_one_line(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(PoseError, match=r"annotation file is .*x\.json") as caught:
+        read_json(tmp_path / "x.json", "annotation file")
+    assert "\n" not in str(caught.value)
 
 
 class TestReadJson:

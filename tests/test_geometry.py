@@ -17,6 +17,7 @@ from mspose.geometry import (
     resize_short_side,
     to_images,
     transform_points,
+    warp,
 )
 from mspose.skeleton import COCO17
 
@@ -124,6 +125,55 @@ class TestCropMatrix:
         np.testing.assert_allclose(flipped, transform_points(mirrored, crop_matrix(center, size, SIZE, degrees)))
 
 
+class TestUnbiased:
+    """UDP: the crop's corners lie on the centres of the outermost pixels."""
+
+    CROPS = TestCropMatrix.CROPS
+
+    @pytest.fixture
+    def fixture(self, parity_dir):
+        return np.load(parity_dir / "udp_simcc_val2017.npz")
+
+    @pytest.mark.parametrize(("name", "degrees"), [("udp_matrix", 0), ("udp_rotated_matrix", 25)])
+    def test_matrices_of_the_reference(self, fixture, name, degrees):
+        for expected, center, size in zip(fixture[name], fixture["center"], fixture["size"]):
+            matrix = crop_matrix(center, size, SIZE, degrees, unbiased=True)
+            np.testing.assert_allclose(matrix, expected, atol=1e-4, rtol=0)
+
+    @pytest.mark.parametrize(("center", "size"), CROPS)
+    def test_corners_and_centre(self, center, size):
+        matrix = crop_matrix(np.array(center), np.array(size), SIZE, unbiased=True)
+        assert matrix.dtype == np.float64
+        points = np.array(center) + np.array([[-0.5, -0.5], [0.5, 0.5], [0, 0]]) * size
+        np.testing.assert_allclose(transform_points(points, matrix), [[0, 0], [191, 255], [95.5, 127.5]], atol=1e-3)
+
+    @pytest.mark.parametrize("degrees", [30, -75.5, 180])
+    @pytest.mark.parametrize(("center", "size"), CROPS)
+    def test_turns_as_the_plain_crop_does_the_other_way(self, center, size, degrees):
+        center, size = np.array(center), np.array(size)
+        plain = crop_matrix(center, size, SIZE, -degrees)
+        unbiased = crop_matrix(center, size, SIZE, degrees, unbiased=True)
+        offsets = np.random.default_rng(0).uniform(-0.5, 0.5, (9, 2)) * size
+        expected = (transform_points(center + offsets, plain) - [96, 128]) * [191 / 192, 255 / 256] + [95.5, 127.5]
+        np.testing.assert_allclose(transform_points(center + offsets, unbiased), expected, atol=2e-3)
+
+    @pytest.mark.parametrize("degrees", [0, 25])
+    def test_flip_mirrors_columns(self, degrees):
+        center, size = np.array([131.0, 97.5]), np.array([150.0, 200.0])
+        points = np.array([[100.0, 50.0], [131, 97.5], [160, 200]])
+        plain = transform_points(points, crop_matrix(center, size, SIZE, -degrees, unbiased=True))
+        flipped = transform_points(points, crop_matrix(center, size, SIZE, degrees, flip=True, unbiased=True))
+        np.testing.assert_allclose(flipped, [191, 0] + plain * [-1, 1], atol=1e-3)
+
+    @pytest.mark.parametrize("output", [(192, 256), (288, 384)])
+    def test_crop_to_image_is_the_inverse(self, output):
+        centers = np.random.default_rng(0).uniform(100, 400, (5, 2))
+        sizes = np.random.default_rng(1).uniform(50, 300, (5, 1)) * [1, 4 / 3]
+        for center, size, back in zip(centers, sizes, crop_to_image(centers, sizes, output, unbiased=True)):
+            there = crop_matrix(center, size, output, unbiased=True)
+            np.testing.assert_allclose(compose(back, there), np.eye(2, 3), atol=1e-4)
+
+
 class TestPoints:
     def test_shape_is_kept(self):
         points = np.zeros((2, 3, 4, 2))
@@ -164,6 +214,42 @@ def ramp(width: int, height: int) -> np.ndarray:
     """A picture whose first two channels are its pixels' x and y: float32, since OpenCV rounds uint8 coarsely."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x, y, np.zeros_like(x)], axis=2).astype(np.float32)
+
+
+class TestWarp:
+    """Pictures with sides beyond 32,766, which OpenCV's warps do not take, are shown as a part cut out of them is."""
+
+    @pytest.mark.parametrize("degrees", [0.0, 30.0])
+    @pytest.mark.parametrize("center", [20.0, 39_000.0])
+    def test_long_pictures(self, center: float, degrees: float) -> None:
+        image = np.random.default_rng(0).integers(0, 256, (120, 40_000, 3), np.uint8)
+        start = max(0, int(center) - 1000)
+        matrix = crop_matrix(np.float32([center, 70]), np.float32([96, 128]), (192, 256), degrees)
+        moved = crop_matrix(np.float32([center - start, 70]), np.float32([96, 128]), (192, 256), degrees)
+        expected = cv2.warpAffine(image[:, start : start + 2000], moved, (192, 256), borderValue=(9, 9, 9))
+        result = warp(image, matrix, (192, 256), border=(9, 9, 9))
+        # Large coordinates have fewer digits left in float32, and OpenCV rounds places to 1/32 pixel.
+        assert np.abs(result.astype(int) - expected).mean() < 3
+        turned = warp(
+            np.ascontiguousarray(image.transpose(1, 0, 2)), matrix[:, [1, 0, 2]], (192, 256), border=(9, 9, 9)
+        )
+        assert np.abs(turned.astype(int) - expected).mean() < 3
+
+    def test_mask(self) -> None:
+        mask = np.zeros((40, 70_000), np.uint8)
+        mask[:, 50_000:] = 1
+        shown = warp(mask, np.array([[1.0, 0, -49_990], [0, 1, 0]]), (20, 40), cv2.INTER_NEAREST)
+        np.testing.assert_array_equal(shown, np.repeat([[0] * 10 + [1] * 10], 40, axis=0))
+
+    def test_the_whole_of_it(self) -> None:
+        image = np.repeat(np.linspace(0, 255, 100_000).astype(np.uint8)[None], 40, axis=0)
+        result = warp(image, np.array([[0.001, 0, 0], [0, 0.001, 10]]), (100, 20))
+        np.testing.assert_allclose(result[10], np.linspace(0, 252, 100), atol=3)
+
+    def test_nothing_of_it(self) -> None:
+        image = np.full((40, 40_000), 200, np.uint8)
+        for x in (5_000.0, -60_000.0):
+            assert (warp(image, np.array([[1.0, 0, x], [0, 1, 0]]), (100, 20), border=(7,)) == 7).all()
 
 
 def check_matrix(resized: np.ndarray, matrix: np.ndarray, margin: int, atol: float = 1e-3) -> None:

@@ -73,6 +73,53 @@ class TestFormats:
         np.testing.assert_array_equal(image, read_image(store(tmp_path, jpeg())))
 
 
+KINDS = {
+    "baseline": (),
+    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "restarts": (cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
+}
+
+
+def video() -> bytes:
+    """The beginning of an MP4 file, and bytes that look like markers of a JPEG: a start of scan, an end."""
+    noise = np.random.default_rng(0).integers(0, 256, 4000, np.uint8).tobytes()
+    return b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + START_OF_SCAN + noise + b"\xff\xd9" + START_OF_SCAN + noise
+
+
+# What cameras and phones put behind the end of a picture.
+APPENDED = {
+    "motion photo": video(),
+    "Samsung's": b"\0\0\x30\x0a\x10\0\0\0MotionPhoto_Data" + video() + b"SEFHk\0\0\0SEFT",
+    "gain map": jpeg(),
+    "multi-picture cut short": jpeg()[:-900],
+    "zeros": bytes(512),
+    "one byte": b"\0",
+}
+
+
+class TestAppended:
+    @pytest.mark.parametrize("appended", APPENDED)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_the_picture_is_read(self, kind, appended):
+        content = with_exif(jpeg(*KINDS[kind]), 1, thumbnail=jpeg())
+        image = decode_image(np.frombuffer(content + APPENDED[appended], np.uint8), False)
+        np.testing.assert_array_equal(image, decode_image(np.frombuffer(content, np.uint8), False))
+
+    @pytest.mark.parametrize("appended", APPENDED)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_cut_picture_before_it_is_noticed(self, kind, appended):
+        content = with_exif(jpeg(*KINDS[kind]), 1, thumbnail=jpeg())
+        scan = content.rindex(START_OF_SCAN)
+        for cut in (scan + 12, scan + 40, (scan + len(content)) // 2, len(content) - 20):
+            cut -= content[cut - 1] == 0xFF
+            assert is_truncated_jpeg(np.frombuffer(content[:cut] + APPENDED[appended], np.uint8)), cut
+
+    def test_far_too_many_segments_end(self):
+        content = jpeg()
+        comments = b"\xff\xfe\0\2" * 500_000
+        assert is_truncated_jpeg(np.frombuffer(content[:2] + comments + content[2:], np.uint8))
+
+
 # What each EXIF orientation asks for.
 TURNS = {
     1: lambda p: p,

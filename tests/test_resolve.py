@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,11 @@ import yaml
 from mspose.checkpoints.beside import description_file, read_description, save_description
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.config.builder import default_config, load_config
-from mspose.config.schema import NEVER, get, keys_of
-from mspose.errors import UsageError
+from mspose.config.describe import all_keys
+from mspose.config.schema import NEVER, default_of, get, keys_of
+from mspose.demo.page import Page
+from mspose.errors import PoseError, UsageError
+from mspose.estimator import PoseEstimator
 from mspose.networks import networks
 from mspose.resolve import resolve
 from mspose.skeleton import load_skeleton
@@ -68,6 +72,22 @@ def test_fixed_keys_stand_above_a_recipe_and_free_ones_do_not_count(
     assert (alone.eval.nms, alone.codec.refine) == ("none", "none")
 
 
+def test_geometry_belongs_to_weights_and_its_refinement_does_not(tmp_path: Path) -> None:
+    ckpt = store(tmp_path, data__unbiased=True, codec__refine="dark_udp", codec__blur=15)
+    alone = resolve(None, {"runtime.ckpt": ckpt})
+    assert (alone.data.unbiased, alone.codec.refine, alone.codec.blur) == (True, "dark_udp", 15)
+    config = resolve(recipe(tmp_path, "codec: {refine: dark}\n"), {"runtime.ckpt": ckpt})
+    assert (config.data.unbiased, config.codec.refine, config.codec.blur) == (True, "dark", None)
+    assert not resolve(recipe(tmp_path, ""), {"train.init_from": ckpt}).data.unbiased
+
+
+def test_a_refinement_of_another_geometry_than_the_weights_have(tmp_path: Path) -> None:
+    ckpt = store(tmp_path)
+    file = recipe(tmp_path, "data: {unbiased: true}\ncodec: {refine: dark_udp}\n")
+    with pytest.raises(UsageError, match=r"recipe\.yaml: codec\.refine .* data\.unbiased"):
+        resolve(file, {"runtime.ckpt": ckpt})
+
+
 def test_a_new_run_starts_from_input_conventions_only(tmp_path: Path) -> None:
     ckpt = store(tmp_path, data__input_size=[96, 128], data__color="rgb", model__depth=18)
     config = resolve(recipe(tmp_path, ""), {"train.init_from": ckpt})
@@ -96,6 +116,62 @@ def test_what_does_not_belong_to_weights_is_refused_by_name(
     changed(ckpt, section, key, value)
     with pytest.raises(UsageError, match=rf"w\.yaml: .*{section}\.{key}"):
         resolve(recipe(tmp_path, "") if with_recipe else None, {"runtime.ckpt": ckpt})
+
+
+# A value of each key that nothing beside weights may set: its default, but for texts, which name a place to go to.
+FORBIDDEN = {
+    key: "/elsewhere" if field.type == "str" and not field.metadata["choices"] else default_of(field)
+    for key, field in all_keys().items()
+    if field.metadata["role"] == NEVER
+}
+
+
+@pytest.mark.parametrize("key", FORBIDDEN)
+@pytest.mark.parametrize(("stamped", "ending"), [(True, ".ckpt"), (False, ".pth")])
+def test_no_key_of_a_run_counts_beside_weights(tmp_path: Path, key: str, stamped: bool, ending: str) -> None:
+    """Loaded or started from, with a recipe or without; files of earlier versions have no stamp."""
+    ckpt = tmp_path / f"w{ending}"
+    write_ckpt({"x": np.zeros(1, np.float32)}, ckpt)
+    section, _, name = key.partition(".")
+    content: dict = {"data": {"color": "rgb"}}
+    if stamped:
+        content |= {"format": 2, "weights": {"network": "simplepose"}, "model": {"name": "simplepose"}}
+    content.setdefault(section, {})[name] = FORBIDDEN[key]
+    description_file(ckpt).write_text(yaml.safe_dump(content))
+    if not stamped and section in ("train", "runtime"):  # a recipe, which counts as a whole or not at all
+        assert read_description(ckpt) is None
+        return
+    for named in ("runtime.ckpt", "train.init_from"):
+        with pytest.raises(UsageError, match=rf"{re.escape(str(description_file(ckpt)))}.*{key}"):
+            resolve(recipe(tmp_path, ""), {named: str(ckpt)})
+
+
+def test_everything_that_loads_weights_asks_the_same(tmp_path: Path) -> None:
+    import mindspore_hub_conf
+
+    ckpt = store(tmp_path)
+    changed(ckpt, "modelarts", "data_url", "/elsewhere")
+    with pytest.raises(UsageError, match=r"w\.yaml: modelarts\.data_url"):
+        mindspore_hub_conf.create_network("simplepose", ckpt)
+    for given in (None, "simplepose_r50_256x192"):
+        with pytest.raises(UsageError, match=r"w\.yaml: modelarts\.data_url"):
+            PoseEstimator(given, ckpt)
+    (tmp_path / "first.ckpt").touch()
+    overrides = {"runtime.ckpt": str(tmp_path / "first.ckpt"), "demo.networks": [f"simplepose_r50_256x192:{ckpt}"]}
+    page = Page(default_config("simplepose", overrides), tmp_path)
+    with pytest.raises(UsageError, match=r"w\.yaml: modelarts\.data_url"):
+        page.load(page.networks[1])
+
+
+def test_a_conversion_of_our_own_keeps_its_skeleton(tmp_path: Path) -> None:
+    ckpt = store(tmp_path, data__skeleton=BODY14)
+    layer = read_description(ckpt)
+    (tmp_path / "moved").mkdir()
+    config = default_config(overrides={"data.skeleton": layer.values["data.skeleton"]})
+    save_description(config, tmp_path / "moved" / "w.yaml", {"sha256": ""}, layer.values)
+    description_file(ckpt).unlink()
+    moved = read_description(tmp_path / "moved" / "w.ckpt")
+    assert load_skeleton(moved.values["data.skeleton"]) == load_skeleton(BODY14)
 
 
 def test_another_network_than_the_recipe_names_both(tmp_path: Path) -> None:
@@ -160,7 +236,7 @@ class TestCards:
                 section, _, name = key.partition(".")
                 keys[section][name] = get(config, key)
         if version == 1:  # the keys of all networks
-            keys["model"] |= {"stages": 6, "se": "none", "norm": "none"}
+            keys["model"] |= {"stages": 6, "init_std": 0.01, "se": "none", "norm": "none"}
             keys["codec"] |= {"paf_width": 8.0, "min_joints": 3}
             keys["eval"] |= {"resize": "short_side", "scales": [1.0], "short_side": 0}
         inputs = {"name": "image", "dtype": "float32", "shape": [1, 3, 128, 96], "size": [96, 128]}
@@ -185,6 +261,43 @@ class TestCards:
     def test_with_a_recipe_only_what_is_fixed_counts(self, tmp_path: Path, version: int) -> None:
         config = resolve(recipe(tmp_path, ""), {"runtime.ckpt": self.card(tmp_path, version)})
         assert (config.data.input_size, config.eval.nms) == ([96, 128], "oks")
+
+    @pytest.mark.parametrize("version", [1, 2])
+    @pytest.mark.parametrize("key", FORBIDDEN)
+    def test_no_key_of_a_run_counts(self, tmp_path: Path, version: int, key: str) -> None:
+        section, _, name = key.partition(".")
+        model = self.card(tmp_path, version)
+        card = json.loads(Path(f"{model}.json").read_text())
+        card["config"].setdefault(section, {})[name] = FORBIDDEN[key]
+        Path(f"{model}.json").write_text(json.dumps(card))
+        if version == 1 and key == "model.init_std":  # they all held it, and it has no effect
+            resolve(None, {"runtime.ckpt": model})
+            return
+        with pytest.raises(UsageError, match=rf"x\.onnx\.json: {key}"):
+            resolve(None, {"runtime.ckpt": model})
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("scale", "255"),
+            ("scale", 0),
+            ("std", [1, 1]),
+            ("std", [1, 1, 0]),
+            ("mean", ["a", 0, 0]),
+            ("shape", [1, 3, "x", 4]),
+            ("size", [0, 128]),
+            ("dtype", "int64"),
+            ("color", "gray"),
+            ("scale", float("nan")),
+        ],
+    )
+    def test_an_input_that_cannot_be_computed_with(self, tmp_path: Path, name: str, value: object) -> None:
+        model = self.card(tmp_path, 2)
+        card = json.loads(Path(f"{model}.json").read_text())
+        card["input"][name] = value
+        Path(f"{model}.json").write_text(json.dumps(card))
+        with pytest.raises(PoseError, match=r"x\.onnx\.json"):
+            resolve(None, {"runtime.ckpt": model})
 
     @pytest.mark.parametrize("version", [1, 2])
     @pytest.mark.parametrize("with_recipe", [True, False])

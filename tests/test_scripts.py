@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -140,6 +141,44 @@ def test_shellcheck_finds_nothing() -> None:
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.parametrize("name", sorted(p.stem for p in SCRIPTS.glob("*.sh") if p.stem not in ("common", "env")))
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_printed_and_nothing_is_done(name: str, flag: str, tmp_path: Path) -> None:
+    """Without any program but the shell's own, nothing could be."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("bash", "dirname", "sed", "paste"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    result = subprocess.run(
+        ["bash", SCRIPTS / f"{name}.sh", flag],
+        cwd=tmp_path,
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("usage: bash ")
+
+
+@pytest.mark.parametrize(
+    ("name", "log", "more"), [("run_eval_onnx", "eval.log", ()), ("run_infer_310", "acc.log", ("y",))]
+)
+def test_a_log_of_somebody_else_stays(name: str, log: str, more: tuple[str, ...], tmp_path: Path) -> None:
+    for file in ("m.onnx", log):
+        (tmp_path / file).write_text("what happened in the accident\n")
+    result = subprocess.run(
+        ["bash", SCRIPTS / f"{name}.sh", "m.onnx", ".", *more],
+        cwd=tmp_path,
+        env={**os.environ, "INFER_BACKEND": "onnx", "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, log in result.stderr) == (2, True)
+    assert (tmp_path / log).read_text() == "what happened in the accident\n"
+
+
 @pytest.mark.parametrize("name", GRAMMAR)
 def test_no_arguments_give_the_usage(name: str) -> None:
     result = script(name)
@@ -153,13 +192,24 @@ def test_no_arguments_give_the_usage(name: str) -> None:
     [
         (("run_standalone_train", "no/such.yaml"), "CONFIG: no such file: no/such.yaml"),
         (("run_standalone_train", SIMPLEPOSE, "first"), "DEVICE_ID must be a number from 0 on, not first"),
-        (("run_distribute_train", SIMPLEPOSE, "0"), "NUM_DEVICES must be a number from 1 on, not 0"),
+        (("run_distribute_train", SIMPLEPOSE, "0"), "NUM_DEVICES must be a number from 1 to "),
         (("run_distribute_train", SIMPLEPOSE, "8", "no.json"), "RANK_TABLE_FILE: no such file: no.json"),
         (("run_distribute_train_gpu", SIMPLEPOSE, "2", "0"), "VISIBLE_DEVICES must name 2 devices"),
         (("run_eval", "TPU", SIMPLEPOSE, "x.ckpt", "data"), "DEVICE_TARGET must be Ascend, GPU or CPU, not TPU"),
         (("run_eval_gpu", SIMPLEPOSE, "x.ckpt", "."), "CKPT: no such file: x.ckpt"),
         (("run_distribute_eval", SIMPLEPOSE, "README.md", "nowhere"), "DATASET: no such folder: nowhere"),
         (("run_performance", SIMPLEPOSE, "1", "1"), "1 to 2 arguments before key=value are needed, 3 were given"),
+        *(
+            ((*call, many), f"NUM_DEVICES must be a number from 1 to {max(64, os.cpu_count())}, not {many}")
+            for many in ("99999999999999999999", "18446744073709551617", "4096", "0")
+            for call in (
+                ("run_distribute_train", SIMPLEPOSE),
+                ("run_distribute_eval", SIMPLEPOSE, "README.md", "."),
+                ("run_performance", SIMPLEPOSE),
+            )
+        ),
+        (("run_distribute_train_gpu", SIMPLEPOSE, "9" * 20, "0"), "NUM_DEVICES"),
+        (("run_standalone_train", SIMPLEPOSE, "9" * 20), "DEVICE_ID"),
         (("run_standalone_train", SIMPLEPOSE, "train.batchsize=3"), "train.batch_size"),
         (("run_eval_onnx", "pose.onnx", "."), "ONNX_PATH: no such file: pose.onnx"),
         (("run_eval_onnx", "best.ckpt", "."), "ONNX_PATH: best.ckpt is no .onnx file; export.py makes one"),
@@ -259,7 +309,7 @@ folder, todo = pathlib.Path(sys.argv[1]), sys.argv[2].split(",")[int(os.environ[
 if os.environ.get("MS_ROLE") == "MS_SCHED":
     time.sleep(600)
 def stop(number, frame):
-    print("error: stopped by SIGTERM; saved", flush=True)
+    print("error: stopped; saved", flush=True)
     sys.exit(143)
 signal.signal(signal.SIGTERM, stop)
 helper = subprocess.Popen(["sleep", "600"])
@@ -307,8 +357,13 @@ class Launched:
 
     def end(self) -> tuple[int, str, str]:
         """Exit code, output and errors, once it has ended and nothing of it is left."""
-        output, errors = self.process.communicate(timeout=60)
+        result = self.process_end()
         assert not [pid for pids in self.pids() for pid in pids if is_running(pid)]
+        return result
+
+    def process_end(self) -> tuple[int, str, str]:
+        """Exit code, output and errors, once it has ended."""
+        output, errors = self.process.communicate(timeout=60)
         return self.process.returncode, output, errors
 
 
@@ -358,7 +413,36 @@ def test_signal_reaches_the_ranks_which_save(tmp_path: Path, rank_table: Path, n
     run.process.send_signal(number)
     code, output, errors = run.end()
     assert (code, errors) == (128 + number, "")
-    assert output.endswith("error: stopped by SIGTERM; saved\n")
+    assert output.endswith("error: stopped; saved\n")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "4096", "9" * 20])
+def test_more_ranks_than_a_host_takes_are_refused(tmp_path: Path, count: str) -> None:
+    launch = [
+        sys.executable,
+        "-I",
+        ROOT / "src/mspose/runtime/launch.py",
+        "--ranks",
+        count,
+        "--logs",
+        tmp_path / "logs",
+    ]
+    result = subprocess.run([*map(str, launch), "x.py"], capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 2
+    assert f"--ranks {count}" in result.stderr
+    assert not (tmp_path / "logs").exists()
+
+
+def test_logs_of_a_running_run_are_left_alone(tmp_path: Path, rank_table: Path) -> None:
+    first = Launched(tmp_path, "wait,wait", "--rank_table", rank_table)
+    first.pids()
+    code, _, errors = Launched(tmp_path, "end,end", "--rank_table", rank_table).process_end()
+    assert code == 1
+    assert str(tmp_path / "logs") in errors
+    assert str(first.process.pid) in errors
+    assert (tmp_path / "logs" / "rank_1.log").exists()
+    first.process.terminate()
+    first.end()
 
 
 def test_killed_rank_under_msrun_ends_the_run(tmp_path: Path) -> None:
@@ -388,3 +472,37 @@ def test_unusable_rank_table_is_refused(tmp_path: Path, content: str, words: str
     _, errors = Launched(tmp_path, "end,end", "--rank_table", tmp_path / "table.json").process.communicate(timeout=60)
     assert errors.startswith("error: ")
     assert words in errors
+
+
+@pytest.mark.parametrize("script", ["test", "quickstart"])
+def test_a_folder_of_somebody_else_is_no_environment(tmp_path: Path, script: str) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years of work")
+    result = subprocess.run(
+        ["bash", str(SCRIPTS / f"{script}.sh")],
+        env={**os.environ, "POSE_VENV": str(mine)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert str(mine) in result.stderr
+    assert (mine / "thesis.tex").read_text() == "years of work"
+
+
+def test_two_scripts_do_not_make_one_environment_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "venv.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = subprocess.Popen(
+            ["bash", "-c", f"source {shlex.quote(str(SCRIPTS / 'env.sh'))}; make_environment {shlex.quote(str(ROOT))}"],
+            env={**os.environ, "POSE_VENV": str(tmp_path / "venv"), "PYTHON": "/bin/false", "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                waiting.wait(1)
+            assert not (tmp_path / "venv").exists()
+        finally:
+            waiting.kill()
+            waiting.wait()

@@ -246,7 +246,7 @@ def test_image_that_cannot_be_written(name: str, image: np.ndarray, tmp_path: Pa
 
 def test_failed_encoding_leaves_the_earlier_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = write_image(tmp_path / "pose.png", GREY)
-    monkeypatch.setattr(cv2, "imwrite", lambda *_: False)
+    monkeypatch.setattr(cv2, "imencode", lambda *_: (False, None))
     with pytest.raises(PoseError, match="cannot write"):
         write_image(path, GREY)
     assert list(tmp_path.iterdir()) == [path]

@@ -6,6 +6,7 @@ imports MindSpore, so `--help` and every configuration error come at once.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import os
 import signal
@@ -15,12 +16,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mspose.config.builder import Text, network_of
-from mspose.config.describe import describe_keys
+from mspose.config.builder import network_of
+from mspose.config.describe import all_keys, describe_keys
+from mspose.config.hints import nearest_key
 from mspose.config.originals import counterpart
 from mspose.config.schema import FLAGS, SECTIONS, Config, keys_of
-from mspose.errors import PoseError, UsageError, one_line
-from mspose.extras import is_optional, missing
+from mspose.config.text import Text
+from mspose.errors import PoseError, UsageError, one_line, os_reason
+from mspose.extras import is_missing, missing
 from mspose.files import write_text
 from mspose.resolve import resolve
 from mspose.runtime.logs import set_up_logging
@@ -34,7 +37,13 @@ SHARED_KEYS = keys_of(SECTIONS)
 PLATFORM_FLAGS = ("init_method", "num_gpus", "rank", "world_size")
 
 
-def run(summary: str, command: Callable[[Config], object], argv: Sequence[str], program: str = "mspose") -> int:
+def run(
+    summary: str,
+    command: Callable[[Config], object],
+    argv: Sequence[str],
+    program: str = "mspose",
+    section: str = "",
+) -> int:
     """Parse the arguments, run the command and turn errors into one line and an exit code.
 
     What no one foresaw ends in one line too; its traceback is in crash.txt in the output folder, or with `--debug` on
@@ -43,6 +52,7 @@ def run(summary: str, command: Callable[[Config], object], argv: Sequence[str], 
     Args:
         summary: one line on what the command does, for its help.
         program: how it is called.
+        section: which section its keys are in, for suggestions.
 
     Returns:
         0 when all went well, 1 for a failed run, 2 for wrong usage, 128 + n when signal n ended it.
@@ -57,7 +67,7 @@ def run(summary: str, command: Callable[[Config], object], argv: Sequence[str], 
             recipe, _ = split_arguments([a for a in argv if a not in ("-h", "--help", "--debug")])
             print(help_text(summary, program, recipe), flush=True)
             return 0
-        _execute(command, [a for a in argv if a != "--debug"], folder)
+        _execute(command, [a for a in argv if a != "--debug"], folder, section)
     except PoseError as error:
         return _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
@@ -68,17 +78,24 @@ def run(summary: str, command: Callable[[Config], object], argv: Sequence[str], 
         return 1
     except MemoryError:
         return _fail("out of memory; a smaller train.batch_size or eval.batch_size needs less", 1, debug)
+    except OSError as error:
+        if error.filename is None:  # nothing a user named
+            return _unforeseen(error, debug, folder)
+        return _fail(os_reason(error), 1, debug)
     except Exception as error:
-        if is_optional(error):
+        if is_missing(error):
             return _fail(missing(error), 1, debug)
-        reason = one_line(error, 300)
-        where = "" if debug else f" (this is a fault of the program; its traceback is in {_write_crash(folder)})"
-        return _fail(f"{type(error).__name__}: {reason}{where}", 1, debug)
+        return _unforeseen(error, debug, folder)
     return 0
 
 
-def _execute(command: Callable[[Config], object], argv: list[str], folder: list[str]) -> None:
-    config = parse(argv)
+def _unforeseen(error: Exception, debug: bool, folders: list[str]) -> int:
+    where = "" if debug else f" (this is a fault of the program; its traceback is in {_write_crash(folders)})"
+    return _fail(f"{type(error).__name__}: {one_line(error, 300)}{where}", 1, debug)
+
+
+def _execute(command: Callable[[Config], object], argv: list[str], folder: list[str], section: str) -> None:
+    config = parse(argv, section)
     folder.append(config.runtime.output)
     if not config.modelarts.enable:
         command(config)
@@ -87,7 +104,7 @@ def _execute(command: Callable[[Config], object], argv: list[str], folder: list[
 
     with job(config) as moved:
         # Once more: the conventions of a checkpoint that has just been fetched count too.
-        config = parse([*argv, *moved])
+        config = parse([*argv, *moved], section)
         folder.append(config.runtime.output)
         command(config)
 
@@ -101,9 +118,11 @@ def _write_crash(folders: list[str]) -> str:
     text = f"{written}\n{' '.join(sys.argv)}\n\n{traceback.format_exc()}"
     for folder in reversed(folders):
         try:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            return str(write_text(Path(folder, name), text))
-        except (PoseError, OSError):
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists() or path.read_text(encoding="utf-8").startswith("mspose "):  # an earlier one
+                return str(write_text(path, text))
+        except (PoseError, OSError, UnicodeDecodeError):
             continue
     with tempfile.NamedTemporaryFile(
         "w", prefix="mspose-crash-", suffix=".txt", delete=False, encoding="utf-8"
@@ -112,17 +131,20 @@ def _write_crash(folders: list[str]) -> str:
     return file.name
 
 
-def parse(argv: Sequence[str]) -> Config:
+def parse(argv: Sequence[str], section: str = "") -> Config:
     """Build the configuration from command-line arguments.
+
+    Args:
+        section: which section the keys of the command are in, for suggestions.
 
     Raises:
         UsageError: unknown flag or key, missing file, wrong value.
     """
-    recipe, overrides = split_arguments(argv)
-    return resolve(recipe, overrides)
+    recipe, overrides = split_arguments(argv, section)
+    return resolve(recipe, overrides, section=section)
 
 
-def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
+def split_arguments(argv: Sequence[str], section: str = "") -> tuple[str, dict[str, str]]:
     """Split arguments into the `--config` file and dotted-key overrides; flags are translated into keys."""
     config_file, overrides = "", dict[str, str]()
     arguments = list(argv)
@@ -134,9 +156,7 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
             if flag in PLATFORM_FLAGS:
                 log.warning(f"note: {name} is ModelArts' own and not used")
             elif flag != "config" and flag not in FLAGS and "." not in flag:
-                known = ", ".join(f"--{f}" for f in ("config", "debug", "help", *FLAGS))
-                hint = counterpart(name[2:]) or counterpart(flag) or f"options are {known}, then section.key=value"
-                raise UsageError(f"unknown option {name}; {hint}")
+                raise UsageError(f"unknown option {name}; {_meant(name[2:], flag, section)}")
             if not equals and flag in FLAGS and SHARED_KEYS[FLAGS[flag]].type == "bool":
                 # A switch: its value may be left out.
                 value = arguments.pop(0) if arguments and arguments[0].lower() in ("true", "false") else "true"
@@ -154,6 +174,21 @@ def split_arguments(argv: Sequence[str]) -> tuple[str, dict[str, str]]:
             hint = "; quote a pattern such as '*.jpg', or the shell replaces it" if Path(argument).exists() else ""
             raise UsageError(f"{argument!r} is neither an option nor section.key=value{hint}")
     return config_file, overrides
+
+
+def _meant(name: str, flag: str, section: str) -> str:
+    """What an option that there is not may mean: an original system's, a misspelt one, or a key."""
+    options = ("config", "debug", "help", *FLAGS)
+    if f"{section}.{flag}" in all_keys():
+        return f"did you mean '{section}.{flag}'? keys are set as section.key=value"
+    if clause := counterpart(name) or counterpart(flag):
+        return clause
+    if close := difflib.get_close_matches(flag, options, n=1, cutoff=0.75):
+        return f"did you mean --{close[0]}?"
+    clause = nearest_key(flag, all_keys(), section)
+    if "did you mean" in clause:
+        return f"{clause.removeprefix('; ')} keys are set as section.key=value"
+    return f"options are {', '.join(f'--{option}' for option in options)}, then section.key=value"
 
 
 def help_text(summary: str, program: str, recipe: str = "") -> str:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
+from mspose.errors import os_reason
+from mspose.extras import is_missing, missing
+from mspose.runtime.logs import set_up_terminal
 from mspose.version import __version__, commit
 
 
@@ -23,12 +26,14 @@ class Command:
         summary: one line on what it does.
         target: `module:function`.
         script: the entry script at the top of the checkout that does the same; empty: there is none.
+        section: of the configuration, which a key without one is looked for in first.
         takes_config: the function takes a `Config`; otherwise it takes the arguments, and returns the exit code.
     """
 
     summary: str
     target: str
     script: str = ""
+    section: str = ""
     takes_config: bool = True
 
     def function(self) -> Callable:
@@ -38,22 +43,38 @@ class Command:
 
 
 COMMANDS = {
-    "train": Command("train a network", "train.trainer:train", "train.py"),
-    "eval": Command("evaluate a network on COCO keypoints", "evaluate:evaluate_checkpoint", "eval.py"),
+    "train": Command("train a network", "train.trainer:train", "train.py", "train"),
+    "eval": Command("evaluate a network on COCO keypoints", "evaluate:evaluate_checkpoint", "eval.py", "eval"),
     "export": Command(
-        "write a MindIR, ONNX or AIR file and its model card", "export.command:export_checkpoint", "export.py"
+        "write a MindIR, ONNX or AIR file and its model card",
+        "export.command:export_checkpoint",
+        "export.py",
+        "export",
     ),
-    "demo": Command("find people in pictures, a video or a camera's, or serve a web page", "demo.run:demo", "demo.py"),
-    "detect": Command("find the people of a data set, for eval.bbox_file", "detection.command:detect_people"),
+    "demo": Command(
+        "find people in pictures, a video or a camera's, or serve a web page", "demo.run:demo", "demo.py", "demo"
+    ),
+    "detect": Command(
+        "find the people of a data set, for eval.bbox_file", "detection.command:detect_people", section="demo"
+    ),
     "prepare": Command(
-        "write the evaluation set as raw network inputs for a device", "deploy.prepare:write_inputs", "data_to_bin.py"
+        "write the evaluation set as raw network inputs for a device",
+        "deploy.prepare:write_inputs",
+        "data_to_bin.py",
+        "eval",
     ),
-    "infer": Command("run a model over such inputs", "deploy.infer:infer"),
+    "infer": Command("run a model over such inputs", "deploy.infer:infer", section="eval"),
     "postprocess": Command(
-        "turn a device's raw results into keypoints and AP", "deploy.evaluate:evaluate_results", "postprocess.py"
+        "turn a device's raw results into keypoints and AP",
+        "deploy.evaluate:evaluate_results",
+        "postprocess.py",
+        "eval",
     ),
     "convert": Command("convert weights to ours, or ours to PyTorch", "checkpoints.convert:main", takes_config=False),
     "download": Command("fetch COCO 2017, or check what is there", "data.download:main", takes_config=False),
+    "check-data": Command(
+        "say everything that is wrong with annotations", "data.check_command:main", takes_config=False
+    ),
     "sample": Command("draw a data set of articulated people", "synthetic.sample:main", takes_config=False),
     "ignore-mask": Command("write OpenPose's ignore masks as pictures", "data.ignore_mask:main", takes_config=False),
     "import-config": Command(
@@ -65,6 +86,7 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `mspose COMMAND ARGUMENT...`; returns its exit code: 2 for wrong usage, 1 for a failed run."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    set_up_terminal()
     name = argv[0].replace("_", "-") if argv else "--help"
     if name in ("-h", "--help", "help"):
         print(overview())
@@ -77,13 +99,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(COMMANDS)}"
         print(f"error: mspose has no command {argv[0]!r}; {hint}", file=sys.stderr)
         return 2
+    try:
+        return _run(name, argv)
+    except ImportError as error:
+        if not is_missing(error):
+            raise
+        print(f"error: {missing(error)}", file=sys.stderr)
+        return 1
+
+
+def _run(name: str, argv: list[str]) -> int:
     command = COMMANDS[name]
     if not command.takes_config:
-        return command.function()(argv[1:])
+        try:
+            return command.function()(argv[1:])
+        except OSError as error:  # a path that is too long, a disk that fails
+            if error.filename is None:
+                raise
+            print(f"error: {os_reason(error)}", file=sys.stderr)
+            return 1
     from mspose.cli import run
 
     program = f"python {command.script}" if Path(sys.argv[0]).name == command.script else f"mspose {name}"
-    return run(command.summary, lambda config: command.function()(config), argv[1:], program)
+    return run(command.summary, lambda config: command.function()(config), argv[1:], program, command.section)
 
 
 def overview() -> str:

@@ -6,6 +6,9 @@ class PoseError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: object = "") -> None:
+        super().__init__(_harmless(str(message)))
+
 
 class UsageError(PoseError):
     """A command or configuration that cannot be run as given. Exit code 2."""
@@ -13,6 +16,16 @@ class UsageError(PoseError):
     exit_code = 2
 
 
+def os_reason(error: OSError) -> str:
+    """What the operating system refuses, and of which file."""
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+
+
 def one_line(error: object, limit: int = 200) -> str:
     """The text of an error of a library on one line; what a file smuggled into it cannot steer a terminal."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(str(error).split()))[:limit]
+    return _harmless(" ".join(str(error).split()))[:limit]
+
+
+def _harmless(text: str) -> str:
+    """The text on one line, without what steers a terminal; bytes of file names that are not UTF-8 may stay."""
+    return "".join(c if c.isprintable() or "\ud800" <= c <= "\udfff" else "?" for c in text)

@@ -8,6 +8,7 @@ print(people.keypoints, people.scores)
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,16 +18,20 @@ import numpy as np
 from mspose.backends.open import check_checkpoint, open_backend
 from mspose.codecs.base import Maps
 from mspose.config.schema import Config, DemoConfig
+from mspose.data.categories import PERSON_ID
 from mspose.detection import Boxes, build_detector, detector_kind
+from mspose.detection.listed import ListedBoxes
 from mspose.errors import UsageError
 from mspose.images import read_image
-from mspose.methods.base import Instances, View
+from mspose.methods.base import Instances, View, describe_faults
 from mspose.networks import method_of
 from mspose.poses import Poses, make_poses
 from mspose.resolve import resolve
 from mspose.skeleton import Skeleton
 from mspose.tracking import Tracker
 from mspose.visual import draw_heatmaps, draw_poses
+
+log = logging.getLogger("pose")
 
 
 @dataclass(frozen=True)
@@ -97,18 +102,43 @@ class PoseEstimator:
             ImageError: the file is missing, truncated or not a picture.
             UsageError: the array is not a picture, or boxes were given to a network that needs none.
         """
-        prepared = self.prepare(image, boxes)
-        return self.finish(prepared, self.run(prepared))
+        before, prepared = self.faults, self.prepare(image, boxes)
+        people = self.finish(prepared, self.run(prepared))
+        if self.faults > before:
+            seen = len(prepared.instances)
+            log.warning(f"warning: {describe_faults(self.faults - before, seen, self._method.unit)}")
+        return people
+
+    @property
+    def category_id(self) -> int:
+        """The category of people in COCO results: that of `demo.boxes`, the first number in `data.category`, or 1."""
+        if isinstance(self._detect, ListedBoxes):
+            return self._detect.category_id
+        return next((int(one) for one in self.config.data.category if one.isdecimal()), PERSON_ID)
+
+    @property
+    def faults(self) -> int:
+        """Inputs so far, people or pictures, for which the network gave NaN or infinite values, which count as 0."""
+        return self._method.faults
+
+    def expect(self, pictures: Mapping[str, str]) -> None:
+        """Say beforehand which pictures there will be: `demo.boxes` then tells those of one name apart.
+
+        Args:
+            pictures: absolute paths → names relative to the folder that all of them are in.
+        """
+        if isinstance(self._detect, ListedBoxes):
+            self._detect.expect(pictures)
 
     def prepare(self, image: str | Path | np.ndarray, boxes: np.ndarray | None = None, name: str = "") -> Prepared:
         """Read a picture, find people in it and cut them out (or resize it, for bottom-up networks).
 
         Args:
             image, boxes: as in a call.
-            name: file name of the picture where `image` is an array, for `demo.boxes`.
+            name: path of the picture, or number of the frame, where `image` is an array; for `demo.boxes`.
         """
         if not isinstance(image, np.ndarray):
-            name = name or Path(image).name
+            name = name or str(Path(image).absolute())
             image = read_image(image, apply_exif=True)
         elif image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise UsageError(f"a picture is an array (H, W, 3) of uint8 BGR, not {image.dtype} {image.shape}")

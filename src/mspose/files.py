@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
+import secrets
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mspose.errors import PoseError
+from mspose.errors import PoseError, UsageError, one_line
+
+LONGEST_NAME = 255  # bytes of a file name
+
+_listeners: list[Callable[[Path], None]] = []
+
+
+@contextmanager
+def on_written(listener: Callable[[Path], None]) -> Iterator[None]:
+    """Call `listener` with every file that `atomic_path` moves into place, in any thread, while the block runs."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+@contextmanager
+def unlisted() -> Iterator[None]:
+    """Let `on_written` miss what the block writes: files that are kept for later, not results."""
+    kept = _listeners.copy()
+    _listeners.clear()
+    try:
+        yield
+    finally:
+        _listeners.extend(kept)
 
 
 @contextmanager
 def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it into place when the block ends well, remove it otherwise.
 
-    The temporary name keeps the suffix of `path`, since writers such as OpenCV choose the format by it.
+    The temporary name keeps the suffix of `path`, since writers choose the format by it, and is no longer than `path`
+    where that is near the 255 bytes that a name may have.
 
     Args:
         durable: wait until the content is on the disk, so that a power cut leaves the old file or the new one.
@@ -28,23 +59,23 @@ def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
         PoseError: the folder cannot be written to or the disk is full.
     """
     path = Path(path)
+    temporary = path.with_name(f".{path.stem[:60]}.{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        mode = os.fstat(handle).st_mode & 0o777  # that of any new file here
         os.close(handle)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes private files; results get the permissions any other new file would have.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(mode)  # MindSpore makes its files read-only
         if durable:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
+        for listener in _listeners:
+            listener(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
@@ -54,7 +85,8 @@ def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
 def write_text(path: str | Path, text: str) -> Path:
     """Write `text` to `path` atomically, as UTF-8."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # A file name that is not UTF-8 may be part of it.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Path(path)
 
 
@@ -78,7 +110,73 @@ def read_json(path: str | Path, what: str) -> Any:
     except OSError as error:
         raise PoseError(f"{what} cannot be read: {path}: {error.strerror}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PoseError(f"{what} is not valid JSON (cut short?): {path}: {error}") from error
+        raise PoseError(f"{what} is not valid JSON (cut short?): {path}: {one_line(error)}") from error
+    except (RecursionError, ValueError) as error:  # brackets in brackets; a number of thousands of digits
+        reason = "too deeply nested" if isinstance(error, RecursionError) else one_line(error)
+        raise PoseError(f"{what} is not usable JSON: {path}: {reason}") from error
+
+
+@contextmanager
+def utf8_path(path: str | Path) -> Iterator[str]:
+    """Yield an absolute path by which libraries written in C++ find a file, whatever it is called.
+
+    They take UTF-8 only, and some crash on other bytes: a link leads to such a file as long as the block lasts.
+    """
+    absolute = Path(path).absolute()
+    if is_utf8(absolute):
+        yield str(absolute)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, f"file{absolute.suffix}" if is_utf8(absolute.suffix) else "file")
+        link.symlink_to(absolute)
+        yield str(link)
+
+
+def is_utf8(path: str | Path) -> bool:
+    """Whether the bytes of a path are UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in str(path))
+
+
+def short_name(name: str, room: int = 60) -> str:
+    """The name, cut and made distinct by its hash where a file system would not take `room` more bytes behind it."""
+    data = os.fsencode(name)
+    if len(data) + room <= LONGEST_NAME:
+        return name
+    tail = "~" + hashlib.sha256(data).hexdigest()[:8]
+    return data[: LONGEST_NAME - room - len(tail)].decode("utf-8", "ignore") + tail
+
+
+def user_path(text: str) -> Path:
+    """A path that somebody gave: `~` is their home folder, also where no shell saw it."""
+    return Path(os.path.expanduser(text))
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """What YAML text holds: dicts, lists, and in them single values; `1e-4` is a number, a key given twice an error.
+
+    Raises:
+        UsageError: not YAML, deeply nested, or with aliases that make much of little.
+    """
+    # Imported here: most of what reads and writes files needs none of it.
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        # PyYAML's safe loader, and limits to nesting and to what aliases may repeat.
+        return OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise UsageError(f"{source}: not valid YAML: {_tab(text, error)}{one_line(error)}") from error
+    except AssertionError:  # OmegaConf's answer to a lone number
+        return None
+
+
+def _tab(text: str, error: Exception) -> str:
+    """That a line is indented with a tab, where this is what an error of PyYAML is about."""
+    mark = getattr(error, "problem_mark", None)
+    number, lines = mark.line if mark else 0, text.split("\n")
+    is_tab = number < len(lines) and re.match(r" *\t", lines[number])
+    return f"line {number + 1} is indented with a tab, use spaces: " if is_tab else ""
 
 
 def check_writable(folder: str | Path) -> Path:
@@ -97,6 +195,62 @@ def check_writable(folder: str | Path) -> Path:
             f"output folder cannot be written: {folder}: {error.strerror}; choose another with output=DIR"
         ) from error
     return folder
+
+
+def find_same(targets: Iterable[Path], inputs: Iterable[tuple[Path, str]]) -> tuple[Path, str] | None:
+    """The first of the targets that is one of the inputs, also by way of links or `..`, and what that input is.
+
+    Args:
+        inputs: paths, each with what it is; those that are no files do not count.
+    """
+    read: dict[tuple[int, int], str] = {}
+    for path, what in inputs:
+        identity = _identity(path)
+        if identity is not None:
+            read.setdefault(identity, what)
+    for path in targets:
+        identity = _identity(path)
+        if identity in read:
+            return path, read[identity]
+    return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and number of a file; the same for all its names. None where there is no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The deepest folder that files are in, directly or in folders of it; absolute."""
+    return Path(os.path.commonpath([path.parent.absolute() for path in paths]))
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Names for the outputs of files: their stems; where some have the same, their folders and suffix besides.
+
+    Names that differ in case alone count as the same, as some file systems see it; long ones are cut.
+    """
+    stems = Counter(path.stem.casefold() for path in paths)
+    common = common_folder(paths)
+    names, used = [], {stem for stem, count in stems.items() if count == 1}
+    for path in paths:
+        if stems[path.stem.casefold()] == 1:
+            names.append(short_name(path.stem))
+            continue
+        parts = path.absolute().relative_to(common).parts
+        base = "_".join(parts).replace(".", "_")
+        name = short_name(base)
+        number = 1
+        while name.casefold() in used:
+            number += 1
+            name = short_name(f"{base}_{number}")
+        used.add(name.casefold())
+        names.append(name)
+    return names
 
 
 def _cannot_write(path: Path, error: OSError) -> PoseError:

@@ -15,6 +15,8 @@ BOX_PADDING = 1.25
 PADDING_LEVEL = 128
 # Whole pictures longer than this many times their width (no photographs, but strips) are made smaller than others.
 MAX_ASPECT = 10
+# Longest side that OpenCV's warps take: they address pixels with 16 bits.
+MAX_SIDE = 32766
 
 
 def clip_boxes(boxes: np.ndarray, widths: np.ndarray, heights: np.ndarray) -> np.ndarray:
@@ -55,21 +57,46 @@ def box_to_crop(boxes: np.ndarray, aspect: float, padding: float = BOX_PADDING) 
 
 
 def crop_matrix(
-    center: np.ndarray, size: np.ndarray, output_size: tuple[int, int], rotation: float = 0.0, flip: bool = False
+    center: np.ndarray,
+    size: np.ndarray,
+    output_size: tuple[int, int],
+    rotation: float = 0.0,
+    flip: bool = False,
+    unbiased: bool = False,
 ) -> np.ndarray:
     """Affine matrix (2, 3), float64, that maps image pixels to pixels of the network input.
 
     The crop's centre lands on the centre (width/2, height/2) of the output and its width spans the output's width;
-    this is the three-point construction of SimpleBaselines.
+    this is the three-point construction of SimpleBaselines. With `unbiased` it is UDP's (arXiv 1911.07524): the crop's
+    sides land on the centres of the outermost pixels, and its centre on ((width - 1)/2, (height - 1)/2).
 
     Args:
         center, size: (2,) centre and size of the crop in image pixels.
         output_size: (width, height) of the network input.
-        rotation: degrees, as in SimpleBaselines (positive turns the crop window clockwise on the picture).
+        rotation: degrees, as in SimpleBaselines (positive turns the crop window clockwise on the picture); UDP's
+            published implementations turn it the other way.
         flip: mirror horizontally first: the output shows the mirrored image's crop around the mirrored centre.
+        unbiased: UDP's geometry.
     """
+    make = _unbiased_matrix if unbiased else _three_point_matrix
+    matrix = make(center, size, output_size, np.deg2rad(rotation))
+    if flip:  # x becomes 2 · center - x
+        matrix[:, 2] += 2 * float(center[0]) * matrix[:, 0]
+        matrix[:, 0] *= -1
+    return matrix
+
+
+def _unbiased_matrix(center: np.ndarray, size: np.ndarray, output_size: tuple[int, int], angle: float) -> np.ndarray:
+    last = np.array(output_size) - 1
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = (last / np.asarray(size, np.float64))[:, None] * turn
+    matrix = np.column_stack([linear, last / 2 - linear @ np.asarray(center, np.float64)])
+    # Rounded as in the published implementations, see `_three_point_matrix`.
+    return matrix.astype(np.float32).astype(np.float64)
+
+
+def _three_point_matrix(center: np.ndarray, size: np.ndarray, output_size: tuple[int, int], angle: float) -> np.ndarray:
     width, height = output_size
-    angle = np.deg2rad(rotation)
     half = float(size[0]) * 0.5
     # The points are rounded to float32 as in the reference: warpAffine quantises positions to 1/32 pixel, and another
     # rounding of the matrix would tip some of them to the neighbouring step.
@@ -81,11 +108,7 @@ def crop_matrix(
     target[0] = width * 0.5, height * 0.5
     target[1] = width * 0.5, (height - width) * 0.5
     target[2] = target[1] + _right_angle(target[0] - target[1])
-    matrix = cv2.getAffineTransform(source, target)
-    if flip:  # x becomes 2 · center - x
-        matrix[:, 2] += 2 * float(center[0]) * matrix[:, 0]
-        matrix[:, 0] *= -1
-    return matrix
+    return cv2.getAffineTransform(source, target)
 
 
 def _right_angle(vector: np.ndarray) -> np.ndarray:
@@ -106,18 +129,59 @@ def to_images(keypoints: np.ndarray, matrices: np.ndarray) -> np.ndarray:
     return result
 
 
-def crop_to_image(centers: np.ndarray, sizes: np.ndarray, input_size: tuple[int, int]) -> np.ndarray:
+def crop_to_image(
+    centers: np.ndarray, sizes: np.ndarray, input_size: tuple[int, int], unbiased: bool = False
+) -> np.ndarray:
     """Matrices (N, 2, 3), float64, from pixels of the network input to the picture: the inverses of `crop_matrix`.
 
     Args:
         centers, sizes: (N, 2) of unrotated crops in image pixels.
         input_size: (width, height) of the network input.
+        unbiased: UDP's geometry.
     """
     centers, sizes = np.asarray(centers, np.float64), np.asarray(sizes, np.float64)
     matrices = np.zeros((len(centers), 2, 3))
+    if unbiased:
+        matrices[:, [0, 1], [0, 1]] = sizes / (np.array(input_size) - 1)
+        matrices[:, :, 2] = centers - sizes / 2
+        return matrices
     matrices[:, 0, 0] = matrices[:, 1, 1] = sizes[:, 0] / input_size[0]
     matrices[:, :, 2] = centers - matrices[:, :1, 0] * np.array(input_size) / 2
     return matrices
+
+
+def warp(
+    image: np.ndarray,
+    matrix: np.ndarray,
+    size: tuple[int, int],
+    interpolation: int = cv2.INTER_LINEAR,
+    border: tuple[int, ...] = (0, 0, 0),
+) -> np.ndarray:
+    """`cv2.warpAffine` for pictures of any size.
+
+    Args:
+        image: (H, W) or (H, W, 3) uint8.
+        matrix: (2, 3) from pixels of the image to those of the result.
+        size: (width, height) of the result.
+        border: value around the image.
+    """
+    if max(image.shape[:2]) > MAX_SIDE:
+        image, matrix = _visible_part(image, matrix, size)
+    return cv2.warpAffine(image, matrix, size, flags=interpolation, borderValue=border)
+
+
+def _visible_part(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The part of an image that a warp shows, sides up to `MAX_SIDE`, and the matrix from this part."""
+    corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size]) - 0.5
+    seen = transform_points(corners, cv2.invertAffineTransform(matrix))
+    bounds = np.array([image.shape[1], image.shape[0]])
+    # Two pixels more than is seen, since interpolation takes in the neighbours.
+    low = np.clip(np.floor(seen.min(axis=0)) - 2, 0, bounds - 1).astype(int)
+    high = np.clip(np.ceil(seen.max(axis=0)) + 3, low + 1, bounds).astype(int)
+    # So much is shown in so few pixels that interpolation between two of them leaves most out in any case.
+    step = -(-int((high - low).max()) // MAX_SIDE)
+    part = np.ascontiguousarray(image[low[1] : high[1] : step, low[0] : high[0] : step])
+    return part, compose(matrix, np.column_stack([step * np.eye(2), low]))
 
 
 def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:

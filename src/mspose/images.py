@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mspose.errors import PoseError
+
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_ALONE = (0x01, 0xD8)  # markers without a segment behind them
+# What may follow a scan: its end, another one, tables, application data, comments.
+_AFTER_SCAN = frozenset([0xC4, 0xCC, *range(0xD9, 0xDE), *range(0xE0, 0xF0), 0xFE])
+# 0xFF and one of these are a marker wherever they stand; within a scan, 0xFF is followed by 0 or is a restart marker.
+_IS_MARKER = np.isin(np.arange(256), [0x00, *range(0xD0, 0xD8), 0xFF], invert=True)
+_VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)  # how a video begins that a phone appended
+_MOST_SEGMENTS = 1 << 15
 
 
 class ImageError(PoseError):
@@ -18,7 +28,7 @@ def read_image(path: str | Path, apply_exif: bool = False) -> np.ndarray:
     """Read a picture as (H, W, 3) uint8 BGR.
 
     Args:
-        apply_exif: turn the picture as its EXIF orientation says. Datasets must not: COCO annotates unrotated pixels.
+        apply_exif: turn the picture as its EXIF orientation says; of data sets, `data.exif` decides.
 
     Raises:
         ImageError: the file is missing, truncated or not a picture that OpenCV reads.
@@ -30,8 +40,36 @@ def read_image(path: str | Path, apply_exif: bool = False) -> np.ndarray:
         raise ImageError(f"image {'not found' if missing else f'cannot be read ({error.strerror})'}: {path}") from error
     image = decode_image(data, apply_exif)
     if image is None:
+        if picture_format(data[:16].tobytes()) == "HEIC":
+            raise ImageError(f"image is HEIC, which OpenCV does not read; convert it to JPEG: {path}")
         raise ImageError(f"image is truncated or not a picture: {path}")
     return image
+
+
+_SIGNATURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\x76\x2f\x31\x01": "EXR",
+    b"#?RADIANCE": "HDR",
+    **{b"P%d" % n: "PNM" for n in range(1, 8)},
+}
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"mif1": "HEIC", b"msf1": "HEIC"}
+_BRANDS |= dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis"), "HEIC")
+
+
+def picture_format(head: bytes) -> str:
+    """Format of a picture by its first 16 bytes; empty: none of those known here."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":  # HEIC and AVIF begin as videos do
+        return _BRANDS.get(head[8:12], "")
+    kind = next((kind for signature, kind in _SIGNATURES.items() if head.startswith(signature)), "")
+    return "" if kind == "PNM" and head[2:3] not in (b"\n", b" ", b"\r", b"\t") else kind
 
 
 def decode_image(data: np.ndarray, apply_exif: bool) -> np.ndarray | None:
@@ -46,16 +84,27 @@ def decode_image(data: np.ndarray, apply_exif: bool) -> np.ndarray | None:
 
 
 def is_truncated_jpeg(data: np.ndarray) -> bool:
-    """Whether the bytes are a JPEG that ends before its end marker; OpenCV would fill the rest with grey.
+    """Whether the bytes are a JPEG that ends before the end marker of its first image; OpenCV would fill the rest grey.
 
-    Inside JPEG image data 0xFF is always followed by 0x00 or a restart marker, so an end marker (FF D9) behind the
-    last start of scan (FF DA) is real, also when other bytes follow it. Without a start of scan, the file ends within
-    its header.
+    Segments are followed from one to the next, so that neither a thumbnail within them nor what phones and cameras
+    append, such as a video or more pictures, is taken for the image.
     """
     if not (data[0] == 0xFF and data[1] == 0xD8):
         return False
-    if data[-2] == 0xFF and data[-1] == 0xD9:
-        return False
-    content = data.tobytes()
-    scan = content.rfind(b"\xff\xda")
-    return scan < 0 or content.find(b"\xff\xd9", scan) < 0
+    places = np.flatnonzero(data[:-1] == 0xFF)
+    places = places[_IS_MARKER[data[places + 1]]]
+    at, in_scans = 2, False
+    for _ in range(_MOST_SEGMENTS):
+        found = int(np.searchsorted(places, at))
+        if found == len(places):
+            break
+        scan, at = data[at : places[found]], int(places[found]) + 2
+        marker = int(data[at - 1])
+        if in_scans and (marker not in _AFTER_SCAN or _VIDEO.search(scan.tobytes())):
+            return True  # the scan stops amid other data
+        if marker == _END_OF_IMAGE:
+            return not in_scans
+        if marker not in _ALONE:
+            at += int.from_bytes(data[at : at + 2].tobytes(), "big")
+        in_scans |= marker == _START_OF_SCAN
+    return True

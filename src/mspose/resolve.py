@@ -10,13 +10,20 @@ from typing import Any
 from mspose.checkpoints.beside import description_file, input_only, read_description
 from mspose.checkpoints.card import ENDINGS, card_layer, card_path
 from mspose.checkpoints.origins import recognise_file
-from mspose.config.builder import WEIGHTS, ConfigBuilder, Layer
+from mspose.checkpoints.runs import newest_whole
+from mspose.config.builder import WEIGHTS, ConfigBuilder, Layer, check_beside
+from mspose.config.describe import all_keys
 from mspose.config.recipes import recipe_folder
 from mspose.config.schema import Config
 from mspose.errors import UsageError
 
 
-def resolve(recipe: str | Path | Config | None, overrides: Mapping[str, Any], source: str = "command line") -> Config:
+def resolve(
+    recipe: str | Path | Config | None,
+    overrides: Mapping[str, Any],
+    source: str = "command line",
+    section: str = "",
+) -> Config:
     """Build a configuration, and say where what lies beside weights changes it.
 
     Lowest first: the network's defaults, the recipe, what lies beside the weights that are loaded, the overrides.
@@ -28,12 +35,13 @@ def resolve(recipe: str | Path | Config | None, overrides: Mapping[str, Any], so
             version, or an exported model with its card).
         overrides: dotted key → value.
         source: of the overrides, for messages.
+        section: which section the keys of the command are in, for suggestions.
 
     Raises:
         UsageError: a missing or wrong recipe, an unknown or foreign key, a wrong value.
         PoseError: what lies beside the weights is damaged, or the weights are unreadable.
     """
-    builder = ConfigBuilder()
+    builder = ConfigBuilder(section)
     if isinstance(recipe, Config):
         builder.add_values(asdict(recipe), "configuration")
     elif recipe:
@@ -54,23 +62,27 @@ def resolve(recipe: str | Path | Config | None, overrides: Mapping[str, Any], so
 
 def weights_of(builder: ConfigBuilder, recipe: str | Path | Config | None) -> tuple[str, bool]:
     """The file of weights that is loaded, and whether a new run only starts from it."""
-    resume = str(builder.get("train.resume"))
-    if resume == "auto":
-        output = builder.get("runtime.output")
-        last = Path(str(output)) if output else Path(default_output(recipe if isinstance(recipe, str | Path) else ""))
-        resume = str(last / "last.ckpt") if (last / "last.ckpt").is_file() else ""
-    ckpt = str(builder.get("runtime.ckpt")) or resume
+    ckpt = str(builder.get("runtime.ckpt")) or str(builder.get("train.resume"))
+    if ckpt == "auto":
+        output = builder.get("runtime.output") or default_output(recipe if isinstance(recipe, str | Path) else "")
+        choice = newest_whole(Path(str(output)))
+        ckpt = str(choice.path or next(iter(choice.refused), ""))  # training says what is wrong with it
     return ckpt or str(builder.get("train.init_from")), not ckpt
 
 
 def beside(path: Path) -> Layer | None:
-    """What is known of weights besides the weights themselves: from a model card, a description, or their names."""
-    card = card_layer(path)
-    if card is not None:
-        return card
-    layer = read_description(path)
-    if layer is not None or not path.is_file() or path.suffix.lower() in ENDINGS:
+    """What is known of weights besides the weights themselves: from a model card, a description, or their names.
+
+    Raises:
+        UsageError: a card or a description sets what does not belong to weights.
+        PoseError: it is damaged, or the weights are unreadable.
+    """
+    layer = card_layer(path) or read_description(path)
+    if layer is not None:
+        check_beside(layer, all_keys())  # here: not all of it may be asked for
         return layer
+    if not path.is_file() or path.suffix.lower() in ENDINGS:
+        return None
     conventions = recognise_file(path).conventions
     return Layer(conventions, str(path), WEIGHTS, True, tuple(conventions)) if conventions else None
 
@@ -83,7 +95,10 @@ def default_output(recipe: str | Path) -> str:
 def _no_recipe(path: str) -> str:
     needed = "a recipe is needed (--config NAME or FILE)"
     if path and Path(path).suffix.lower() in ENDINGS:
-        return f"{needed}: no model card {card_path(path).name} lies beside {path}"
+        return (
+            f"{needed}: no model card {card_path(path).name} lies beside {path} (a detector is named by "
+            "demo.detector_file)"
+        )
     if path and Path(path).is_file():
         return f"{needed}: no {description_file(path).name} of this version lies beside {path}"
     return f"{needed}; recipes are in {recipe_folder()}"

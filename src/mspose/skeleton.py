@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from mspose.errors import UsageError
+from mspose.files import parse_yaml, user_path
 
 # Left is warm, right is cool and the middle is green, so that a picture shows at once which side is which.
 LEFT, RIGHT, MIDDLE = (255, 128, 0), (0, 150, 255), (60, 200, 60)
@@ -332,18 +332,18 @@ def load_skeleton(spec: str) -> Skeleton:
     """
     if spec in BUILT_IN:
         return BUILT_IN[spec]
-    path = Path(spec)
+    path = user_path(spec)
     if not path.is_file():
         raise UsageError(f"data.skeleton: {spec!r} is neither a built-in skeleton ({', '.join(BUILT_IN)}) nor a file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(f"data.skeleton: {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if isinstance(content, dict) and isinstance(
-        content.get("skeleton"), dict
-    ):  # a model card, or what lies beside weights
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not valid YAML: {error}") from error
+    content = parse_yaml(text, str(path))
+    # In a model card, and in what lies beside weights, it is one of several things.
+    if isinstance(content, dict) and isinstance(content.get("skeleton"), dict):
         content = content["skeleton"]
     return _from_yaml(path, content)
 
@@ -353,7 +353,7 @@ def _from_yaml(path: Path, content: object) -> Skeleton:
     if not isinstance(content, dict):
         raise UsageError(f"{path}: a skeleton file is a mapping with the keys {', '.join(required)}")
     missing = [key for key in required if key not in content]
-    unknown = sorted(set(content) - {*required, "upper_body", "colors"})
+    unknown = sorted(set(content) - {*required, "upper_body", "colors"}, key=str)
     if missing or unknown:
         problem = f"missing key {missing[0]!r}" if missing else f"unknown key {unknown[0]!r}"
         raise UsageError(f"{path}: {problem}; a skeleton has {', '.join(required)} and optionally upper_body, colors")

@@ -243,15 +243,19 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
         PoseError: the folder cannot be written to, or OpenCV cannot write this picture or format.
     """
     path = Path(path)
+    try:
+        # Not cv2.imwrite: it does not say why it failed, and crashes on names that are not UTF-8.
+        done, data = cv2.imencode(path.suffix, image)
+    except cv2.error as error:
+        raise PoseError(f"cannot write {path}: {error.err}; use .png or .jpg and an image that is not empty") from error
+    if not done:
+        height, width = image.shape[:2]
+        raise PoseError(
+            f"cannot write {path}: OpenCV cannot encode {width}x{height} pixels like that (a side has at most 65,500 "
+            "in JPEG, 16,383 in WebP); use .png"
+        )
     with atomic_path(path) as temporary:
-        try:
-            written = cv2.imwrite(str(temporary), image)
-        except cv2.error as error:
-            raise PoseError(
-                f"cannot write {path}: {error.err}; use .png or .jpg and an image that is not empty"
-            ) from error
-        if not written:
-            raise PoseError(f"cannot write {path}: OpenCV failed to encode it; is the disk full?")
+        temporary.write_bytes(data.tobytes())
     return path
 
 

@@ -236,7 +236,63 @@ def test_the_source_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFix
     write_torch(state_dict(config), tmp_path / "a.pth")
     run(capsys, "--config", config, "--src", tmp_path / "a.pth", "--dst", tmp_path / "a.ckpt")
     code, _, err = run(capsys, "--config", config, "--src", tmp_path / "a.ckpt", "--dst", tmp_path / "a.ckpt")
-    assert (code, "--dst is the file of --src" in err) == (2, True)
+    assert (code, "a.ckpt would be replaced, and is --src" in err) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["b.ckpt", "b.yaml", "b.pth", "b.pth.yaml"])
+@pytest.mark.parametrize("content", ["model: {depth: 18}\n", "format: 2\nweights: {network: simplepose}\n", "{"])
+def test_what_no_conversion_wrote_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture, name: str, content: str
+) -> None:
+    """A recipe, weights that were trained, anything else."""
+    config = recipe(tmp_path)
+    write_torch(state_dict(config), tmp_path / "a.pth")
+    (tmp_path / name).write_text(content)
+    dst, to = ("b.ckpt", "mindspore") if "pth" not in name else ("b.pth", "torch")
+    code, _, err = run(capsys, "--config", config, "--src", tmp_path / "a.pth", "--dst", tmp_path / dst, "--to", to)
+    assert (code, name in err, (tmp_path / name).read_text()) == (2, True, content)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["a.pth", "recipe.yaml", name])
+
+
+def test_a_description_of_the_source_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Earlier versions described a.pth in a.yaml, where that of a.ckpt lies."""
+    config = recipe(tmp_path)
+    write_torch(state_dict(config), tmp_path / "a.pth")
+    text = yaml.safe_dump({"source": {"sha256": "0"}, "data": {"color": "rgb"}})
+    (tmp_path / "a.yaml").write_text(text)
+    code, _, err = run(capsys, "--config", config, "--src", tmp_path / "a.pth", "--dst", tmp_path / "a.ckpt")
+    assert (code, "a.yaml" in err, (tmp_path / "a.yaml").read_text()) == (2, True, text)
+
+
+def test_a_conversion_is_replaced_by_the_next(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = recipe(tmp_path)
+    write_torch(state_dict(config), tmp_path / "a.pth")
+    for dst in ("b.ckpt", "b.ckpt"):
+        assert run(capsys, "--config", config, "--src", tmp_path / "a.pth", "--dst", tmp_path / dst)[0] == 0
+
+
+def test_a_file_with_the_name_of_a_conversion_stays(tmp_path: Path) -> None:
+    """The conversion goes to the output folder then."""
+    recipe(tmp_path)
+    config = load_config(tmp_path / "recipe.yaml", {"runtime.output": str(tmp_path / "out")})
+    write_torch(state_dict(tmp_path / "recipe.yaml"), tmp_path / "a.pth")
+    mine = tmp_path / "a.pth.converted.ckpt"
+    mine.write_text("mine")
+    assert resolve_checkpoint(tmp_path / "a.pth", config) == tmp_path / "out" / mine.name
+    assert mine.read_text() == "mine"
+
+
+def test_another_file_of_the_same_size_and_time_is_converted_anew(tmp_path: Path) -> None:
+    config = load_config(recipe(tmp_path))
+    values, path = state_dict(tmp_path / "recipe.yaml"), tmp_path / "a.pth"
+    write_torch(values, path)
+    then = path.stat()
+    kept = resolve_checkpoint(path, config)
+    write_torch({**values, "final_layer.bias": values["final_layer.bias"] + 1}, path)
+    os.utime(path, ns=(then.st_atime_ns, then.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (then.st_size, then.st_mtime_ns)
+    assert resolve_checkpoint(path, config) == kept
+    np.testing.assert_array_equal(read_ckpt(kept)["final_layer.bias"], values["final_layer.bias"] + 1)
 
 
 @pytest.mark.parametrize(("dtype", "fits"), [(np.float16, True), (np.float64, True), (np.int64, False)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mindspore.nn.utils import no_init_parameters
 
-from mspose.checkpoints.origins import origins, recognise
+from mspose.checkpoints.origins import origins, read_weights, recognise
 from mspose.config.builder import default_config, network_of
 from mspose.config.describe import all_keys
 from mspose.errors import PoseError
@@ -45,6 +45,27 @@ EXPECTED = {
     ),
     "mindspore_zoo_fastpose": ("MindSpore FastPose", "torch", "block", "bgr", 255, IMAGENET, "visible_mean"),
     "mindspore_zoo_openpose": ("MindSpore OpenPose", None, None, "bgr", 255, [0.5] * 3, None),
+    "hrnet_w32": ("HRNet (PyTorch)", None, None, "rgb", 255, IMAGENET, "visible_mean"),
+    "names/hrnet-w48_leoxiaobin": ("HRNet (PyTorch)", None, None, "rgb", 255, IMAGENET, "visible_mean"),
+    "names/mmpose1x_hrnet-w32": (
+        "HRNet of MMPose 1.x (PyTorch)",
+        None,
+        None,
+        "rgb",
+        255,
+        IMAGENET,
+        "visible_mean",
+    ),
+    "mindpose_hrnet_w32": ("HRNet of mindpose (MindSpore)", None, None, "rgb", 255, IMAGENET, "visible_mean"),
+    "mindpose_resnet50": (
+        "SimpleBaselines of mindpose (MindSpore)",
+        "same",
+        None,
+        "rgb",
+        255,
+        IMAGENET,
+        "visible_mean",
+    ),
     "mindspore_zoo_yolov3": ("MindSpore YOLOv3", *[None] * 6),
     "mindspore_zoo_resnet50": ("ImageNet ResNet (MindSpore)", "same", *[None] * 5),
     "mindspore_zoo_vgg19": ("ImageNet VGG19 (MindSpore)", *[None] * 6),
@@ -124,6 +145,9 @@ def test_conventions_are_keys_of_the_configuration() -> None:
             {"name": "fastpose", "depth": 50, "se": "first_block", "upsampling": "duc", "upsampling_width": 1024},
         ),
         ("mindspore_zoo_fastpose", {"name": "fastpose", "depth": 50, "se": "none", "upsampling": "shuffle"}),
+        ("hrnet_w32", {"name": "hrnet", "width": 32, "stem_width": 64}),
+        ("names/hrnet-w48_leoxiaobin", {"name": "hrnet", "width": 48}),
+        ("mindpose_resnet50", {"name": "simplepose", "depth": 50, "deconv_filters": [256] * 3}),
         ("openpose_body_coco", {"name": "openpose", "stages": 6, "stage_width": 128, "base_width": 64, "norm": "none"}),
     ],
 )
@@ -206,7 +230,16 @@ def test_names_that_become_the_same_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["pose_resnet_18", "pose_resnet_50", "fastpose_res50", "fastpose_duc_res50", "openpose_body_coco"]
+    "name",
+    [
+        "pose_resnet_18",
+        "pose_resnet_50",
+        "fastpose_res50",
+        "fastpose_duc_res50",
+        "hrnet_w32",
+        "names/hrnet-w48_leoxiaobin",
+        "openpose_body_coco",
+    ],
 )
 def test_the_way_back_gives_the_original_names_in_their_order(name: str, parity_dir: Path) -> None:
     values = values_of(name, parity_dir)
@@ -223,3 +256,67 @@ def test_the_way_back_gives_the_original_names_in_their_order(name: str, parity_
 def test_openpose_with_batch_norm_has_no_original() -> None:
     with pytest.raises(PoseError, match=r"model\.norm=none"):
         openpose_to_torch({"backbone.layers.bn1_1.gamma": np.zeros(1)})
+
+
+def mmpose(values: dict[str, np.ndarray], head: str) -> dict[str, np.ndarray]:
+    """The same network under MMPose's names."""
+    heads = ("deconv_layers.", "final_layer.")
+    return {f"{head if name.startswith(heads) else 'backbone.'}{name}": value for name, value in values.items()}
+
+
+@pytest.mark.parametrize(("head", "version"), [("head.", "1.x"), ("keypoint_head.", "0.x")])
+def test_mmpose_names_are_no_backbone(head: str, version: str, parity_dir: Path) -> None:
+    for plain in (small(True), values_of("hrnet_w32", parity_dir)):
+        recognised = recognise(mmpose(plain, head), "x.pth")
+        assert recognised.origin.title.endswith(f"of MMPose {version} (PyTorch)")
+        assert (recognised.origin.part, recognised.conventions["data.color"]) == ("network", "rgb")
+        assert set(recognised.values) == set(recognise(plain, "x.pth").values)
+
+
+def test_mindpose_weights_keep_the_deviation_they_were_trained_with(parity_dir: Path) -> None:
+    for name in ("mindpose_hrnet_w32", "mindpose_resnet50"):
+        assert recognise(values_of(name, parity_dir), "x").conventions["data.std"] == [0.229, 0.224, 0.255]
+
+
+@pytest.mark.parametrize(
+    ("source", "title"), [("hrnet_w32", "(PyTorch)"), ("mindpose_hrnet_w32", "of mindcv (MindSpore)")]
+)
+def test_imagenet_hrnets_are_backbones(source: str, title: str, parity_dir: Path) -> None:
+    values = values_of(source, parity_dir)
+    values = {n.removeprefix("backbone."): v for n, v in values.items() if "final_layer" not in n and "head." not in n}
+    values |= {"classifier.weight": np.zeros((1000, 2048)), "incre_modules.0.0.conv1.weight": np.zeros((32, 32, 1, 1))}
+    recognised = recognise(values, "x")
+    assert (recognised.origin.title, recognised.origin.part) == (f"ImageNet HRNet {title}", "backbone")
+    assert recognised.model == {"model.width": 32, "model.stem_width": 64}
+    assert "backbone.layer1.0.downsample.0.weight" in recognised.values
+
+
+def around(prefix: str, *others: str) -> dict[str, np.ndarray]:
+    """Names of a ResNet behind a prefix, and others."""
+    anchors = ("conv1.weight", "bn1.running_mean", "layer4.0.conv1.weight")
+    return {name: np.zeros((1, 1), np.float32) for name in (*(f"{prefix}{anchor}" for anchor in anchors), *others)}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "other"),
+    [
+        ("backbone.", "head.final_layer.weight"),
+        ("backbone.", "neck.convs.0.weight"),
+        ("module.backbone.", "module.keypoint_head.final_layer.weight"),
+        ("", "keypoint_head.final_layer.weight"),
+    ],
+)
+def test_a_backbone_within_a_larger_network_is_no_imagenet_network(prefix: str, other: str) -> None:
+    with pytest.raises(PoseError, match=rf"mmpose\.pth is no ImageNet ResNet .*{other}"):
+        recognise(around(prefix, other), "mmpose.pth")
+
+
+@pytest.mark.parametrize("head", ["fc.weight", "head.fc.weight", "module.head.fc.bias", "classifier.weight"])
+def test_what_classifies_pictures_belongs_to_an_imagenet_network(head: str) -> None:
+    assert recognise(around("backbone.", head), "r50.pth").origin.title == "ImageNet ResNet (PyTorch)"
+
+
+def test_a_darknet_file_is_a_detectors(tmp_path: Path) -> None:
+    (tmp_path / "yolov3.weights").write_bytes(b"\0\0\0\0\2\0\0\0" * 8)
+    with pytest.raises(PoseError, match=r"demo\.detector_file=.*yolov3\.weights"):
+        read_weights(tmp_path / "yolov3.weights")

@@ -195,3 +195,35 @@ def test_hostile_shapes_do_no_harm(hostile: bytes) -> None:
 def test_same_name_twice_is_refused() -> None:
     with pytest.raises(Refused, match="'a' twice"):
         read(b"\x80\2}(X\1\0\0\0aK\1X\1\0\0\0aK\2u.")
+
+
+HASH = 2**61 - 1  # numbers that differ by multiples of it have one hash
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {HASH * n: 0 for n in range(1, 2000)},
+        {-HASH * n: 0 for n in range(1, 2000)},
+        {"a": [{HASH * n + m: 0 for n in range(1, 50)} for m in range(50)]},
+        {HASH * n for n in range(1, 2000)},
+        frozenset(HASH * n for n in range(1, 2000)),
+        OrderedDict.fromkeys((HASH * n for n in range(1, 2000)), 0),
+        {1.5 * 2.0**n for n in range(1000)},
+    ],
+)
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_many_keys_of_one_hash_are_refused(value: object, protocol: int) -> None:
+    with pytest.raises(Refused, match="large numbers"):
+        read(pickle.dumps(value, protocol))
+
+
+def test_large_numbers_are_keys_and_values() -> None:
+    value = {
+        **{2**40 + n: 0 for n in range(3000)},
+        2**64: 1,
+        -(2**70): 2,
+        0.5: 3,
+        "values": [2**64 + n for n in range(3000)],
+    }
+    assert read(pickle.dumps(value)) == value

@@ -185,6 +185,18 @@ def test_names_held_twice_are_refused(tmp_path: Path) -> None:
     refused(tmp_path / "a.pth", "a name twice")
 
 
+@pytest.mark.parametrize("length", [0, 1, 255, 256, 257, 600])
+def test_names_as_lines_of_any_length(length: int, tmp_path: Path) -> None:
+    write_torch({"a.weight": VALUES["b"]}, tmp_path / "a.pth")
+    with zipfile.ZipFile(tmp_path / "a.pth") as archive:
+        data = archive.read("archive/data.pkl")
+    name = b"x" * length
+    changed = data.replace(b"X\x08\0\0\0a.weight", b"V" + name + b"\n")
+    assert changed != data
+    path = rezip(tmp_path / "a.pth", tmp_path / "b.pth", {"data.pkl": changed})
+    assert list(read_torch(path)) == [name.decode()]
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -252,6 +264,69 @@ def test_hostile_values_do_no_harm(old: bytes, new: bytes, match: str, tmp_path:
     assert str(caught.value).isprintable()
 
 
+def tar_file(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("count", "view", "shape", "strides", "offset"),
+    [
+        (4, None, (2, 2), (2, 1), -1),
+        (4, None, (2, 2), (2, 1), 1),
+        (4, None, (2, 2), (2, 1), 1 << 60),
+        (4, None, (2, 2), (-2, 1), 2),
+        (4, None, (2,), (-1,), 3),
+        (4, None, (2, 2), (1 << 62, 1), 0),
+        (4, None, (-2, -2), (2, 1), 0),
+        (4, None, (1 << 62, 1 << 62), (0, 0), 0),
+        (-1, None, (1,), (1,), 0),
+        (5, None, (4,), (1,), 0),
+        (4, (-100, 4), (4,), (1,), 0),
+        (4, (0, 5), (5,), (1,), 0),
+        (4, (2, 3), (3,), (1,), 0),
+        (4, (0, -1), (4,), (1,), -5),
+        (4, (0.0, 4), (4,), (1,), 0),
+        (4, (False, 4), (4,), (1,), 0),
+        (4, ("0", 4), (4,), (1,), 0),
+    ],
+)
+def test_nothing_outside_of_a_storage_of_an_old_file_is_read(
+    count: int, view: tuple | None, shape: tuple, strides: tuple, offset: int, tmp_path: Path
+) -> None:
+    def file(count: int, view: tuple | None, shape: tuple, strides: tuple, offset: int) -> Path:
+        kind = b"ctorch\nFloatStorage\n"
+        views = [("v", "s", *view)] if view else []
+        numbers = (*shape, *strides, offset)
+        return tar_file(
+            tmp_path / "a.pth.tar",
+            {
+                "storages": b"\x80\2K\1.\x80\2(U\1sU\3cpu" + kind + b"t."
+                + struct.pack("<q4f", count, 1, 2, 3, 4) + pickle.dumps(views, 2),
+                "tensors": b"\x80\2K\1." + pickle.dumps(("t", "v" if view else "s", None), 2)
+                + struct.pack(f"<i4x{len(numbers)}q", len(shape), *numbers),
+                "pickle": b"\x80\2}X\1\0\0\0aX\1\0\0\0tQs.",
+            },
+        )  # fmt: skip
+
+    good = file(4, (1, 3), (2,), (2,), 0)
+    assert read_torch(good)["a"].tolist() == [2, 4]
+    refused(file(count, view, shape, strides, offset), "reaches beyond|impossible shape|damaged|cut short|repeat")
+
+
+def test_headers_that_lead_backwards_end(tmp_path: Path) -> None:
+    path = tar_file(tmp_path / "a.pth.tar", {"x": b""})
+    data = bytearray(path.read_bytes())
+    data[124:136] = b"\xff" * 10 + b"\xfe\x00"  # a size of -512
+    data[148:156] = b"%06o\0 " % (sum(data[:148]) + 8 * 32 + sum(data[156:512]))
+    path.write_bytes(data)
+    refused(path, "cut short")
+
+
 @pytest.mark.parametrize("name", ["storages", "tensors", "pickle"])
 def test_hostile_keys_of_old_files_do_no_harm(name: str, tmp_path: Path) -> None:
     key = doublings()
@@ -261,12 +336,7 @@ def test_hostile_keys_of_old_files_do_no_harm(name: str, tmp_path: Path) -> None
         "tensors": b"\x80\2K\1.\x80\2(" + key + key + b"Nt.",
         "pickle": b"\x80\2" + key + b"Q.",
     }[name]
-    with tarfile.open(tmp_path / "a.pth.tar", "w", format=tarfile.USTAR_FORMAT) as archive:
-        for member, content in members.items():
-            info = tarfile.TarInfo(member)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    refused(tmp_path / "a.pth.tar", "cut short|damaged|an object")
+    refused(tar_file(tmp_path / "a.pth.tar", members), "cut short|damaged|an object")
 
 
 def test_archives_that_unpack_to_far_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
+import warnings
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -203,3 +207,51 @@ def test_pickled_objects_in_npz_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.array([{}], dtype=object))
     with pytest.raises(PoseError, match=r"a\.npz: Object arrays cannot be loaded"):
         read_weights(tmp_path / "a.npz")
+
+
+def test_what_is_no_number_in_npz_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", a=np.ones(1), other=np.array(["text"]))
+    np.savez(tmp_path / "b.npz", a=np.ones(1))
+    with zipfile.ZipFile(tmp_path / "b.npz", "a") as archive:
+        archive.writestr("other", b"text")
+    for name in ("a.npz", "b.npz"):
+        with pytest.raises(PoseError, match=rf"{name}: other"):
+            read_weights(tmp_path / name)
+
+
+def save_npz(values: dict[str, np.ndarray], path: Path) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **values)
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """A few bytes changed, removed, repeated, or replaced by a number that is too large or negative."""
+    changed = bytearray(data)
+    for _ in range(chance.choice([1, 2, 4])):
+        at, kind = chance.randrange(len(changed)), chance.randrange(4)
+        if kind == 0:
+            changed[at] = chance.randrange(256)
+        elif kind == 1:
+            del changed[at : at + chance.randrange(1, 9)]
+        elif kind == 2:
+            changed[at:at] = changed[at : at + chance.randrange(1, 40)]
+        else:
+            changed[at : at + 8] = struct.pack("<q", chance.choice([-1, 1 << 31, 1 << 61, -(1 << 63), (1 << 63) - 1]))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("write", [write_torch, write_safetensors, write_ckpt, save_npz])
+def test_changed_files_are_read_or_one_line(write: Callable, tmp_path: Path) -> None:
+    whole, path, chance = tmp_path / "whole", tmp_path / "changed.bin", random.Random(0)
+    write({"a.weight": VALUES["a.weight"], "b": VALUES["b"]}, whole)
+    for _ in range(60):
+        path.write_bytes(mutated(whole.read_bytes(), chance))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                assert all(
+                    value.dtype.kind in "biuf" and np.sum(value) is not None for value in read_weights(path).values()
+                )
+            except PoseError as error:
+                assert str(error).isprintable()  # noqa: PT017 (some are still readable)
+                assert path.name in str(error)  # noqa: PT017

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mspose.codecs.heatmap import REFINEMENTS, HeatmapCodec
+from mspose.codecs.heatmap import TARGETS, HeatmapCodec
+from mspose.codecs.refine import REFINEMENTS, UDP_FORMS
 from mspose.errors import PoseError, UsageError
 from mspose.files import read_json
 from mspose.geometry import crop_matrix, crop_to_image, to_images, transform_points
@@ -21,6 +22,11 @@ INPUT, MAP = (192, 256), (48, 64)
 
 def skeleton_of(joints: int) -> Skeleton:
     return replace(COCO17, keypoints=tuple(f"k{i}" for i in range(joints)), flip_pairs=(), sigmas=(0.1,) * joints)
+
+
+def codec_of(refine: str = "quarter", **options: object) -> HeatmapCodec:
+    """A codec in the geometry that goes with a refinement."""
+    return HeatmapCodec(refine=refine, unbiased=refine in UDP_FORMS, **options)
 
 
 def visible_points(points: np.ndarray, visible: np.ndarray) -> np.ndarray:
@@ -83,9 +89,9 @@ def gaussian_maps(people: int = 4, joints: int = 17, floor: float = 0.02, seed: 
 
 def decode_cells(maps: np.ndarray, **options: object) -> np.ndarray:
     """Keypoints in cells."""
-    codec = HeatmapCodec(skeleton_of(maps.shape[1]), **options)
+    codec = codec_of(skeleton=skeleton_of(maps.shape[1]), **options)
     keypoints = codec.decode((maps,), INPUT).keypoints
-    return keypoints / [codec.stride, codec.stride, 1]
+    return keypoints / ([191 / 47, 255 / 63, 1] if codec.unbiased else [codec.stride, codec.stride, 1])
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
@@ -159,15 +165,17 @@ def test_decode_of_a_map_without_positive_values(refine: str, value: float) -> N
 
 @pytest.mark.parametrize("refine", REFINEMENTS)
 def test_decode_of_nobody(refine: str) -> None:
-    found = HeatmapCodec(refine=refine).decode((np.zeros((0, 17, 64, 48)),), INPUT)
+    found = codec_of(refine).decode((np.zeros((0, 17, 64, 48)),), INPUT)
     assert (found.keypoints.shape, found.scores.shape, found.source.shape) == ((0, 17, 3), (0,), (0,))
 
 
 @pytest.mark.parametrize("refine", REFINEMENTS)
 def test_decode_of_maps_smaller_than_the_smoothing_kernel(refine: str) -> None:
-    codec = HeatmapCodec(skeleton_of(1), refine=refine)
+    codec = codec_of(refine, skeleton=skeleton_of(1))
     maps, _ = codec.gaussians(np.array([[[14.0, 18.0, 1]]]), (32, 32))
-    assert np.abs(codec.decode((maps,), (32, 32)).keypoints[0, 0, :2] - [16, 20]).max() <= 1
+    expected = [14, 18] if codec.unbiased else [16, 20]
+    limit = 2.5 if refine == "dark_udp_0x" else 1  # on so small a map, what is reflected at the border weighs in
+    assert np.abs(codec.decode((maps,), (32, 32)).keypoints[0, 0, :2] - expected).max() <= limit
 
 
 def test_decode_names_both_sizes_of_mismatched_maps() -> None:
@@ -206,9 +214,10 @@ def test_merge_is_the_mean(people: int) -> None:
     np.testing.assert_array_equal(maps, before)
 
 
-def test_encode_golden() -> None:
-    expected = read_json(golden.PATH, "golden numbers")["encode"]
-    targets, weights = golden.codec().gaussians(visible_points(*golden.keypoints_to_encode()), INPUT)
+@pytest.mark.parametrize("gaussian", TARGETS)
+def test_encode_golden(gaussian: str) -> None:
+    expected = read_json(golden.PATH, "golden numbers")["encode"][gaussian]
+    targets, weights = golden.encoded(gaussian)
     np.testing.assert_array_equal(weights, expected["weights"])
     np.testing.assert_allclose(targets.sum(axis=(2, 3)), expected["sums"], atol=1e-4)
     np.testing.assert_allclose(targets[0, :, ::8, 20], expected["samples"], atol=2e-6)

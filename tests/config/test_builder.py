@@ -10,16 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mspose.config.builder import (
-    ConfigBuilder,
-    default_config,
-    load_config,
-    parse_value,
-    save_config,
-)
+from mspose.config.builder import ConfigBuilder, default_config, load_config
 from mspose.config.describe import all_keys, describe_keys
+from mspose.config.recipes import find_recipe
 from mspose.config.schema import default_of, keys_of
+from mspose.config.text import Text, parse_value, save_config
 from mspose.errors import UsageError
+from mspose.migrate.translate import read_values
 from mspose.networks import networks
 from mspose.skeleton import load_skeleton
 from tests.conftest import ROOT
@@ -129,6 +126,21 @@ class TestReading:
         (tmp_path / "c.yaml").write_bytes(b"train:\r\n  epochs: 7\r\n")
         assert load_config(tmp_path / "c.yaml").train.epochs == 7
 
+    @pytest.mark.parametrize(
+        ("value", "names"),
+        [
+            (Text("person"), ["person"]),
+            (Text("3"), ["3"]),
+            (Text("[person, 3]"), ["person", "3"]),
+            (Text(""), []),
+            (7, ["7"]),
+            (["dog", 2], ["dog", "2"]),
+            ("hot dog", ["hot dog"]),
+        ],
+    )
+    def test_one_name_for_a_list_of_names(self, value, names):
+        assert default_config(overrides={"data.category": value}).data.category == names
+
     @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "train:\n  # lr: 1\n", "base:\n"])
     def test_nothing_in_a_file_or_a_section_leaves_the_defaults(self, tmp_path, text):
         assert load_config(write(tmp_path, "c.yaml", text)) == default_config()
@@ -196,6 +208,19 @@ class TestUnknownAndWrong:
         with pytest.raises(UsageError) as caught:
             set_here(key, 1)
         assert clause in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("named", "meant"),
+        [
+            ("quickstart/simplepos", "quickstart/simplepose"),
+            ("configs/fastpose_r50_256x19.yaml", "fastpose_r50_256x192"),
+            ("openpose_vgg_368", "openpose_vgg19_368"),
+            ("/elsewhere/simplepose_r50_256x129.yaml", "simplepose_r50_256x192"),
+        ],
+    )
+    def test_misspelt_recipe(self, named, meant):
+        with pytest.raises(UsageError, match=rf"did you mean {meant}\?"):
+            find_recipe(named)
 
     def test_rank_table_in_the_place_of_a_recipe(self, tmp_path):
         message = recipe_complaint(tmp_path, '{"version": "1.0", "server_count": "1", "server_list": []}')
@@ -407,7 +432,7 @@ class TestNetworks:
             load_config(path, {"model.name": "simplepose"})
 
     def test_unknown_network_lists_what_there_is(self, tmp_path):
-        assert "fastpose, openpose, simplepose" in recipe_complaint(tmp_path, "model: {name: posenet}")
+        assert ", ".join(networks()) in recipe_complaint(tmp_path, "model: {name: posenet}")
 
     def test_size_of_the_maps_follows_and_must_agree(self, tmp_path):
         path = write(tmp_path, "c.yaml", "format: 2\ndata: {input_size: [96, 128]}")
@@ -495,3 +520,30 @@ class TestShipped:
         assert (config.train.lr, config.train.batch_size, config.train.epochs) == (1e-3, 32, 200)
         assert config.train.milestones[:2] == [90, 120]
         assert (config.eval.rescore, config.runtime.amp) == ("alphapose", "O2")
+
+
+LAUGHS = "a: &a {k: v}\n" + "".join(
+    f"{after}: &{after} {{{', '.join(f'k{i}: *{before}' for i in range(9))}}}\n"
+    for before, after in zip("abcdefgh", "bcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LAUGHS, ""),
+        ("a: &a [*a]\n", ""),
+        ("data: " + "[" * 3000 + "]" * 3000, ""),
+        ("data: " + "{a: " * 3000, ""),
+        ("".join(" " * i + "a:\n" for i in range(1200)), ""),
+        ("a: " + "9" * 5000, ""),
+        ("data:\n  root: x\n\tval_set: y\n", "line 3 .*tab"),
+        ("data:\n  root: x\n  \tval_set: y\n", "line 3 .*tab"),
+    ],
+)
+@pytest.mark.parametrize("read", [load_config, load_skeleton, read_values])
+def test_hostile_yaml_is_one_line_in_every_reader(read, text, words, tmp_path):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(UsageError, match=rf"x\.yaml.*{words}") as caught:
+        read(tmp_path / "x.yaml" if read is not load_skeleton else str(tmp_path / "x.yaml"))
+    assert "\n" not in str(caught.value)

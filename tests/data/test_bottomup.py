@@ -150,6 +150,20 @@ class TestWholePicture:
         assert (mask[39:] == 1).all()
 
 
+@pytest.mark.parametrize("crop", ["person", "picture"])
+def test_picture_longer_than_opencv_warps(tmp_path, crop):
+    image, points = discs()
+    image, points = np.pad(image, ((0, 0), (33_000, 0), (0, 0))), points + np.float32([33_000, 0, 0])
+    people, right_half = np.stack([points, points * (1, 1, 0)]), [[33_250.0, 0, 33_500, 0, 33_500, 400, 33_250, 400]]
+    annotations = annotate(tmp_path, image, people, [None, right_half])
+    dataset = BottomUpDataset(replace(DATA, crop=crop), STILL, annotations, Recorder())
+    shown, *_, counted = sample(dataset)
+    if crop == "person":
+        x, y = np.round(given(dataset)[0, :, :2]).astype(int).T
+        np.testing.assert_allclose(shown[0, y, x], LEVELS, atol=3)
+    assert 0 < (counted == 0).mean() <= 0.5
+
+
 class TestSample:
     def test_shapes(self, tmp_path):
         dataset = make(tmp_path, data=replace(DATA, input_size=[192, 96]))
@@ -240,13 +254,13 @@ class TestWho:
         assert (given(dataset)[..., 2] > 0).sum(axis=1).tolist() == [6]
 
     def test_nobody(self, tmp_path):
-        with pytest.raises(PoseError, match=r"none of 2 people has 5 labelled keypoints.*people\.json"):
+        with pytest.raises(PoseError, match=r"2 with fewer than 5 labelled keypoints.*people\.json"):
             BottomUpDataset(DATA, STILL, self.people(tmp_path, [4, 4], [0, 0]), Recorder())
 
     def test_own_limits(self, tmp_path):
         annotations = self.people(tmp_path, [2], [0])
         assert len(BottomUpDataset(DATA, replace(STILL, min_keypoints=2), annotations, Recorder())) == 1
-        with pytest.raises(PoseError, match="an area over 6000"):
+        with pytest.raises(PoseError, match="1 on at most 6000 square"):
             BottomUpDataset(DATA, replace(STILL, min_keypoints=2, min_area=6000), annotations, Recorder())
 
     def test_input_size_of_no_whole_cells(self, tmp_path):

@@ -13,13 +13,12 @@ from mspose.config.schema import DataConfig
 from mspose.data.coco import (
     Annotations,
     annotation_file,
-    detection_file,
     image_folder,
     labelled,
     load_annotations,
-    load_detections,
     load_split,
 )
+from mspose.data.detections import detection_file, load_detections
 from mspose.errors import PoseError
 from mspose.images import ImageError
 from mspose.skeleton import COCO17, load_skeleton
@@ -140,9 +139,39 @@ class TestReading:
         folder.content["images"][0]["file_name"] = "sub/30.jpg"
         assert folder.load().images.files[0] == folder.images / "sub" / "30.jpg"
 
-    def test_area_that_is_missing_is_that_of_the_box(self, folder):
-        del folder.content["annotations"][1]["area"]
-        assert folder.load().people.areas[0] == 1200
+    @pytest.mark.parametrize("area", [0, None, "absent"])
+    @pytest.mark.parametrize(
+        ("segmentation", "expected"),
+        [
+            (None, 0.53 * 1200),
+            ([], 0.53 * 1200),
+            ([[0, 0, 10, 0, 10, 20, 0, 20], [0, 0, 6, 0, 0, 6]], 218),
+            ({"counts": [5, 100, 7], "size": [80, 100]}, 100),
+            ({"counts": "54>", "size": [80, 100]}, 4),
+            ({"counts": "~~", "size": [80, 100]}, 0.53 * 1200),
+        ],
+        ids=["none", "empty", "polygons", "run lengths", "compressed", "damaged"],
+    )
+    def test_area_that_is_missing_is_estimated(self, folder, caplog, area, segmentation, expected):
+        folder.content["annotations"][1] |= {"area": area, "segmentation": segmentation}
+        if area == "absent":
+            del folder.content["annotations"][1]["area"]
+        annotations = folder.load()
+        assert annotations.people.areas.tolist() == [np.float32(expected), 700, 700]
+        assert annotations.estimated == 1
+        assert "1 of 3 annotations have no area" in caplog.text
+
+    @pytest.mark.parametrize("ids", [[0, 1, 2], [7, 7, 7], ["a", "b", "c"], [1.5, None, 10**30], None], ids=str)
+    def test_ids_play_no_part(self, folder, ids):
+        expected = folder.load().people
+        for entry, number in zip(folder.content["annotations"], ids or [0] * 3):
+            entry["id"] = number
+            if ids is None:
+                del entry["id"]
+        people = folder.load().people
+        assert people.ids.shape == (3,)
+        for name in ("image_index", "boxes", "keypoints", "areas"):
+            np.testing.assert_array_equal(getattr(people, name), getattr(expected, name))
 
     def test_nobody_annotated(self, folder):
         folder.content["annotations"] = []
@@ -186,8 +215,8 @@ class TestLabelled:
         del folder.content["annotations"][1]["keypoints"]
         assert not self.kept(folder)
 
-    def test_people_without_area(self, folder):
-        assert not self.kept(folder, area=0)
+    def test_people_without_area_have_that_of_their_box(self, folder):
+        assert self.kept(folder, area=0)
 
     def test_one_labelled_keypoint_is_enough(self, folder):
         assert self.kept(folder, keypoints=[9, 9, 1] + [0] * 48)
@@ -213,6 +242,16 @@ class TestDamagedAnnotations:
         with pytest.raises(PoseError, match=r"person_keypoints_val2017\.json; data\.root=.* is where COCO"):
             load_split(DataConfig(root=str(tmp_path / "absent")), "val", COCO17)
 
+    @pytest.mark.parametrize(("root", "command"), [("data/coco", "download data/coco"), ("data/sample", "sample")])
+    def test_missing_data_is_answered_by_the_command_that_brings_it(self, root, command, tmp_path, monkeypatch):
+        """Nobody draws people where COCO belongs, or downloads COCO into the drawn ones."""
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(PoseError) as error:
+            load_split(DataConfig(root=root), "val", COCO17)
+        other = "mspose sample" if "download" in command else "mspose download"
+        assert f"mspose {command}" in str(error.value)
+        assert other not in str(error.value)
+
     def test_cut_in_half(self, folder):
         folder.load()
         text = folder.path.read_text()
@@ -221,33 +260,39 @@ class TestDamagedAnnotations:
             load_annotations(folder.path, folder.images, COCO17)
         assert str(folder.path) in str(caught.value)
 
-    @pytest.mark.parametrize("content", [[], [{"id": 1}], {}, {"images": []}, {"images": {}, "annotations": []}, 5])
+    @pytest.mark.parametrize("content", [[], [{"id": 1}], {}, {"images": {}, "annotations": []}, 5])
     def test_another_kind_of_file(self, folder, content):
         folder.content = content
-        assert "has no images and annotations (not COCO format?)" in folder.file_complaint()
+        assert "has no images (not COCO format?)" in folder.file_complaint()
+
+    @pytest.mark.parametrize("annotations", [{}, 5, "none"])
+    def test_annotations_that_are_no_list(self, folder, annotations):
+        folder.content["annotations"] = annotations
+        assert "annotations must be a list" in folder.file_complaint()
 
     def test_empty_set(self, folder):
         folder.content["images"] = folder.content["annotations"] = []
         assert "lists no images" in folder.file_complaint()
 
-    @pytest.mark.parametrize("categories", [None, [], {}, [{"id": 1, "name": "dog"}], ["person"], [{"name": "person"}]])
+    @pytest.mark.parametrize("categories", [None, [], {}, ["person"], [{"name": "person"}]])
     def test_no_category_of_people(self, folder, categories):
         folder.content["categories"] = categories
-        assert "no category called person" in folder.file_complaint()
+        assert "none called person" in folder.file_complaint()
 
     def test_sixteen_keypoints(self, folder):
         folder.content["annotations"][1]["keypoints"] = KEYPOINTS[3:]
-        assert "annotation 2 has 16 keypoints, the skeleton 'coco17' has 17 (data.skeleton)" in folder.file_complaint()
+        message = folder.file_complaint()
+        assert "annotation 2 of image 30 has 16 keypoints, the skeleton 'coco17' has 17 (data.skeleton)" in message
 
     @pytest.mark.parametrize("keypoints", ["nose", {"nose": [1, 2, 2]}, 17])
     def test_keypoints_that_are_no_list(self, folder, keypoints):
         folder.content["annotations"][1]["keypoints"] = keypoints
-        assert f"annotation 2 has {keypoints!r} keypoints" in folder.file_complaint()
+        assert f"annotation 2 of image 30 has {keypoints!r} as keypoints" in folder.file_complaint()
 
     def test_names_of_another_skeleton(self, folder):
         folder.content["categories"][0]["keypoints"] = ["a", "b", "c", "d"]
         message = folder.file_complaint()
-        assert "data.skeleton 'coco17': it has 4 keypoints (a, b, c, …), the skeleton 17 (nose, " in message
+        assert "data.skeleton 'coco17': person (1) has 4 keypoints (a, b, c, …), the skeleton 17 (nose, " in message
 
     def test_same_names_in_another_order(self, folder):
         folder.content["categories"][0]["keypoints"].reverse()
@@ -261,7 +306,7 @@ class TestDamagedAnnotations:
     def test_shipped_skeleton_does_not_match(self, folder):
         folder.load()
         body14 = load_skeleton(str(ROOT / "configs" / "skeletons" / "body14.yaml"))
-        with pytest.raises(PoseError, match=r"does not match data\.skeleton 'body14': it has 17 keypoints"):
+        with pytest.raises(PoseError, match=r"does not match data\.skeleton 'body14': person \(1\) has 17 keypoints"):
             load_annotations(folder.path, folder.images, body14)
 
     @pytest.mark.parametrize(
@@ -273,25 +318,48 @@ class TestDamagedAnnotations:
             {"bbox": [1, 2, 3, None]},
             {"bbox": ["5", "6", "30", "40"]},
             {"bbox": {}},
+            {"bbox": [[5, 6, 30, 40]]},
+            {"bbox": [5, 6, -30, 40]},
             {"area": "700"},
-            {"area": None},
-            {"id": "two"},
-            {"id": 1.5},
-            {"id": 10**30},
+            {"area": [700]},
+            {"area": -700},
+            {"area": 1e300},
+            {"iscrowd": "0"},
+            {"iscrowd": [0]},
             {"keypoints": ["1"] * 51},
             {"keypoints": [None] * 51},
-            {"keypoints": [[1, 2, 2]] * 51},
+            {"keypoints": [[1, 2, 2]] * 17},
+            {"keypoints": [1, 2] * 17},
+            {"keypoints": [1e300] * 51},
         ],
         ids=str,
     )
-    def test_wrong_kinds_of_numbers(self, folder, changes):
-        folder.content["annotations"][1].update(changes)
-        assert "bbox must be 4 numbers, keypoints 51, area one" in folder.file_complaint()
+    @pytest.mark.parametrize("row", [1, 0])
+    def test_wrong_values_name_the_annotation_and_the_key(self, folder, changes, row):
+        folder.content["annotations"][row].update(changes)
+        message = folder.file_complaint()
+        assert f"annotation {row + 1} of image {[20, 30][row]} has" in message
+        assert next(iter(changes)) in message
+
+    def test_missing_box(self, folder):
+        del folder.content["annotations"][1]["bbox"]
+        assert "annotation 2 of image 30 has no bbox" in folder.file_complaint()
+
+    @pytest.mark.parametrize("value", ["1", None, 1.5])
+    def test_category_that_is_no_number(self, folder, value):
+        folder.content["annotations"][1]["category_id"] = value
+        message = folder.file_complaint()
+        assert f"annotation 2 of image 30 has category_id {value!r}" in message
+
+    def test_category_that_is_not_listed(self, folder, caplog):
+        folder.content["annotations"][1]["category_id"] = 9
+        assert folder.load().people.ids.tolist() == [1, 3]
+        assert "1 of 3 annotations are of categories that the file does not list, such as annotation 2" in caplog.text
 
     def test_every_bbox_of_three_numbers(self, folder):
         for annotation in folder.content["annotations"]:
             annotation["bbox"] = [1, 2, 3]
-        assert "bbox must be 4 numbers" in folder.file_complaint()
+        assert "(2 more like it) has a bbox of 3 values" in folder.file_complaint()
 
     @pytest.mark.parametrize("number", [float("nan"), float("inf")])
     @pytest.mark.parametrize("key", ["bbox", "keypoints", "area"])
@@ -299,22 +367,27 @@ class TestDamagedAnnotations:
         value = {"bbox": [1, number, 3, 4], "keypoints": [number, *KEYPOINTS[1:]], "area": number}[key]
         folder.content["annotations"][1][key] = value
         message = folder.file_complaint()
-        assert "annotation 2 has a bbox, keypoints or an area that are not finite" in message
+        assert "annotation 2 of image 30 has" in message
+        assert key in message
+        assert "finite" in message
 
     def test_unknown_image(self, folder):
         folder.content["annotations"][1]["image_id"] = 25
-        assert "annotation 2 is of image 25, which is not listed" in folder.file_complaint()
+        assert "annotation 2 of image 25 is of an image that is not listed" in folder.file_complaint()
 
     @pytest.mark.parametrize("value", ["30", None, 30.5, 10**30, [30]], ids=str)
     def test_image_id_that_is_no_number(self, folder, value):
         folder.content["annotations"][1]["image_id"] = value
-        assert "every annotation needs image_id and category_id" in folder.file_complaint()
+        message = folder.file_complaint()
+        assert "annotation 2" in message
+        assert "image_id" in message
 
     @pytest.mark.parametrize("key", ["image_id", "category_id"])
     def test_missing_keys_of_an_annotation(self, folder, key):
         del folder.content["annotations"][1][key]
-        message = folder.complaint()
-        assert f"every annotation needs image_id and category_id: {folder.path} (KeyError: '{key}')" in message
+        message = folder.file_complaint()
+        assert "every annotation needs image_id and category_id, annotation 2" in message
+        assert f"(KeyError: '{key}')" in message
 
     def test_annotation_that_is_no_mapping(self, folder):
         folder.content["annotations"].append([1, 2])
@@ -383,13 +456,19 @@ class TestDetections:
         entries = [detection(20, score) for score in (0.25, 0.5, 0.75)]
         assert folder.detections(entries, 0.5).scores.tolist() == [0.5, 0.75]
 
-    @pytest.mark.parametrize("bbox", [[1, 2, 0, 40], [1, 2, 30, -1], [float("nan"), 2, 30, 40]])
+    @pytest.mark.parametrize("bbox", [[1, 2, 0, 40], [1, 2, 30, -1]])
     def test_boxes_without_extent_are_left_out(self, folder, bbox):
         assert len(folder.detections([detection(20, bbox=bbox), detection(30)])) == 1
 
     def test_none(self, folder):
-        people = folder.detections([])
-        assert (len(people), people.boxes.shape, people.keypoints.shape) == (0, (0, 4), (0, 17, 3))
+        with pytest.raises(PoseError, match=r"no box of person \(1\) is left.*detections\.json"):
+            folder.detections([])
+
+    def test_nobody_left_names_what_left_them_out(self, folder):
+        with pytest.raises(PoseError, match=r"no boxes of person \(1\).*2 of category 3.*data\.category"):
+            folder.detections([detection(20, category_id=3), detection(30, category_id=3)])
+        with pytest.raises(PoseError, match=r"person \(1\).*1 with a score below 0\.9 \(eval\.image_threshold\)"):
+            folder.detections([detection(20)], 0.9)
 
     def test_of_other_pictures(self, folder):
         with pytest.raises(PoseError, match="is of other pictures than the annotation file"):
@@ -427,23 +506,36 @@ class TestDetections:
             {"bbox": [1, 2, 3]},
             {"bbox": ["1", "2", "3", "4"]},
             {"bbox": None},
+            {"bbox": [float("nan"), 2, 30, 40]},
             {"score": "high"},
             {"score": None},
+            {"score": float("inf")},
             {"image_id": "20"},
             {"image_id": 20.5},
         ],
         ids=str,
     )
     def test_wrong_values(self, folder, changes):
-        with pytest.raises(PoseError, match=r"every entry needs image_id, category_id, bbox \(4 numbers\) and score"):
+        with pytest.raises(PoseError, match=rf"detection number 1 .*{next(iter(changes))}.*detections\.json"):
             folder.detections([detection(30), detection(20) | changes])
 
-    @pytest.mark.parametrize("key", ["image_id", "category_id", "bbox", "score"])
+    @pytest.mark.parametrize("key", ["image_id", "bbox", "score"])
     def test_missing_keys(self, folder, key):
         entry = detection(20)
         del entry[key]
-        with pytest.raises(PoseError, match=f"every entry needs .*KeyError: '{key}'"):
+        with pytest.raises(PoseError, match=f"detection number 1 .*has no {key}"):
             folder.detections([detection(30), entry])
+
+    def test_missing_category(self, folder):
+        entry = detection(20)
+        del entry["category_id"]
+        with pytest.raises(PoseError, match=r"every entry needs .*KeyError: 'category_id'"):
+            folder.detections([detection(30), entry])
+
+    def test_corners_are_no_boxes(self, folder):
+        corners = [detection(20, bbox=[60, 30, 90, 70]), detection(30, bbox=[50, 10, 80, 60]), detection(30)]
+        with pytest.raises(PoseError, match=r"x1, y1, x2, y2\): 2 of 3 detections.*data\.check=false"):
+            folder.detections(corners)
 
 
 class TestSegmentations:

@@ -151,6 +151,7 @@ def test_archive_that_is_there_is_used(server: Server, part: Part, data: bytes, 
     download(tmp_path, [part], server.url)
     assert not server.requests
     assert (tmp_path / "val2017" / NAMES[2]).exists()
+    assert (tmp_path / "val2017.zip").read_bytes() == data  # it is not ours to remove
 
 
 def test_foreign_archive_is_reported_and_left_alone(server: Server, part: Part, data: bytes, tmp_path: Path) -> None:
@@ -281,6 +282,16 @@ def test_unexpected_contents_are_refused(data: bytes, files: int, unzipped: int,
     with pytest.raises(PoseError, match=message):
         unzip(tmp_path / "val2017.zip", tmp_path, part_of(data, files, unzipped))
     assert not (tmp_path / "val2017").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for content in (b"1", b"2"):
+            file.writestr("val2017/000000000001.jpg", content)
+    with pytest.raises(PoseError, match=r"a\.zip.*000000000001\.jpg.*twice"):
+        unzip(path, tmp_path, part_of(path.read_bytes(), files=1))
 
 
 def test_damaged_member_leaves_nothing_behind(data: bytes, tmp_path: Path) -> None:

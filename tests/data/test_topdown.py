@@ -47,6 +47,7 @@ def make(
     seed: int = 0,
     labels: np.ndarray | None = None,
     proposals_epoch: int = 0,
+    codec: HeatmapCodec | None = None,
 ) -> TopDownDataset:
     """Three people, who are copies of each other, in one picture."""
     image, points = blobs(skeleton.num_keypoints)
@@ -63,7 +64,7 @@ def make(
         areas=np.full(3, 100.0),
         is_crowd=np.zeros(3, bool),
     )
-    return TopDownDataset(data, images, people, HeatmapCodec(skeleton), seed, proposals_epoch)
+    return TopDownDataset(data, images, people, codec or HeatmapCodec(skeleton), seed, proposals_epoch)
 
 
 def train_sample(dataset: TopDownDataset, index: int = 0, epoch: int = 0) -> tuple[np.ndarray, ...]:
@@ -105,6 +106,57 @@ class TestReference:
         with np.load(parity_dir / "topdown_val2017.npz") as reference:
             np.testing.assert_array_equal(weight, reference["target_weight"][row][:, 0])
             np.testing.assert_allclose(target, reference["target"][row], atol=1e-6)
+
+
+def test_picture_longer_than_opencv_warps(tmp_path):
+    data = replace(LEVELS, flip=1.0)
+    dataset = make(tmp_path, data)
+    expected = [*train_sample(dataset), eval_sample(dataset)]
+    image, _ = blobs(17)
+    cv2.imwrite(str(tmp_path / "x.png"), np.pad(image, ((0, 0), (33_000, 0), (0, 0))))
+    dataset.people.keypoints[..., 0] += 33_000
+    dataset.people.boxes[:, 0] += 33_000
+    images = Images(np.array([1]), [tmp_path / "x.png"], np.array([33_400]), np.array([400]))
+    long = TopDownDataset(data, images, dataset.people, CODEC)
+    for array, other in zip([*train_sample(long), eval_sample(long)], expected):
+        assert np.abs(array - other).mean() < 0.01 * max(1, other.max())
+
+
+class TestUnbiased:
+    """UDP's geometry, in crop and targets alike."""
+
+    UDP = HeatmapCodec(refine="dark_udp", unbiased=True)
+
+    @pytest.mark.parametrize("row", range(6))
+    def test_crop_to_one_grey_level(self, coco_mini, parity_dir, row):
+        annotations = load_annotations(
+            coco_mini / "annotations/person_keypoints_val2017.json", coco_mini / "val2017", COCO17
+        )
+        data = replace(LEVELS, unbiased=True)
+        dataset = TopDownDataset(data, annotations.images, labelled(annotations), self.UDP)
+        image, target, weight = train_sample(dataset, row)
+        with np.load(parity_dir / "udp_simcc_val2017.npz") as reference:
+            assert np.abs(image.transpose(1, 2, 0) - reference["udp_crop"][row]).max() <= 1
+            np.testing.assert_array_equal(weight, reference["udp_keypoint_weights"][row, 0])
+            np.testing.assert_allclose(target, reference["udp_heatmaps"][row], atol=1e-3)
+        np.testing.assert_array_equal(image, eval_sample(dataset, row))
+
+    @pytest.mark.parametrize("flip", [0.0, 1.0])
+    @pytest.mark.parametrize("epoch", range(3))
+    def test_keypoints_come_back_from_turned_and_mirrored_samples(self, tmp_path, flip, epoch):
+        data = replace(LEVELS, unbiased=True, flip=flip, scale_factor=0.2, rotation_prob=1.0)
+        dataset = make(tmp_path, data, codec=self.UDP)
+        image, target, weight = train_sample(dataset, epoch=epoch)
+        found = self.UDP.decode((target[None],), (192, 256)).keypoints[0, :, :2]
+        inside = (weight == 1) & (target.max(axis=(1, 2)) > 0.9)
+        assert inside.sum() >= 10
+        joints = COCO17.flip_index if flip else np.arange(17)
+        for joint, (x, y) in zip(joints[inside], found[inside]):
+            if 20 < x < 172 and 20 < y < 236:  # all of the disc is in the crop
+                left, top = round(x) - 13, round(y) - 13
+                disc = np.abs(image[0, top : top + 27, left : left + 27] - level_of(joint)) < 0.5
+                rows, columns = np.nonzero(disc)
+                np.testing.assert_allclose([x, y], [left + columns.mean(), top + rows.mean()], atol=0.5)
 
 
 class TestTogether:

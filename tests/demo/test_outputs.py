@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
 
-from mspose.demo.outputs import check_targets, coco_entries, openpose_layout, openpose_people, video_file
+from mspose.demo.outputs import coco_entries, openpose_layout, openpose_people, video_file
 from mspose.demo.sources import Frame
-from mspose.errors import PoseError, UsageError
+from mspose.errors import PoseError
 from mspose.poses import Poses, make_poses
 from mspose.skeleton import COCO17, load_skeleton
 from tests.conftest import ROOT
@@ -53,7 +57,7 @@ def test_coco_form(people: Poses) -> None:
     assert (first["image_id"], first["file_name"], first["category_id"]) == (139, "000000000139.jpg", 1)
     assert first["keypoints"][:4] == [0.0, 1.0, 0.3, 3.0]
     assert len(first["keypoints"]) == 51
-    assert (second["bbox"], second["score"]) == ([5.0, 6.0, 7.0, 8.0], 0.5)
+    assert (second["box"], second["score"]) == ([5.0, 6.0, 7.0, 8.0], 0.5)
     assert "track_id" not in first
     assert "frame" not in first
 
@@ -109,18 +113,64 @@ def frames(path: Path) -> list[np.ndarray]:
 
 def test_video_of_odd_size(tmp_path: Path) -> None:
     with video_file(tmp_path / "v.mp4", 12.5) as writer:
-        for level in (40, 120, 200):
-            writer.write(np.full((49, 65, 3), level, np.uint8))
+        for number, level in enumerate((40, 120, 200)):
+            writer.write(np.full((49, 65, 3), level, np.uint8), number)
     read = frames(tmp_path / "v.mp4")
     assert [image.shape for image in read] == [(48, 64, 3)] * 3
     np.testing.assert_allclose([image.mean() for image in read], [40, 120, 200], atol=6)
     assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
 
 
+@pytest.mark.parametrize(
+    "fps",
+    [
+        0.01,
+        0.1,
+        0.5,
+        0.337,
+        1,
+        12.34,
+        23.976,
+        29.97,
+        30,
+        59.94,
+        65.5351,
+        66.667,
+        70.123,
+        118.347,
+        165.002,
+        655.355,
+        999.9,
+    ],
+)
+def test_any_rate(tmp_path: Path, fps: float) -> None:
+    with video_file(tmp_path / "v.mp4", fps) as writer:
+        for number in range(3):
+            writer.write(np.zeros((48, 64, 3), np.uint8), number)
+    capture = cv2.VideoCapture(str(tmp_path / "v.mp4"))
+    assert abs(capture.get(cv2.CAP_PROP_FPS) - fps) <= max(1e-3, 1e-4 * fps)
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
+def test_missing_frames_leave_the_others_their_time(tmp_path: Path) -> None:
+    with video_file(tmp_path / "v.mp4", 10) as writer:
+        for number, level in ((0, 40), (3, 200)):
+            writer.write(np.full((48, 64, 3), level, np.uint8), number)
+    np.testing.assert_allclose([image.mean() for image in frames(tmp_path / "v.mp4")], [40, 40, 40, 200], atol=6)
+
+
+def test_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff") / os.fsdecode(b"caf\xe9.mp4")
+    with video_file(path, 10) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+    path = path.rename(tmp_path / "v.mp4")
+    assert len(frames(path)) == 1
+
+
 def test_an_interrupted_video_keeps_what_was_written(tmp_path: Path) -> None:
     def interrupt() -> None:
         with video_file(tmp_path / "v.mp4", 10) as writer:
-            writer.write(np.zeros((48, 64, 3), np.uint8))
+            writer.write(np.zeros((48, 64, 3), np.uint8), 0)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -131,7 +181,7 @@ def test_an_interrupted_video_keeps_what_was_written(tmp_path: Path) -> None:
 def test_a_failed_video_leaves_no_file(tmp_path: Path) -> None:
     def fail() -> None:
         with video_file(tmp_path / "v.mp4", 10) as writer:
-            writer.write(np.zeros((48, 64, 3), np.uint8))
+            writer.write(np.zeros((48, 64, 3), np.uint8), 0)
             raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011
@@ -142,7 +192,7 @@ def test_a_failed_video_leaves_no_file(tmp_path: Path) -> None:
 def test_frames_that_did_not_reach_the_disk_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_too_few() -> None:
         with video_file(tmp_path / "v.mp4", 10) as writer:
-            writer.write(np.zeros((48, 64, 3), np.uint8))
+            writer.write(np.zeros((48, 64, 3), np.uint8), 0)
             writer.count += 1
 
     with pytest.raises(PoseError, match="disk full"):
@@ -150,8 +200,14 @@ def test_frames_that_did_not_reach_the_disk_are_missed(tmp_path: Path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inputs_are_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
-    check_targets([tmp_path / "a.jpg"], [tmp_path / "pictures" / "a.jpg"])
-    with pytest.raises(UsageError, match="output=DIR"):
-        check_targets([tmp_path / "a.jpg"], [tmp_path / "link" / "a.jpg"])
+def test_category_and_a_box_that_moves_no_figure(people: Poses) -> None:
+    """COCO's tools take the size of a person from the key bbox, where there is one."""
+    entries = coco_entries(people, frame("7.jpg", 0, 7), is_video=False, category_id=5)
+    assert [entry["category_id"] for entry in entries] == [5, 5]
+    coco = COCO()
+    coco.dataset = {"images": [{"id": 7}], "annotations": [], "categories": [{"id": 5}]}
+    coco.createIndex()
+    with contextlib.redirect_stdout(io.StringIO()):
+        loaded = coco.loadRes([dict(entry) for entry in entries]).dataset["annotations"]
+    points = people.keypoints[0]
+    assert loaded[0]["area"] == pytest.approx(float(np.prod(np.ptp(points, axis=0))), rel=1e-3)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 import urllib.request
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mspose.config.builder import default_config
 from mspose.demo.page import Page
 from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT
@@ -83,6 +87,50 @@ def test_a_file_that_is_no_picture(page: Page, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture at all")
     with pytest.raises(PoseError, match=r"text\.jpg"):
         page.estimate(str(tmp_path / "text.jpg"), page.networks[0], 0.0, 0.0)
+
+
+def claimed(width: int, height: int) -> bytes:
+    """A PNG whose header promises that many pixels, and little behind it."""
+    chunks = b""
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"\0" * 10_000)),
+        (b"IEND", b""),
+    ):
+        chunks += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize("size", [(8000, 7000), (30000, 30000), (2**31 - 1, 2**31 - 1)])
+def test_pictures_of_too_many_pixels_are_refused_undecoded(
+    page: Page, tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bomb.png").write_bytes(claimed(*size))
+    monkeypatch.setattr(page, "load", lambda name: pytest.fail("it was going to be decoded"))
+    with pytest.raises(PoseError, match=r"bomb\.png") as refused:
+        page.estimate(str(tmp_path / "bomb.png"), page.networks[0], 0.0, 0.0)
+    assert "demo.max_pixels" in str(refused.value)
+
+
+def test_the_limit_is_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Sliced())
+    page = Page(config_with(tmp_path, demo__max_pixels=32 * 24 - 1), tmp_path)
+    with pytest.raises(PoseError, match="32x24"):
+        page.estimate(str(picture(tmp_path / "a.png")), page.networks[0], 0.0, 0.0)
+
+
+def test_results_of_the_past_are_removed(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mspose.demo.page.KEPT_RESULTS", 2)
+    path = str(picture(tmp_path / "a.png"))
+    files = [Path(page.estimate(path, page.networks[0], 0.0, 0.0)[1]) for _ in range(4)]
+    assert [file.exists() for file in files] == [False, False, True, True]
+    monkeypatch.setattr("mspose.demo.page.KEPT_SECONDS", -1)
+    page.tidy()
+    assert not any(file.parent.exists() for file in files)
+
+
+def test_the_page_is_for_this_machine_unless_told_otherwise() -> None:
+    assert ipaddress.ip_address(default_config().demo.host).is_loopback
 
 
 @pytest.mark.parametrize(

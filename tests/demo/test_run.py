@@ -78,7 +78,7 @@ def test_listed_boxes_of_a_video_are_found_by_frame(tmp_path: Path) -> None:
         config_with(tmp_path, demo__input=str(path), demo__detector="boxes", demo__boxes=str(tmp_path / "boxes.json"))
     )
     entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
-    assert [(e["frame"], e["bbox"][0]) for e in entries] == [(1, 1.0), (3, 3.0)]
+    assert [(e["frame"], e["box"][0]) for e in entries] == [(1, 1.0), (3, 3.0)]
 
 
 def test_a_picture_that_is_not_listed_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -127,10 +127,58 @@ def test_only_bad_pictures(tmp_path: Path) -> None:
         run_demo(config_with(tmp_path, demo__input=str(tmp_path / "in")))
 
 
+def test_pictures_of_one_name_in_two_folders(tmp_path: Path) -> None:
+    """Each has its own boxes, its own file name in the results, and its own drawn picture."""
+    for folder in "ab":
+        picture(tmp_path / "in" / folder / "x.jpg")
+    boxes = [
+        {"image_id": n, "file_name": f"{folder}/x.jpg", "bbox": [n, n, 20, 20]} for n, folder in enumerate("ab", 1)
+    ]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    keys = {"demo__input": str(tmp_path / "in" / "**" / "*.jpg"), "demo__boxes": str(tmp_path / "boxes.json")}
+    run_demo(config_with(tmp_path, demo__detector="boxes", eval__nms="none", **keys))
+    out = tmp_path / "out"
+    entries = json.loads((out / "predictions.json").read_text())
+    assert [e["file_name"] for e in entries] == ["a/x.jpg", "b/x.jpg"]
+    assert len({e["image_id"] for e in entries}) == 2
+    assert len(list((out / "pictures").iterdir())) == 2
+    # What was found in a picture is found for it again.
+    keys["demo__boxes"] = str(out / "predictions.json")
+    run_demo(
+        config_with(tmp_path, demo__detector="boxes", eval__nms="none", runtime__output=str(tmp_path / "2"), **keys)
+    )
+    again = json.loads((tmp_path / "2" / "predictions.json").read_text())
+    assert [e["file_name"] for e in again] == ["a/x.jpg", "b/x.jpg"]
+
+
+def test_boxes_are_not_replaced_by_the_people_found_in_them(tmp_path: Path) -> None:
+    boxes = tmp_path / "out" / "predictions.json"
+    path = picture(tmp_path / "7.jpg")
+    boxes.parent.mkdir()
+    boxes.write_text(json.dumps([{"image_id": 7, "bbox": [1, 1, 20, 20]}]))
+    with pytest.raises(UsageError, match=r"predictions\.json would be replaced.*demo\.boxes"):
+        run_demo(config_with(tmp_path, TOP_DOWN, demo__input=str(path), demo__boxes=str(boxes)))
+    assert [p.name for p in boxes.parent.iterdir()] == ["predictions.json"]
+
+
+@pytest.mark.parametrize("name", ["predictions.json", "sheet.jpg", "pictures/7.jpg", "openpose/7_keypoints.json"])
+def test_files_of_somebody_else_are_not_replaced(tmp_path: Path, name: str) -> None:
+    path, other = picture(tmp_path / "7.jpg"), tmp_path / "out" / name
+    other.parent.mkdir(parents=True)
+    other.write_text("mine")
+    config = config_with(tmp_path, demo__input=str(path))
+    with pytest.raises(UsageError, match=Path(name).name):
+        run_demo(config)
+    assert other.read_text() == "mine"
+    other.unlink()
+    run_demo(config)
+    run_demo(config)  # its own it replaces
+
+
 def test_inputs_are_never_drawn_over(tmp_path: Path) -> None:
     path = picture(tmp_path / "out" / "pictures" / "a.png")
     before = path.read_bytes()
-    with pytest.raises(UsageError, match=r"replace .*a\.png"):
+    with pytest.raises(UsageError, match=r"a\.png would be replaced"):
         run_demo(config_with(tmp_path, demo__input=str(path)))
     assert path.read_bytes() == before
 
@@ -247,3 +295,21 @@ def test_ctrl_c_keeps_what_was_done(checkpoint: Path, tmp_path: Path) -> None:
     done = len(json.loads((tmp_path / "out" / "predictions.json").read_text()))
     assert 3 <= done < 2000
     assert cv2.VideoCapture(str(tmp_path / "out" / "v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) >= done
+
+
+def test_values_that_are_no_numbers_make_valid_json_and_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spoiled(inputs: np.ndarray) -> tuple[np.ndarray]:
+        return (np.full((len(inputs), 17, 32, 24), np.nan, np.float32),)
+
+    install(monkeypatch, spoiled)
+    for name in ("1.jpg", "2.jpg"):
+        picture(tmp_path / "in" / name)
+    run_demo(config_with(tmp_path, demo__input=str(tmp_path / "in"), data__category=["5"]))
+    for path in (tmp_path / "out").rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert caplog.text.count("NaN or infinite") == 1
+    assert "2 people or pictures" in caplog.text
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert {entry["category_id"] for entry in entries} <= {5}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 import cv2
@@ -19,7 +21,7 @@ def picture(path: Path, value: int = 128) -> Path:
 
 
 def video(path: Path, frames: int = 30, fps: float = 20) -> Path:
-    fourcc = cv2.VideoWriter_fourcc(*("MJPG" if path.suffix == ".avi" else "mp4v"))
+    fourcc = cv2.VideoWriter_fourcc(*{".avi": "MJPG", ".mov": "png "}.get(path.suffix, "mp4v"))
     writer = cv2.VideoWriter(str(path), fourcc, fps, (64, 48))
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     for i in range(frames):
@@ -94,7 +96,7 @@ def test_video(tmp_path: Path) -> None:
     source = open_source(str(video(tmp_path / "v.mp4")))
     assert isinstance(source, Video)
     frames = list(source)
-    assert (len(frames), source.total, source.fps, source.shortfall) == (30, 30, 20, "")
+    assert (len(frames), source.total, source.fps, list(source.problems())) == (30, 30, 20, [])
     assert [frames[0].name, frames[29].name] == ["v_000000000000", "v_000000000029"]
     assert not np.array_equal(frames[0].image, frames[1].image)
 
@@ -110,8 +112,105 @@ def test_video_that_ends_early(tmp_path: Path) -> None:
     source = open_source(str(path))
     count = len(list(source))
     assert 10 < count < 30
-    assert f"{count} of 40 frames" in source.shortfall
-    assert str(path) in source.shortfall
+    (problem,) = source.problems()
+    assert f"{count} of 40 frames" in problem
+    assert str(path) in problem
+
+
+@pytest.mark.parametrize("lost", [[0], [10, 20, 21], [28], list(range(3, 25))])
+def test_damaged_frames_are_counted_and_the_others_keep_their_numbers(tmp_path: Path, lost: list[int]) -> None:
+    whole, path = list(Video(video(tmp_path / "w.mov"))), video(tmp_path / "v.mov")
+    data, place = bytearray(path.read_bytes()), -1
+    for number in range(30):
+        place = data.index(b"\x89PNG", place + 1)  # each frame is one
+        if number in lost:
+            data[place : place + 100] = bytes(100)
+    path.write_bytes(data)
+    source = Video(path)
+    frames = list(source)
+    assert [frame.number for frame in frames] == [number for number in range(30) if number not in lost]
+    assert all(np.array_equal(frame.image, whole[frame.number].image) for frame in frames)
+    (problem,) = source.problems()
+    assert problem.startswith(f"{len(lost)} ")
+    assert str(path) in problem
+
+
+@pytest.mark.parametrize("fps", [0.5, 0.1, 12.34, 29.97, 240])
+def test_slow_and_fast_videos(tmp_path: Path, fps: float) -> None:
+    assert abs(Video(video(tmp_path / "v.mp4", 3, fps)).fps / fps - 1) < 1e-3
+
+
+BYTES = os.fsdecode(b"caf\xe9 \xff")  # names from Windows and of old are not UTF-8
+
+
+def test_names_that_are_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / BYTES
+    folder.mkdir()
+    picture(tmp_path / "a.png").rename(folder / f"{BYTES}.png")
+    (frame,) = open_source(str(folder))
+    assert frame.image.shape == (24, 32, 3)
+    path = video(tmp_path / "v.mp4").rename(folder / f"{BYTES}.mp4")
+    assert len(list(open_source(str(path)))) == 30
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "写"])
+def test_names_of_outputs_fit_into_the_file_system(tmp_path: Path, letter: str) -> None:
+    stem = letter * (246 // len(letter.encode()))
+    for i, ending in enumerate(("a.png", "b.png")):
+        picture(tmp_path / "a.png", 100 * i).rename(tmp_path / f"{stem}{ending}")
+    source = open_source(str(tmp_path))
+    names = [frame.name for frame in source]
+    assert len({*names}) == 2
+    for name in (*source.drawn, *(f"{name}_keypoints.json" for name in names)):
+        (tmp_path / name).touch()
+    clip = Video(video(tmp_path / "v.ts.mp4").rename(tmp_path / f"{stem}c.mp4"))
+    for name in (*clip.drawn, f"{next(iter(clip)).name}_keypoints.json"):
+        (tmp_path / name).touch()
+
+
+def test_digits_that_are_no_numbers(tmp_path: Path) -> None:
+    for name in ("10²4.png", "²0.png", "²3²9².png"):
+        picture(tmp_path / "a.png").rename(tmp_path / name)
+    assert len(list(open_source(str(tmp_path)))) == 3
+    with pytest.raises(UsageError, match="²"):
+        open_source("²")
+
+
+def test_pictures_by_any_name(tmp_path: Path) -> None:
+    image = cv2.resize(cv2.imread(str(picture(tmp_path / "a.png"))), (64, 64))
+    forms = {"b": ".png", "c.jfif": ".jpg", "d.avif": ".avif", "e.backup": ".webp", "f.JP2": ".jp2"}
+    for name, form in forms.items():
+        (tmp_path / name).write_bytes(cv2.imencode(form, image)[1].tobytes())
+    source = open_source(str(tmp_path))
+    assert [frame.file_name for frame in source if frame.image is not None] == ["a.png", *forms]
+    assert source.drawn[1:4] == ["b.jpg", "c.jpg", "d.jpg"]
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(2000)
+
+
+@pytest.mark.parametrize("name", ["photo.heic", "photo.HEIF", "photo", "photo.jpg"])
+def test_heic_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(HEIC)
+    (frame,) = open_source(str(tmp_path / name))
+    assert "HEIC" in frame.error
+    assert name in frame.error
+
+
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_what_is_left_out_of_a_folder_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    monkeypatch.setattr(logging.getLogger("pose"), "propagate", True)
+    spec = str(tmp_path / pattern) if pattern else str(tmp_path)
+    for name in ("a.mp4", "b.mov", "notes.txt", ".hidden"):
+        (tmp_path / name).write_bytes(b"x" * 50)
+    with pytest.raises(UsageError, match=r"a\.mp4, b\.mov.*3"):
+        open_source(spec)
+    picture(tmp_path / "c.jpg")
+    assert len(open_source(spec).paths) == 1
+    (record,) = caplog.records
+    assert "a.mp4, b.mov, notes.txt" in record.message
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all" * 50])

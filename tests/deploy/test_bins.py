@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,25 @@ def manifest(run: str = "a", **overrides: object) -> Manifest:
     return Manifest(run, [3, 4, 4], "float32", bins.input_settings(config(**overrides)), 1, [{"image_id": 7}] * 2)
 
 
-def fill(folder: Path) -> None:
-    for name in ("inputs/000000.bin", "results/000000_0.bin", "results/run.json", "inputs/notes.txt"):
+RUN = {"run": "r", "inputs": "a", "outputs": [[17, 64, 48]], "model": "m.onnx"}
+OURS = ("inputs/000000.bin", "inputs/000001_flip.bin", "results/000000_0.bin")
+FOREIGN = ("inputs/notes.txt", "inputs/lidar.bin", "inputs/000002.bin", "results/weights.bin", "results/000000_1.bin")
+
+
+def write(folder: Path, *names: str) -> None:
+    for name in names:
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"old")
+
+
+def fill(folder: Path) -> None:
+    write(folder, *OURS, *FOREIGN)
+    (folder / "results/run.json").write_text(json.dumps(RUN))
+
+
+def files(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
 
 
 def test_manifest_is_read_back(tmp_path: Path) -> None:
@@ -53,7 +68,47 @@ def test_files_of_another_run_are_removed_and_nothing_else(tmp_path: Path) -> No
     write_manifest(tmp_path, manifest("a"))
     fill(tmp_path)
     write_manifest(tmp_path, manifest("b"))
-    assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"manifest.json", "notes.txt"}
+    assert files(tmp_path) == {"manifest.json", *FOREIGN}
+
+
+@pytest.mark.parametrize("name", ["inputs/000000.bin", "inputs/000001_flip.bin", "manifest.json"])
+def test_files_that_no_manifest_lists_are_in_the_way(tmp_path: Path, name: str) -> None:
+    write(tmp_path, name, "results/000000_0.bin")
+    with pytest.raises(UsageError, match=Path(name).name):
+        write_manifest(tmp_path, manifest())
+    assert (files(tmp_path), (tmp_path / name).read_bytes()) == ({name, "results/000000_0.bin"}, b"old")
+
+
+def test_a_larger_set_does_not_replace_what_the_smaller_one_did_not_write(tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest("a"))
+    fill(tmp_path)
+    larger = replace(manifest("b"), samples=[{"image_id": 7}] * 3)
+    with pytest.raises(UsageError, match=r"000002\.bin"):
+        write_manifest(tmp_path, larger)
+    assert files(tmp_path) == {"manifest.json", "results/run.json", *OURS, *FOREIGN}
+
+
+@pytest.mark.parametrize("name", ["run.json", "000000_0.bin"])
+def test_results_that_no_record_lists_are_in_the_way(tmp_path: Path, name: str) -> None:
+    write(tmp_path, f"results/{name}")
+    with pytest.raises(UsageError, match=name):
+        bins.clear_results(tmp_path / "results", manifest())
+    assert files(tmp_path) == {f"results/{name}"}
+
+
+def test_inputs_that_were_being_replaced_do_not_count_and_are_still_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_manifest(tmp_path, manifest("a"))
+    write(tmp_path, *OURS[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            write_manifest(tmp_path, manifest("b"))
+    with pytest.raises(PoseError, match="again"):
+        read_manifest(tmp_path, config())
+    write_manifest(tmp_path, manifest("b"))
+    assert files(tmp_path) == {"manifest.json"}
 
 
 def test_missing_manifest(tmp_path: Path) -> None:
@@ -68,10 +123,28 @@ def test_other_files_called_manifest(content: str, tmp_path: Path) -> None:
         read_manifest(tmp_path, config())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("shape", "big"), ("shape", [3, -4, 4]), ("dtype", "object"), ("samples", [1]), ("settings", []), ("run", None)],
+)
+def test_manifests_that_nothing_can_be_computed_with(tmp_path: Path, name: str, value: object) -> None:
+    write_manifest(tmp_path, manifest())
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**content, name: value}))
+    with pytest.raises(PoseError, match=r"manifest\.json"):
+        read_manifest(tmp_path, config())
+
+
 def test_inputs_of_another_configuration_are_refused(tmp_path: Path) -> None:
     write_manifest(tmp_path, manifest())
     with pytest.raises(UsageError, match=r"made with eval\.flip_test=True, now it is False"):
         read_manifest(tmp_path, config(eval__flip_test=False))
+
+
+def test_inputs_of_another_geometry_are_refused(tmp_path: Path) -> None:
+    write_manifest(tmp_path, manifest())
+    with pytest.raises(UsageError, match=r"data\.unbiased"):
+        read_manifest(tmp_path, config(data__unbiased=True))
 
 
 def test_bin_is_raw_bytes_and_read_back(tmp_path: Path) -> None:

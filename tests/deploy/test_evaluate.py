@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mspose.config.builder import load_config
+from mspose.config.schema import Config
 from mspose.deploy import bins
-from mspose.deploy.bins import Manifest, write_manifest
+from mspose.deploy.bins import Manifest, write_bin, write_manifest
 from mspose.deploy.evaluate import evaluate_results
+from mspose.deploy.prepare import write_inputs
 from mspose.errors import PoseError
 from mspose.files import write_json
+from mspose.networks import method_of
 from tests.conftest import ROOT
 
 
@@ -32,3 +37,50 @@ def test_untrustworthy_record(tmp_path: Path, record: object, message: str) -> N
     write_json(tmp_path / "results/run.json", record)
     with pytest.raises(PoseError, match=message):
         evaluate_results(config)
+
+
+@pytest.fixture
+def finished(sample_dir: Path, tmp_path: Path):
+    """Makes a folder of results of all the drawn people's maps, and the configuration that they are of."""
+
+    def make(spoil: bool = False) -> Config:
+        config = load_config(
+            ROOT / "configs/quickstart/simplepose.yaml",
+            {
+                "runtime.output": str(tmp_path / "run"),
+                "data.root": str(sample_dir),
+                "eval.use_gt_bbox": True,
+                "eval.flip_test": False,
+            },
+        )
+        manifest = write_inputs(config)
+        results = tmp_path / "run" / "results"
+        (spec,) = method_of(config).codec.outputs(method_of(config).size)
+        record = {"run": "b", "inputs": manifest.run, "outputs": [list(spec.shape)], "model": "x.onnx"}
+        write_json(results / "run.json", record)
+        for number in range(len(manifest.samples)):
+            maps = np.random.default_rng(number).random(spec.shape, np.float32)
+            if spoil and number in (2, 3):
+                maps[4] = np.nan
+            write_bin(results / f"{number:06d}_0.bin", maps)
+        return config
+
+    return make
+
+
+def test_values_that_are_no_numbers_make_valid_json(finished, tmp_path: Path, caplog) -> None:
+    figures = evaluate_results(finished(spoil=True))
+    text = (tmp_path / "run" / "keypoints_results.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert "AP" in figures
+    assert caplog.text.count("NaN or infinite values for 2 of ") == 1
+
+
+def test_a_test_set_has_results_and_no_figures(finished, sample_dir: Path, tmp_path: Path) -> None:
+    config = finished()
+    content = json.loads((sample_dir / "annotations" / "person_keypoints_val2017.json").read_text())
+    del content["annotations"]
+    config.data.val_annotations = str(write_json(tmp_path / "image_info.json", content))
+    assert evaluate_results(config) == {}
+    assert len(json.loads((tmp_path / "run" / "keypoints_results.json").read_text())) > 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == {}

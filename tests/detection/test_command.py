@@ -14,7 +14,8 @@ import pytest
 
 from mspose.config.builder import load_config
 from mspose.config.schema import Config
-from mspose.data.coco import load_detections, load_split
+from mspose.data.coco import load_split
+from mspose.data.detections import load_detections
 from mspose.detection.command import detect_people
 from mspose.errors import PoseError, UsageError
 from mspose.skeleton import COCO17
@@ -40,7 +41,7 @@ def test_evaluation_reads_what_was_found(sample_dir: Path, tmp_path: Path) -> No
     people = load_detections(path, annotations)
     np.testing.assert_array_equal(annotations.images.ids[people.image_index], annotations.images.ids)
     np.testing.assert_array_equal(people.boxes[:, 2], annotations.images.widths)
-    assert json.loads(path.read_text())[0].keys() == {"image_id", "category_id", "bbox", "score"}
+    assert json.loads(path.read_text())[0].keys() == {"image_id", "file_name", "category_id", "bbox", "score"}
     assert load_config(tmp_path / "person_boxes.yaml").demo.detector == "whole"
 
 

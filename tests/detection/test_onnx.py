@@ -10,9 +10,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from mspose.backends.onnx_runtime import open_onnx
 from mspose.config.schema import RuntimeConfig
 from mspose.detection.onnx import OnnxDetector
-from mspose.errors import PoseError
+from mspose.errors import PoseError, UsageError
 
 SIDE = 32
 CELLS = 16 + 4 + 1
@@ -143,5 +144,11 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "x.onnx").touch()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(PoseError, match="pip install onnxruntime"):
+    with pytest.raises(PoseError, match=r"pip install .*onnxruntime"):
         OnnxDetector(tmp_path / "x.onnx", (416, 416), 0.2, 0.5, RuntimeConfig())
+
+
+@pytest.mark.parametrize("make", [lambda path: yolox(path, False), yolov8])
+def test_a_detector_is_no_pose_network(tmp_path: Path, make) -> None:
+    with pytest.raises(UsageError, match=r"demo\.detector_file=.*x\.onnx"):
+        open_onnx(make(tmp_path / "x.onnx"), RuntimeConfig(device="CPU"))

@@ -191,8 +191,33 @@ def test_figures_agree_with_the_reference(parity_dir, coco_mini) -> None:
 def test_area_and_count_of_keypoints_follow_from_the_rest() -> None:
     whole = person(1, standing())
     bare = {k: v for k, v in whole.items() if k not in ("area", "num_keypoints", "iscrowd")}
-    whole["area"] = whole["bbox"][2] * whole["bbox"][3]
+    whole["area"] = 0.53 * whole["bbox"][2] * whole["bbox"][3]
     results = results_for(standing() + 3)
     assert evaluate_keypoints(dataset(bare), results, COCO17.sigmas) == evaluate_keypoints(
         dataset(whole), results, COCO17.sigmas
     )
+
+
+@pytest.mark.parametrize("ids", [[0, 1], [5, 5], [None, None], ["a", "b"]], ids=str)
+def test_ids_of_annotations_play_no_part(ids: list) -> None:
+    people = [person(1, standing(), number) for number in ids]
+    people[1].update(image_id=2, keypoints=standing(right=3).ravel().tolist())
+    for annotation in people:
+        if annotation["id"] is None:
+            del annotation["id"]
+    results = results_for(standing(), 1) + results_for(standing(right=3), 2)
+    assert evaluate_keypoints(dataset(*people), results, SIGMAS)["AP"] == pytest.approx(1)
+
+
+def test_people_of_other_categories_play_no_part() -> None:
+    dog = person(1, standing(3), 2, category_id=2)
+    mannequin = person(2, standing(), 3, category_id=3)
+    truth = dataset(person(1, standing()), dog, mannequin)
+    truth["categories"] += [{"id": 2}, {"id": 3}]
+    assert evaluate_keypoints(truth, results_for(standing()), SIGMAS)["AP"] == pytest.approx(1)
+    assert mean_keypoint_error(truth, results_for(standing()), COCO17)["people"] == 1
+
+
+def test_num_keypoints_null_is_counted() -> None:
+    annotated = dataset(person(1, standing(), num_keypoints=None))
+    assert evaluate_keypoints(annotated, results_for(standing()), SIGMAS)["AP"] == pytest.approx(1)

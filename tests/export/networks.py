@@ -28,6 +28,7 @@ SMALL = {
         "data.input_size": [64, 96],
         "codec.refine": "quarter",
     },
+    "hrnet": {"model.width": 8, "model.stem_width": 16, "data.input_size": [64, 96], "codec.refine": "quarter"},
     "openpose": {
         "model.base_width": 8,
         "model.stage_width": 8,

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 
+import cv2
 import numpy as np
 import pytest
 
+from mspose.codecs.refine import UDP_FORMS
 from mspose.config.builder import default_config
+from mspose.data.topdown import Normalizer
+from mspose.detection.boxes import Boxes
 from mspose.export.card_text import decode_steps
 from mspose.networks import method_of
 from tests.golden import make_golden_paf as golden
@@ -175,3 +180,150 @@ def test_steps_tell_only_what_is_done() -> None:
     for words in ("Flip test", "Scales", "Enlarge", "mean of all heat maps"):
         assert words not in plain
         assert words in full
+
+
+def numbers_in(words: str, pattern: str) -> list[float]:
+    """The groups of a pattern in a step of a card."""
+    match = re.search(pattern, words)
+    assert match, f"{pattern} in {words}"
+    return [float(group) for group in match.groups()]
+
+
+def smooth(heat: np.ndarray, words: str) -> dict[tuple[int, int], float]:
+    """The smoothed map as a step describes it, by (y, x); the Gaussian is cut off and falls into two."""
+    length, spread = numbers_in(words, r"kernel of (\d+) cells, standard deviation ([\d.]+)")
+    n = int(length) // 2
+    kernel = [math.exp(-(i**2) / (2 * spread**2)) for i in range(-n, n + 1)]
+    kernel = [value / sum(kernel) for value in kernel]
+    if "BORDER_REFLECT_101" in words:
+        padded = np.pad(heat, n, "reflect")
+    elif "BORDER_REFLECT" in words:
+        padded = np.pad(heat, n, "symmetric")
+    else:
+        assert "zero beyond its border" in words
+        padded = np.pad(heat, n)
+    height, width = heat.shape
+    along_x = sum(weight * padded[:, i : i + width] for i, weight in enumerate(kernel))
+    both = sum(weight * along_x[i : i + height] for i, weight in enumerate(kernel))
+    return {(y, x): float(both[y, x]) for y in range(height) for x in range(width)}
+
+
+def shift_of(heat: np.ndarray, cx: int, cy: int, recipe: dict) -> tuple[float, float]:
+    """The sub-cell part of a keypoint, by the words of its step."""
+    height, width = heat.shape
+    (words,) = [step for step in recipe["steps"] if step.startswith(f"refine {recipe['refine']}")]
+    kind = recipe["refine"]
+    if kind == "quarter" and 1 < cx < width - 1 and 1 < cy < height - 1:
+        sign = lambda a, b: 0.25 * (int(a > b) - int(a < b))  # noqa: E731
+        return sign(heat[cy, cx + 1], heat[cy, cx - 1]), sign(heat[cy + 1, cx], heat[cy - 1, cx])
+    if not kind.startswith("dark") or heat[cy, cx] <= 0:
+        return 0, 0
+    smoothed, e = smooth(heat, words), 0.0
+    if kind == "dark":
+        around = [smoothed.get((cy + j, cx + i), 0) for j in range(-2, 3) for i in range(-2, 3)]
+        if not (1 < cx < width - 2 and 1 < cy < height - 2 and min(around) > 0):
+            return 0, 0
+        f = {key: math.log(max(value, 1e-300)) for key, value in smoothed.items()}
+        at = lambda j, i: f[cy + j, cx + i]  # noqa: E731
+        dxx, dyy = ((at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4, (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4)
+        dxy = (at(1, 1) - at(-1, 1) - at(1, -1) + at(-1, -1)) / 4
+    else:
+        if "multiply it so that its maximum is that of the map again" in words:
+            factor = heat.max() / max(smoothed.values())
+            smoothed = {key: value * factor for key, value in smoothed.items()}
+        low, high = numbers_in(words, r"limit its values to ([\d.]+) \.\.\. ([\d.]+);")
+        f = {key: math.log(min(max(value, low), high)) for key, value in smoothed.items()}
+        near = "beyond the border that of the nearest cell" in words
+
+        def at(j: int, i: int) -> float:
+            inside = min(max(cy + j, 0), height - 1), min(max(cx + i, 0), width - 1)
+            return f[inside] if near or inside == (cy + j, cx + i) else 0.0
+
+        dxx, dyy = at(0, 1) - 2 * at(0, 0) + at(0, -1), at(1, 0) - 2 * at(0, 0) + at(-1, 0)
+        dxy = (at(1, 1) - at(0, 1) - at(1, 0) + 2 * at(0, 0) - at(0, -1) - at(-1, 0) + at(-1, -1)) / 2
+        (e,) = numbers_in(words, r"with e = ([\d.e-]+),")
+    dx, dy = (at(0, 1) - at(0, -1)) / 2, (at(1, 0) - at(-1, 0)) / 2
+    step = -np.linalg.inv([[dxx + e, dxy], [dxy, dyy + e]]) @ [dx, dy]
+    (limit,) = numbers_in(words, r"unless that is (\d+) cells")
+    return (0, 0) if math.hypot(*step) >= limit else (step[0], step[1])
+
+
+def crop_of(recipe: dict, image: np.ndarray, box: list[float], size: tuple[int, int]) -> tuple[np.ndarray, ...]:
+    """What the network sees of a box, with the crop's centre (2,) and size (2,)."""
+    (x, y, width, height), (W, H) = box, size
+    f32, padding = np.float32, np.float32(recipe["box_padding"])
+    center = np.array([x + width / 2, y + height / 2], np.float32)
+    longest = max(width, height * W / H)
+    side, tall = (f32(value / 200) * padding * f32(200) for value in (longest, longest * H / W))
+    if recipe["unbiased"]:
+        a, b = (W - 1) / float(side), (H - 1) / float(tall)
+        matrix = np.array([[a, 0, (W - 1) / 2 - a * center[0]], [0, b, (H - 1) / 2 - b * center[1]]], np.float32)
+    else:
+        top = center + np.array([0, -side / 2], np.float32)
+        corner = top + np.array([top[1] - center[1], 0], np.float32)
+        there = np.array([[W / 2, H / 2], [W / 2, (H - W) / 2], [0, (H - W) / 2]], np.float32)
+        matrix = cv2.getAffineTransform(np.array([center, top, corner], np.float32), there)
+    seen = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR)
+    return seen, center.astype(float), np.array([float(side), float(tall)])
+
+
+def person_of(recipe: dict, maps: np.ndarray, center: np.ndarray, extent: np.ndarray, size: tuple) -> np.ndarray:
+    """Keypoints (J, 3) in the picture, of a person's maps."""
+    keypoints, (W, H) = [], size
+    for heat in maps:
+        h, w = heat.shape
+        cy, cx = divmod(int(heat.argmax()), w) if heat.max() > 0 else (0, 0)
+        dx, dy = shift_of(heat, cx, cy, recipe)
+        if recipe["unbiased"]:
+            u, v = (cx + dx) * (W - 1) / (w - 1), (cy + dy) * (H - 1) / (h - 1)
+            x, y = center + np.array([u / (W - 1) - 1 / 2, v / (H - 1) - 1 / 2]) * extent
+        else:
+            u, v = recipe["stride"] * (cx + dx), recipe["stride"] * (cy + dy)
+            x, y = center + (np.array([u, v]) - [W / 2, H / 2]) * extent[0] / W
+        keypoints.append((x, y, heat.max()))
+    return np.array(keypoints)
+
+
+TOP_DOWN = [
+    *({"codec.refine": refine} for refine in ("none", "quarter", "dark")),
+    {"codec.refine": "dark", "codec.sigma": 3.0, "codec.blur": 11},
+    {"codec.refine": "quarter", "data.unbiased": True},
+    *({"codec.refine": refine, "data.unbiased": True} for refine in UDP_FORMS),
+    {"codec.refine": "dark_udp", "data.unbiased": True, "codec.blur": 17},
+]
+
+
+@pytest.mark.parametrize("keys", TOP_DOWN, ids=lambda keys: "-".join(map(str, keys.values())))
+def test_top_down(keys: dict) -> None:
+    method = method_of(default_config(overrides=keys))
+    recipe, size, rng = decode_steps(method), (192, 256), np.random.default_rng(5)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (300, 400, 3), np.uint8), (0, 0), 2)
+    boxes = [[31.3, 20.7, 90.2, 210.4], [250.5, -12.25, 200.1, 150.75]]
+    view, _ = method.view(image, Boxes(np.array(boxes), np.ones(2)))
+    centers = rng.uniform((-1, -1), (48, 64), (2, 2, 17, 1, 1, 2))
+    squared = (np.arange(48) - centers[..., 0]) ** 2 + (np.arange(64)[:, None] - centers[..., 1]) ** 2
+    maps, mirrored = (np.exp(-squared / 8) + 0.02 * rng.random(squared.shape) - 0.005).astype(np.float32)
+    maps[0, 3] = mirrored[0, method.skeleton.flip_index[3]] = -0.1
+    merged = method.merge([((maps,), (mirrored,))], size)
+    expected = method.people(merged, view.to_image, size).keypoints
+
+    back = mirrored[..., ::-1][:, method.skeleton.flip_index]
+    (flip,) = [step for step in recipe["steps"] if step.startswith("Flip test")]
+    assert ("a cell to the right" in flip) == recipe["shift_heatmap"] == (not recipe["unbiased"])
+    if recipe["shift_heatmap"]:
+        back = np.concatenate([back[..., :1], back[..., :-1]], axis=-1)
+    for number, box in enumerate(boxes):
+        crop, center, extent = crop_of(recipe, image, box, size)
+        np.testing.assert_array_equal(Normalizer(method.config.data)(crop), view.inputs[0][number])
+        found = person_of(recipe, ((maps + back) / 2)[number].astype(np.float32), center, extent, size)
+        np.testing.assert_allclose(found, expected[number], atol=1e-3)
+
+
+def test_steps_of_a_crop_tell_its_geometry() -> None:
+    plain, unbiased = (
+        decode_steps(method_of(default_config(overrides={"data.unbiased": value}))) for value in (False, True)
+    )
+    assert [recipe["unbiased"] for recipe in (plain, unbiased)] == [False, True]
+    for steps, last in ((plain["steps"], "side / W"), (unbiased["steps"], "(side, tall)")):
+        assert last in steps[-1]
+    assert "getAffineTransform" not in " ".join(unbiased["steps"])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mspose.codecs.heatmap import REFINEMENTS, HeatmapCodec
+from mspose.codecs.heatmap import TARGETS, HeatmapCodec
+from mspose.codecs.refine import REFINEMENTS, UDP_FORMS
 from mspose.evaluation.coco import evaluate_keypoints, to_coco_results
 from mspose.evaluation.oks import oks_nms, rescore_visible_mean, soft_oks_nms
 from mspose.files import write_json
@@ -96,27 +97,39 @@ def evaluated_people() -> list[dict]:
     return to_coco_results(found["keypoints"][kept], scores, found["image_ids"][kept])
 
 
-def codec(refine: str = "quarter") -> HeatmapCodec:
-    return HeatmapCodec(sigma=2.0, refine=refine)
+def codec(refine: str = "quarter", **options: object) -> HeatmapCodec:
+    return HeatmapCodec(sigma=2.0, refine=refine, unbiased=refine in UDP_FORMS, **options)
+
+
+def encoded(gaussian: str) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and weights of `keypoints_to_encode`; `exact_cut` in UDP's geometry, the others in the plain one."""
+    made = codec("dark_udp" if gaussian == "exact_cut" else "quarter", gaussian=gaussian)
+    points, visible = keypoints_to_encode()
+    return made.gaussians(np.concatenate([points, visible[..., None]], axis=-1), (192, 256))
+
+
+def summary(gaussian: str) -> dict:
+    """What is kept of `encoded`."""
+    targets, weights = encoded(gaussian)
+    return {
+        "weights": weights,
+        "sums": _rounded(targets.sum(axis=(2, 3)), 5),
+        "samples": _rounded(targets[0, :, ::8, 20], 6),
+    }
 
 
 def decoded(refine: str) -> np.ndarray:
     """Keypoints of `heatmaps` in the pictures of `crops`."""
-    keypoints = codec(refine).decode((heatmaps(),), (192, 256)).keypoints
-    return to_images(keypoints, crop_to_image(*crops(), (192, 256)))
+    made = codec(refine)
+    keypoints = made.decode((heatmaps(),), (192, 256)).keypoints
+    return to_images(keypoints, crop_to_image(*crops(), (192, 256), made.unbiased))
 
 
 def make() -> dict:
-    points, visible = keypoints_to_encode()
-    targets, weights = codec().gaussians(np.concatenate([points, visible[..., None]], axis=-1), (192, 256))
     kept, _ = oks_nms(**people(), sigmas=SIGMAS)
     soft_kept, soft_scores = soft_oks_nms(**people(), sigmas=SIGMAS)
     return {
-        "encode": {
-            "weights": weights,
-            "sums": _rounded(targets.sum(axis=(2, 3)), 5),
-            "samples": _rounded(targets[0, :, ::8, 20], 6),
-        },
+        "encode": {gaussian: summary(gaussian) for gaussian in TARGETS},
         "decode": {refine: _rounded(decoded(refine), 4) for refine in REFINEMENTS},
         "oks_nms": kept,
         "soft_oks_nms": {"kept": soft_kept, "scores": _rounded(soft_scores, 8)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from pathlib import Path
 
@@ -9,15 +10,19 @@ import cv2
 import numpy as np
 import pytest
 
-from mspose.codecs.grouping import Grouping
+from mspose.codecs.grouping import Grouping, min_joints
 from mspose.codecs.paf import PafCodec
 from mspose.config.builder import load_config
-from mspose.errors import UsageError
+from mspose.config.schema import Config
+from mspose.data.coco import load_split
+from mspose.data.ignore_mask import default_min_keypoints
+from mspose.errors import PoseError, UsageError
 from mspose.files import write_json
 from mspose.geometry import transform_points
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import method_of
-from mspose.skeleton import COCO17
+from mspose.skeleton import COCO17, load_skeleton
+from mspose.synthetic.sample import generate
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "openpose_vgg19_368.yaml"
 
@@ -203,3 +208,47 @@ def test_maps_of_several_scales_are_averaged_at_the_base_size() -> None:
     pafs, heatmaps = PafCodec().merge([(small[None, :2], small[None]), (large[None, :2], large[None])], (48, 32))
     np.testing.assert_allclose(heatmaps, np.full((1, 19, 4, 6), 2.0))
     assert pafs.shape == (1, 2, 4, 6)
+
+
+class TestSmallSkeletons:
+    """Limits follow the skeleton: nobody is dropped because three keypoints are fewer than OpenPose's five."""
+
+    NAMES = ("neck", "left_hip", "right_hip", "left_knee", "right_knee")
+
+    @pytest.fixture(params=[2, 3, 5])
+    def config(self, request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+        names = self.NAMES[: request.param]
+        limbs = [[names[0 if i < 3 else i - 2], names[i]] for i in range(1, len(names))]
+        pairs = [[names[i], names[i + 1]] for i in range(1, len(names) - 1, 2)]
+        content = {"name": "small", "keypoints": list(names), "limbs": limbs, "flip_pairs": pairs}
+        path = write_json(tmp_path / "small.yaml", {**content, "sigmas": [0.1] * len(names)})
+        generate(tmp_path / "data", 6, 4, skeleton=load_skeleton(str(path)))
+        overrides = {"data.root": str(tmp_path / "data"), "data.skeleton": str(path)}
+        return load_config(CONFIG, {**overrides, "eval.flip_test": False})
+
+    def test_they_are_learnt_and_found(self, config: Config, caplog: pytest.LogCaptureFixture) -> None:
+        method = method_of(config)
+        with caplog.at_level(logging.INFO, "pose"):
+            dataset = method.training_set()
+        joints = method.skeleton.num_keypoints
+        seen = (load_split(config.data, "train", method.skeleton).people.keypoints[..., 2] > 0).sum(axis=1)
+        least = -(-joints // 3)
+        few = int(((seen > 0) & (seen < least)).sum())
+        assert f"left out: {int((seen == 0).sum())} without keypoints" in caplog.text or (seen > 0).all()
+        assert (f"{few} with fewer than {least} labelled" in caplog.text) == (few > 0)
+        assert (dataset.people.keypoints[..., 2] > 0).sum(axis=1).min() >= least
+        evaluator = Evaluator(method)
+        outcome = evaluator.run(Oracle(evaluator))
+        assert outcome.figures["AR"] > 0.5
+
+
+def test_the_limits_are_keys(sample_dir: Path) -> None:
+    for key, value in {"min_keypoints": 18, "min_area": 1e9}.items():
+        config = load_config(CONFIG, {"data.root": str(sample_dir), f"data.{key}": value})
+        with pytest.raises(PoseError, match=rf"data\.{key}"):
+            method_of(config).training_set()
+
+
+def test_limits_of_known_skeletons_are_the_published_ones() -> None:
+    assert [default_min_keypoints(joints) for joints in (17, 14, 13, 12, 5, 3, 1)] == [5, 5, 5, 4, 2, 1, 1]
+    assert [min_joints(joints) for joints in (18, 14, 7, 6, 5, 2)] == [3, 3, 3, 2, 2, 2]

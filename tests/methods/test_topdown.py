@@ -11,8 +11,11 @@ import pytest
 from mspose.codecs.base import Decoded
 from mspose.config.builder import default_config
 from mspose.config.describe import all_keys
-from mspose.methods.evaluator import Evaluator
+from mspose.detection.boxes import Boxes
+from mspose.geometry import compose, crop_matrix
+from mspose.methods.evaluator import Evaluator, Outcome
 from mspose.networks import method_of
+from mspose.visual import write_image
 
 
 @pytest.fixture
@@ -45,6 +48,30 @@ def evaluator(sample_dir: Path, tmp_path: Path):
         return result, keypoints
 
     return make
+
+
+def test_pictures_of_one_name_are_drawn_into_files_of_their_own(tmp_path: Path) -> None:
+    names = ["a/x.png", "b/x.png", "a/x.jpg"]
+    person = {"category_id": 1, "bbox": [2, 2, 20, 20], "area": 400, "keypoints": [9, 9, 2] * 17, "num_keypoints": 17}
+    truth = {
+        "images": [{"id": i, "file_name": name, "width": 32, "height": 24} for i, name in enumerate(names)],
+        "annotations": [{**person, "id": i, "image_id": i, "iscrowd": 0} for i in range(3)],
+        "categories": [{"id": 1, "name": "person"}],
+    }
+    for name in names:
+        write_image(tmp_path / "in" / name, np.zeros((24, 32, 3), np.uint8))
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    config = default_config(
+        overrides={
+            "data.val_annotations": str(tmp_path / "truth.json"),
+            "data.val_images": str(tmp_path / "in"),
+            "eval.use_gt_bbox": True,
+        }
+    )
+    evaluator = Evaluator(method_of(config))
+    drawn = evaluator.draw(Outcome({}, [], {}, 3, "people"), tmp_path / "out", 3)
+    assert drawn == evaluator.drawn_files(tmp_path / "out", 3)
+    assert len(list((tmp_path / "out").iterdir())) == 3
 
 
 def results_of(evaluator: Evaluator, keypoints: np.ndarray) -> list[dict]:
@@ -85,3 +112,24 @@ def test_training_set_knows_when_proposals_begin(sample_dir: Path) -> None:
         dataset.train_sample(0, epoch, sample)
     np.testing.assert_array_equal(samples[0][0], samples[1][0])
     assert np.abs(samples[2][0] - samples[0][0]).max() > 0.1
+
+
+@pytest.mark.parametrize("unbiased", [False, True])
+def test_every_way_to_a_crop_has_one_geometry(sample_dir: Path, unbiased: bool) -> None:
+    """The data set, single pictures, and the samples of an edge device."""
+    config = default_config(overrides={"data.unbiased": unbiased})
+    config.data.root, config.eval.use_gt_bbox = str(sample_dir), True
+    method = method_of(config)
+    evaluator = Evaluator(method)
+    crops = evaluator.set
+    for index in range(3):
+        row, people = int(crops.rows[index]), crops.instances
+        box = Boxes(people.boxes[index][None], people.scores[index][None])
+        seen, _ = method.view(evaluator.images.read(row), box)
+        sample = method.fixed_sample(people, index, evaluator.images, row)
+        _, matrices = method.read_samples([sample])
+        np.testing.assert_array_equal(crops.view(index).inputs[0], seen.inputs[0])
+        np.testing.assert_array_equal(crops.view(index).to_image, seen.to_image)
+        np.testing.assert_allclose(matrices, seen.to_image)
+        there = crop_matrix(np.array(sample["center"]), np.array(sample["size"]), method.size, unbiased=unbiased)
+        np.testing.assert_allclose(compose(matrices[0], there), np.eye(2, 3), atol=1e-3)

@@ -12,6 +12,7 @@ from mspose.config.schema import DataConfig
 from mspose.data.topdown import Normalizer
 from mspose.models.fold import FromPixels, fold_batch_norm, halve_weights
 from mspose.models.resnet import MaxPool
+from mspose.networks import networks
 from tests.export.networks import build, small_config
 from tests.graph import ms
 
@@ -27,7 +28,7 @@ def assert_alike(first: list[np.ndarray], second: list[np.ndarray], share: float
         np.testing.assert_allclose(a, b, rtol=0, atol=share * np.abs(a).max())
 
 
-@pytest.mark.parametrize("name", ["simplepose", "fastpose", "openpose"])
+@pytest.mark.parametrize("name", networks())
 def test_folding_keeps_the_outputs_and_leaves_no_batch_norm(name: str, tmp_path: Path) -> None:
     network = build(small_config(name, tmp_path))
     inputs = np.random.default_rng(0).standard_normal((2, 3, 64, 96)).astype(np.float32)

@@ -70,7 +70,7 @@ def test_boxes_after_nms_are_opencvs(both: tuple[MindSporeBackend, cv2.dnn.Net])
     ours, reference = both
     image = photo(150, 130)
     found = YoloV3Detector(ours, ANCHORS, SIZE, zoo=False, threshold=0.3, nms=0.45)(image)
-    pixels, placement = letterbox(image, SIZE, PADDING_LEVEL, centred=True)
+    pixels, placement = letterbox(image, SIZE, PADDING_LEVEL)
     reference.setInput(cv2.dnn.blobFromImage(pixels, 1 / 255, swapRB=True))
     rows = np.concatenate(reference.forward(DECODED))  # centre, size as shares of the input, objectness, classes
     boxes = np.concatenate([rows[:, :2] - rows[:, 2:4] / 2, rows[:, 2:4]], axis=1) * (*SIZE, *SIZE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -12,8 +14,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mspose.checkpoints.ckpt_file import write_ckpt
+from mspose.checkpoints.runs import COUNTERS
 from mspose.cli import run, split_arguments
 from mspose.config.schema import Config
 from mspose.errors import PoseError
@@ -23,7 +28,9 @@ from tests.conftest import ROOT
 
 # obs://NAME is the folder $STORE/NAME; every call is noted in $STORE/calls.
 MOXING = """
+import contextlib
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -213,6 +220,16 @@ class TestData:
         assert platform.config(data_url=str(path.parent)).data.root == str(platform.data)
         assert path.exists()
 
+    def test_what_lies_beside_a_local_archive_is_found_too(self, platform, tmp_path):
+        local = tmp_path / "local"
+        archive(local / "val2017.zip", **{"val2017/1.jpg": "picture", "annotations/b.json": "{}"})
+        for name in ("annotations/a.json", "train2017/2.jpg"):
+            (local / name).parent.mkdir(exist_ok=True)
+            (local / name).write_text(name)
+        root = Path(platform.config(data_url=str(local)).data.root)
+        found = {p.relative_to(root).as_posix() for f in root.iterdir() if f.is_dir() for p in f.iterdir()}
+        assert found == {"annotations/a.json", "annotations/b.json", "train2017/2.jpg", "val2017/1.jpg"}
+
     def test_nothing_at_the_address(self, platform, capsys):
         assert platform.run(print, data_url="obs://absent") == 1
         assert "error: modelarts: copy_parallel obs://absent to" in capsys.readouterr().err
@@ -288,6 +305,46 @@ class TestResults:
         assert [p.name for p in (platform.store / "results").iterdir()] == ["p-2_20.ckpt"]
         assert len(platform.calls("copy")) == 2
 
+    @pytest.mark.parametrize("loss", ["folder", "content", "listing"])
+    def test_results_that_are_gone_here_stay_there(self, platform, monkeypatch, loss):
+        monkeypatch.setattr(modelarts, "UPLOAD_SECONDS", 0.01)
+        names = ("last.ckpt", "p-1_10.ckpt", "p-1_10.yaml", "sub/metrics.json")
+
+        def command(config: Config) -> None:
+            for name in names:
+                write(config, name)
+            wait_for(lambda: all((platform.store / "results" / name).exists() for name in names))
+            if loss == "listing":
+                scan = os.scandir
+
+                def refused(path):
+                    if str(path).startswith(str(platform.output)):
+                        raise PermissionError(13, "Permission denied", str(path))
+                    return scan(path)
+
+                monkeypatch.setattr(os, "scandir", refused)
+            else:
+                shutil.rmtree(platform.output)
+            if loss == "content":
+                platform.output.mkdir()
+            time.sleep(0.1)
+
+        assert platform.run(command) == (0 if loss == "content" else 1)
+        assert all((platform.store / "results" / name).exists() for name in names)
+
+    @pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt", "metrics.jsonl"])
+    def test_earlier_run_is_not_replaced(self, platform, capsys, name):
+        earlier = platform.put(f"results/{name}", "earlier")
+        assert platform.run(lambda config: write(config, name)) == 2
+        assert f"obs://results/{name}" in capsys.readouterr().err
+        assert earlier.read_text() == "earlier"
+
+    def test_evaluation_goes_beside_an_earlier_run(self, platform, tmp_path):
+        earlier = platform.put("results/last.ckpt", "earlier")
+        (tmp_path / "w.onnx").touch()
+        assert platform.run(lambda config: write(config, "metrics.json"), f"--ckpt={tmp_path / 'w.onnx'}") == 0
+        assert earlier.read_text() == "earlier"
+
     def test_half_written_files_are_not_sent(self, platform):
         assert platform.run(lambda config: write(config, ".last.abc.ckpt")) == 0
         assert not platform.calls("copy")
@@ -315,10 +372,11 @@ class TestResults:
         assert platform.config("export.file_name=/other/pose").export.file_name == "/other/pose"
 
     def test_resumed_run_is_fetched_with_its_conventions(self, platform):
-        platform.put("results/last.ckpt", "weights")
+        path = platform.put("results/last.ckpt", "")
+        write_ckpt({name: np.ones(1) for name in COUNTERS}, path)
         platform.put("results/last.yaml", "data: {color: rgb}")
         config = platform.config("train.resume=auto")
-        assert (platform.output / "last.ckpt").read_text() == "weights"
+        assert (platform.output / "last.ckpt").read_bytes() == path.read_bytes()
         assert config.data.color == "rgb"
         assert not platform.calls("copy"), "what has just been fetched is not sent back"
 
@@ -392,6 +450,31 @@ class TestUnzip:
             link.external_attr = (stat.S_IFLNK | 0o777) << 16
             file.writestr(link, "/etc/passwd")
         assert "'link' is a link or a device" in self.complaint(tmp_path / "a.zip", tmp_path)
+
+    @pytest.mark.parametrize("second", ["a/b.jpg", "a//b.jpg", "./a/b.jpg"])
+    @pytest.mark.filterwarnings("ignore:Duplicate name")
+    def test_a_name_twice(self, tmp_path, second):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+            file.writestr("a/b.jpg", "1")
+            file.writestr(second, "2")
+        assert "'a/b.jpg' 2 times" in self.complaint(tmp_path / "a.zip", tmp_path)
+
+    def test_nothing_in_it(self, tmp_path):
+        assert "no files" in self.complaint(archive(tmp_path / "a.zip"), tmp_path)
+        assert "no files" in self.complaint(archive(tmp_path / "a.zip", **{"folder/": ""}), tmp_path)
+
+    def test_any_change_is_unzipped_or_one_line(self, tmp_path):
+        whole = archive(tmp_path / "a.zip", **{"a/1.jpg": "1" * 50, "2.jpg": "2"}).read_bytes()
+        chance = random.Random(0)
+        for _ in range(150):
+            changed = bytearray(whole)
+            for _ in range(chance.choice([1, 3])):
+                changed[chance.randrange(len(changed))] = chance.choice([0, 1, 127, 255, chance.randrange(256)])
+            (tmp_path / "b.zip").write_bytes(changed)
+            (tmp_path / "out").mkdir(exist_ok=True)
+            with contextlib.suppress(PoseError):
+                unzip(tmp_path / "b.zip", tmp_path / "out")
+        assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "b.zip", "out"}
 
     def test_damaged(self, tmp_path):
         path = archive(tmp_path / "a.zip", good="1" * 100)

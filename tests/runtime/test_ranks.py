@@ -15,7 +15,7 @@ import pytest
 
 from mspose.checkpoints.io import load
 from mspose.errors import UsageError
-from mspose.runtime.ranks import Ranks, launched
+from mspose.runtime.ranks import Ranks, launched, local_device
 from tests.conftest import ROOT
 from tests.test_commands import command
 
@@ -51,6 +51,17 @@ def test_the_launcher_is_read_from_the_environment(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert launched() == expected
+
+
+@pytest.mark.parametrize("name", ["RANK_ID", "RANK_SIZE", "DEVICE_ID"])
+@pytest.mark.parametrize("value", ["9" * 20, "-1", "²", "1_0", "x"])
+def test_numbers_of_the_environment_that_cannot_be_are_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, text in {"RANK_ID": "0", "RANK_SIZE": "2", "DEVICE_ID": "0", name: value}.items():
+        monkeypatch.setenv(key, text)
+    with pytest.raises(UsageError, match=name):
+        (launched(), local_device())
 
 
 @pytest.mark.parametrize(("rank", "world"), [("2", "2"), ("-1", "2"), ("one", "2")])

@@ -45,6 +45,12 @@ def contents(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def test_more_workers_than_a_host_takes_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="--workers 100000"):
+        sample.generate(tmp_path / "x", 1, 1, workers=100_000)
+    assert not (tmp_path / "x").exists()
+
+
 def test_files_are_the_same_with_one_worker_or_two(tmp_path):
     for name, workers in (("one", 1), ("two", 2)):
         sample.generate(tmp_path / name, 2, 18, seed=5, size=(96, 72), workers=workers)

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspose.config.builder import default_config, to_yaml
+from mspose.config.builder import default_config
+from mspose.config.text import to_yaml
 from mspose.train.performance import WARMUP_STEPS, describe, summarize, time_steps
 from tests.conftest import ROOT
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import cv2
@@ -81,3 +82,32 @@ def test_curves_are_drawn_at_the_end(interrupted):
 def test_nothing_recorded_nothing_drawn(tmp_path):
     Records(tmp_path, 0).close()
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_records_that_cannot_be_written_end_no_run_and_follow_later(interrupted: Path, caplog) -> None:
+    records, path = Records(interrupted, 30), interrupted / "metrics.jsonl"
+    kept = path.rename(interrupted / "kept")
+    path.mkdir()  # root may write to a read-only file
+    logging.getLogger("pose").propagate = True
+    records.add(40, {"loss": 0.1})
+    records.add(50, {"loss": 0.05})
+    assert [str(path) in record.getMessage() for record in caplog.records] == [True]  # it is said once
+    path.rmdir()
+    kept.rename(path)
+    records.close()
+    assert [r["step"] for r in lines(interrupted)] == [10, 20, 20, 30, 40, 50]
+
+
+def test_records_of_a_run_that_starts_again_are_kept(interrupted: Path) -> None:
+    before = lines(interrupted)
+    Records(interrupted, 0)
+    assert lines(interrupted) == []
+    kept = [json.loads(line) for line in (interrupted / "metrics_1.jsonl").read_text().splitlines()]
+    assert kept == before
+
+
+def test_lines_that_are_no_records_are_passed_over(interrupted: Path) -> None:
+    with (interrupted / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": "x"}\n[1]\n\xff\xfe\n{"step": 4')
+    Records(interrupted, 30)
+    assert [r["step"] for r in lines(interrupted)] == [10, 20, 20, 30]

@@ -14,6 +14,7 @@ from mspose.backends.checkpoint import RUNNING
 from mspose.backends.exported import ExportedBackend, model_file
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError
+from mspose.files import is_utf8
 from mspose.runtime.device import start
 from mspose.runtime.logs import mindspore_silent
 
@@ -26,6 +27,8 @@ def open_mindir(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
         UsageError: the device is not there.
     """
     path, card = model_file(path)
+    if not is_utf8(path.absolute()):
+        raise PoseError(f"MindSpore takes paths in UTF-8 only: rename {path}, or its folder")
     start(runtime)
     import mindspore as ms
     from mindspore import nn

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from mspose.backends.exported import ExportedBackend, cpu_threads, model_file
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
+from mspose.extras import need
+from mspose.files import utf8_path
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -26,7 +28,9 @@ def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     """
     path, card = model_file(path)
     session = open_session(path, runtime)
-    inputs = session.get_inputs()
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if card is None and len(outputs) == 1 and len(outputs[0].shape) == 3:  # N boxes, each with its classes
+        raise UsageError(f"{path} gives boxes, as a detector does, no maps: use it with demo.detector_file={path}")
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {inputs[0].shape}")
     name = inputs[0].name
@@ -36,10 +40,7 @@ def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
 
 def open_session(path: Path, runtime: RuntimeConfig) -> onnxruntime.InferenceSession:
     """Open any ONNX file; errors are those of `open_onnx`."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise PoseError(f"{path} needs ONNX Runtime: pip install onnxruntime") from error
+    onnxruntime = need("onnxruntime")
     options = onnxruntime.SessionOptions()
     # Its own default counts the cores of the machine, not those that a container may use.
     options.intra_op_num_threads = cpu_threads()
@@ -53,7 +54,8 @@ def open_session(path: Path, runtime: RuntimeConfig) -> onnxruntime.InferenceSes
     if device != "CPU":
         providers.insert(0, (PROVIDERS[device], {"device_id": str(runtime.device_id)}))
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=providers)
+        with utf8_path(path) as name:
+            return onnxruntime.InferenceSession(name, options, providers=providers)
     except Exception as error:  # ONNX Runtime has an exception class for each kind of failure
         raise PoseError(f"not a readable ONNX model (damaged or cut short?): {path}: {first_line(error)}") from error
 

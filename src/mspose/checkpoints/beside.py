@@ -17,9 +17,10 @@ from typing import Any
 
 import yaml
 
-from mspose.config.builder import FORMAT, WEIGHTS, Layer, dotted, read_yaml
+from mspose.config.builder import WEIGHTS, Layer, dotted
 from mspose.config.schema import INPUT, NEVER, Config, DataConfig, get, keys_of
-from mspose.errors import UsageError
+from mspose.config.text import FORMAT, read_yaml
+from mspose.errors import PoseError, UsageError
 from mspose.files import write_text
 from mspose.networks import find_network
 from mspose.skeleton import BUILT_IN, describe_skeleton, load_skeleton
@@ -41,6 +42,7 @@ _OLD_KEYS = (
     "codec.sigma",
 )
 _OLD_SIZES = ("data.input_size", "codec.sigma")
+_OLD_HEATMAP = "codec.heatmap_size"
 
 
 def description_file(path: str | Path) -> Path:
@@ -69,6 +71,7 @@ def save_description(
     content: dict[str, Any] = {"format": FORMAT, "weights": {**stamp, **({"source": dict(source)} if source else {})}}
     if values is None:
         values = weights_values(config)
+    if "data.skeleton" in values:
         content["skeleton"] = describe_skeleton(load_skeleton(config.data.skeleton))
     for key, value in {"model.name": config.model.name, **values}.items():
         section, _, name = key.partition(".")
@@ -82,7 +85,7 @@ def read_description(weights: str | Path) -> Layer | None:
     Raises:
         UsageError: the file is no YAML mapping of sections.
     """
-    path = _find(Path(weights))
+    path = description_of(weights)
     if path is None:
         return None
     content = read_yaml(path)
@@ -105,7 +108,18 @@ def stamp_of(path: Path) -> dict[str, Any]:
     return stamp if isinstance(stamp, dict) else {}
 
 
-def _find(weights: Path) -> Path | None:
+def is_conversion(path: Path) -> bool:
+    """Whether a description is of weights that were converted."""
+    try:
+        source = stamp_of(path).get("source")
+    except PoseError:
+        return False
+    return isinstance(source, dict) and isinstance(source.get("sha256"), str)
+
+
+def description_of(weights: str | Path) -> Path | None:
+    """The file that `read_description` reads; None without one."""
+    weights = Path(weights)
     if not weights.name:  # a folder
         return None
     path = description_file(weights)
@@ -119,14 +133,21 @@ def _find(weights: Path) -> Path | None:
 
 
 def _old(content: dict[str, Any], path: Path) -> Layer | None:
-    recipe = [key for key in ("base", "train", "runtime") if key in content]
+    recipe = [key for key in ("base", "format", "train", "runtime") if key in content]
     if recipe:
         log.warning(f"note: {path} lies beside the weights, and is a recipe ({recipe[0]}): it does not count")
         return None
-    sections = {key: value for key, value in content.items() if isinstance(value, dict) and key != "source"}
-    values = {key: sections[s][n] for key in _OLD_KEYS for s, _, n in [key.partition(".")] if n in sections.get(s, {})}
-    if not all(key in values for key in _OLD_SIZES) or "heatmap_size" not in sections.get("codec", {}):
-        # They were written together: a part of them is somebody's own.
+    values = dotted({key: value for key, value in content.items() if key != "source"}, str(path))
+    strange = next((key for key in values if key not in (*_OLD_KEYS, _OLD_HEATMAP)), None)
+    if strange is not None:
+        raise UsageError(
+            f"{path} lies beside the weights and sets {strange}, which does not belong to weights: remove it there, or "
+            "give the file another name"
+        )
+    # They were written together: a part of them is somebody's own.
+    is_whole = _OLD_HEATMAP in values and all(key in values for key in _OLD_SIZES)
+    values.pop(_OLD_HEATMAP, None)
+    if not is_whole:
         values = {key: value for key, value in values.items() if key not in _OLD_SIZES}
     return Layer(values, str(path), WEIGHTS, is_old=True, always=tuple(values))
 

@@ -7,6 +7,7 @@ the maps, the checkpoint's hash, and the part of the configuration with which th
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,16 @@ def read_card(model: str | Path) -> ModelCard | None:
     return ModelCard(**{f.name: content[f.name] for f in fields(ModelCard)})
 
 
+def is_exported(card: Path) -> bool:
+    """Whether a file is a model card, and the model beside it, if there is one, the very model that it describes."""
+    model = card.with_suffix("")
+    try:
+        content = read_json(card, "model card")
+        return _is_card(content) and (not model.exists() or file_hash(model) == content["model"]["sha256"])
+    except PoseError:
+        return False
+
+
 def _is_card(content: object) -> bool:
     if not isinstance(content, dict) or content.get("format") not in (FORMAT, OLD_FORMAT):
         return False
@@ -103,12 +114,34 @@ def _is_card(content: object) -> bool:
         return False
     if not all(name in content[part] for part, names in _NEEDED.items() for name in names):
         return False
-    shape, config = content["input"]["shape"], content["config"]
+    config = content["config"]
     return (
-        isinstance(shape, list)
-        and len(shape) == 4
+        isinstance(content["model"]["sha256"], str)
+        and _is_input(content["input"])
         and all(isinstance(part, dict) for part in config.values())
         and "skeleton" in config["data"]
+    )
+
+
+def _is_input(given: dict[str, Any]) -> bool:
+    """Whether a card's input can be computed with."""
+
+    def are(values: object, count: int, kinds: tuple[type, ...], least: float, free: bool = False) -> bool:
+        return (
+            isinstance(values, list)
+            and len(values) == count
+            and all((v is None and free) or (type(v) in kinds and v >= least) for v in values)
+        )
+
+    numbers = (int, float)
+    return (
+        given["dtype"] in ("float32", "uint8")
+        and given["color"] in ("bgr", "rgb")
+        and are(given["shape"], 4, (int,), 1, free=True)
+        and (given["size"] is None or are(given["size"], 2, (int,), 1))
+        and are([given["scale"]], 1, numbers, 1e-9)
+        and are(given["mean"], 3, numbers, -math.inf)
+        and are(given["std"], 3, numbers, 1e-9)
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ _DTYPES = {
     "UInt8": "u1",
     "Bool": "?",
 }
+_MOST_DIMENSIONS = 16
 
 
 def read_ckpt(path: Path) -> dict[str, np.ndarray]:
@@ -105,7 +107,7 @@ def _value(value: memoryview) -> tuple[str, tuple[tuple[int, ...], str, memoryvi
     shape, kind, content = [], "", memoryview(b"")
     for number, field in _fields(_content(fields[2])):
         if number == 1:
-            shape += [field] if isinstance(field, int) else [n for n, _ in _packed(field)]
+            shape += [field] if isinstance(field, int) else [n for n, _ in islice(_packed(field), _MOST_DIMENSIONS + 1)]
         elif number == 2:
             kind = bytes(_content(field)).decode()
         elif number == 3:
@@ -124,7 +126,7 @@ def _array(name: str, pieces: list[tuple[tuple[int, ...], str, memoryview]]) -> 
     shape, kind, content = pieces[0]
     if len(pieces) > 1:
         content = memoryview(b"".join(piece[2] for piece in pieces))
-    if kind not in _DTYPES or len(shape) > 16:
+    if kind not in _DTYPES or len(shape) > _MOST_DIMENSIONS:
         raise ValueError(f"{name} holds numbers of type {kind[:40]!r}")
     flat = np.frombuffer(content, _DTYPES[kind])
     flat = bfloat16(flat) if kind == "BFloat16" else flat

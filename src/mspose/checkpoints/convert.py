@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mspose.checkpoints.beside import description_file, read_description
+from mspose.checkpoints.beside import description_file, description_of, read_description
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.foreign import (
     check_model,
+    check_replaceable,
     describe_source,
     float_weights,
     write_weights,
@@ -29,13 +30,15 @@ from mspose.checkpoints.foreign import (
 from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.checkpoints.safetensors_file import write_safetensors
 from mspose.checkpoints.torch_file import write_torch
-from mspose.config.builder import Text
 from mspose.config.schema import Config
+from mspose.config.text import Text
 from mspose.errors import PoseError, UsageError
+from mspose.files import find_same, user_path
 from mspose.networks import find_network
 from mspose.networks.resnet import ResNetKeys
 from mspose.resolve import resolve
 from mspose.runtime.logs import set_up_logging
+from mspose.runtime.results import locked
 
 if TYPE_CHECKING:
     from mindspore import nn
@@ -102,8 +105,11 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
     """
     if not dst.name.endswith(ENDINGS[to]):
         raise UsageError(f"--to {to} writes a file that ends in {', '.join(ENDINGS[to])}, not {dst}")
-    if dst.exists() and src.exists() and dst.samefile(src):
-        raise UsageError(f"--dst is the file of --src: {src}")
+    described = description_of(src)
+    read = [(src, "--src"), *([(described, f"what lies beside {src}")] if described else [])]
+    if found := find_same([dst, description_file(dst)], read):
+        raise UsageError(f"{found[0]} would be replaced, and is {found[1]}: choose another name for --dst")
+    check_replaceable(dst)
     recognised = recognise_file(src)
     is_network = recognised.origin.part == "network"
     if is_network and not partial:
@@ -124,12 +130,14 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
             f"{wrong[0]}; --partial converts the others"
         )
     own = {name: values[name] if name not in wrong else parameters[name].asnumpy() for name in parameters}
-    if to == "torch":
-        _write_torch(own, config, src, dst)
-    else:
-        described = read_description(src)
-        known = {**recognised.model, **(described.values if described else recognised.conventions)}
-        write_weights(write_ckpt, own, dst, config, describe_source(src), known)
+    with locked(dst.parent, "convert", dst):
+        if to == "torch":
+            _write_torch(own, config, src, dst)
+        else:
+            beside = read_description(src)
+            known = {**recognised.model, **(beside.values if beside else recognised.conventions)}
+            write_weights(write_ckpt, own, dst, config, describe_source(src), known)
+    if to != "torch":
         log.info(f"written: {dst}, and how it must be fed: {description_file(dst)}")
     if wrong:
         log.warning(f"note: random start values, to be trained: {len(wrong)}{_some(wrong)}")
@@ -199,8 +207,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="mspose convert", description="Convert weights of other people's pose networks, or ours to PyTorch."
     )
     parser.add_argument("--config", metavar="RECIPE", help="of the network; checkpoints that know theirs need none")
-    parser.add_argument("--src", type=Path, required=True, metavar="FILE", help=".pth, .safetensors, .ckpt or .npz")
-    parser.add_argument("--dst", type=Path, required=True, metavar="FILE", help="what to write")
+    parser.add_argument(
+        "--src", type=user_path, required=True, metavar="FILE", help=".pth, .safetensors, .ckpt or .npz"
+    )
+    parser.add_argument("--dst", type=user_path, required=True, metavar="FILE", help="what to write")
     parser.add_argument("--to", choices=tuple(ENDINGS), default="mindspore", help="default: %(default)s")
     parser.add_argument("--partial", action="store_true", help="go on when parameters are missing or of another shape")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the recipe")

@@ -7,6 +7,8 @@ biases, or its batch norm's shift, scale, mean and variance, then its kernel (C'
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,28 +41,30 @@ def read_darknet(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dic
     """
     path = Path(path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            head, size = file.read(16), os.fstat(file.fileno()).st_size
+            header = _header_size(head, size, path)
+            expected = header + 4 * sum(math.prod(shape) for shape in shapes.values())
+            # Not read before its size is known to be right: any file may be named by mistake.
+            numbers = np.fromfile(file, "<f4", offset=header - 16) if size == expected else None
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         raise PoseError(
             f"Darknet weights {'not found' if missing else f'cannot be read ({error.strerror})'}: {path}"
         ) from error
-    header = _header_size(content, path)
-    expected = header + 4 * sum(int(np.prod(shape)) for shape in shapes.values())
-    if len(content) != expected:
-        known = KNOWN_SIZES.get(len(content))
+    if numbers is None:
+        known = KNOWN_SIZES.get(size)
         reason = (
             f"it is {known}"
             if known
-            else ("cut short, or of another network" if len(content) < expected else "of another network")
+            else ("cut short, or of another network" if size < expected else "of another network")
         )
         raise PoseError(
-            f"Darknet weights do not fit the network: {path} has {len(content)} bytes, {expected} are needed: {reason}"
+            f"Darknet weights do not fit the network: {path} has {size} bytes, {expected} are needed: {reason}"
         )
-    numbers = np.frombuffer(content, "<f4", offset=header)
     values, begin = {}, 0
     for name in _file_order(shapes):
-        count = int(np.prod(shapes[name]))
+        count = math.prod(shapes[name])
         value = numbers[begin : begin + count].reshape(shapes[name])
         if not np.isfinite(value).all() or (name.endswith("moving_variance") and value.min() < 0):
             raise PoseError(
@@ -72,11 +76,11 @@ def read_darknet(path: str | Path, shapes: Mapping[str, tuple[int, ...]]) -> dic
     return values
 
 
-def _header_size(content: bytes, path: Path) -> int:
-    """Bytes before the numbers."""
-    if len(content) < 16:
-        raise PoseError(f"not a Darknet weights file (cut short?): {path} has {len(content)} bytes")
-    major, minor, _ = (int(n) for n in np.frombuffer(content, "<i4", 3))
+def _header_size(head: bytes, size: int, path: Path) -> int:
+    """Bytes before the numbers, by the first 16."""
+    if len(head) < 16:
+        raise PoseError(f"not a Darknet weights file (cut short?): {path} has {size} bytes")
+    major, minor, _ = (int(n) for n in np.frombuffer(head, "<i4", 3))
     if not (0 <= major < 1000 and 0 <= minor < 1000):
         raise PoseError(f"not a Darknet weights file (its version would be {major}.{minor}): {path}")
     return 20 if major * 10 + minor >= 2 else 16

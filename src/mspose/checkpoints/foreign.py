@@ -12,13 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from mspose.checkpoints.beside import description_file, read_description, save_description, stamp_of
+from mspose.checkpoints.beside import (
+    description_file,
+    is_conversion,
+    read_description,
+    save_description,
+    stamp_of,
+)
 from mspose.checkpoints.card import file_hash
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
-from mspose.files import atomic_path
+from mspose.files import atomic_path, short_name, unlisted
 
 log = logging.getLogger("pose")
 
@@ -36,7 +42,7 @@ def resolve_checkpoint(path: str | Path, config: Config) -> Path:
         PoseError: unreadable, of no known network, not the network of the configuration, or nowhere to write.
     """
     path = Path(path)
-    kept = [folder / f"{path.name}.converted.ckpt" for folder in (path.parent, Path(config.runtime.output))]
+    kept = [folder / f"{short_name(path.name)}.converted.ckpt" for folder in (path.parent, Path(config.runtime.output))]
     for target in kept:
         if _is_fresh(target, path):
             return target
@@ -50,7 +56,7 @@ def resolve_checkpoint(path: str | Path, config: Config) -> Path:
     try:
         write_weights(write_ckpt, values, kept[0], config, source, known)
         target = kept[0]
-    except PoseError:
+    except PoseError:  # the folder cannot be written, or something else has that name
         write_weights(write_ckpt, values, kept[1], config, source, known)
         target = kept[1]
     log.info(f"{path}: {recognised.origin.title}, converted; kept as {target}")
@@ -62,11 +68,11 @@ def _is_fresh(target: Path, path: Path) -> bool:
     if not target.is_file() or not described.is_file():
         return False
     source = stamp_of(described).get("source")
-    now = path.stat()
-    return isinstance(source, dict) and (source.get("converter"), source.get("size"), source.get("modified")) == (
-        _VERSION,
-        now.st_size,
-        now.st_mtime_ns,
+    # Size and time stay where another file is put there with its time kept.
+    return (
+        isinstance(source, dict)
+        and (source.get("converter"), source.get("size")) == (_VERSION, path.stat().st_size)
+        and source.get("sha256") == file_hash(path)
     )
 
 
@@ -86,20 +92,35 @@ def write_weights(
     Raises:
         PoseError: they cannot be written.
     """
+    check_replaceable(target)
     # The description gets its name last, when nothing is left that could fail.
-    with atomic_path(description_file(target)) as temporary:
+    with unlisted(), atomic_path(description_file(target)) as temporary:
         save_description(config, temporary, source, known)
         write(values, target)
 
 
+def check_replaceable(target: Path) -> None:
+    """Refuse to write weights over a file, or beside a description, that no conversion wrote.
+
+    Raises:
+        UsageError: one is in the way.
+    """
+    described = description_file(target)
+    if is_conversion(described):
+        return
+    for path in (target, described):
+        if path.exists() or path.is_symlink():
+            raise UsageError(
+                f"{path} is there already and no conversion wrote it: choose another name, or move it away"
+            )
+
+
 def describe_source(path: Path) -> dict[str, Any]:
     """What a converted checkpoint remembers of its source."""
-    now = path.stat()
     return {
         "file": path.name,
         "sha256": file_hash(path),
-        "size": now.st_size,
-        "modified": now.st_mtime_ns,
+        "size": path.stat().st_size,
         "converter": _VERSION,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -111,6 +112,8 @@ def _read(path: Path, head: bytes) -> dict[str, np.ndarray]:
         return read_torch(path)
     if head[:1] == b"\n":
         return read_ckpt(path)
+    if path.suffix.lower() == ".weights":
+        raise PoseError(f"{path} is a detector's (Darknet), no pose network: use it with demo.detector_file={path}")
     what = "is empty" if not head else "is none of PyTorch, safetensors, MindSpore .ckpt or .npz"
     raise PoseError(f"not a file of weights: {path} {what}")
 
@@ -121,9 +124,14 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             if len(set(file.files)) != len(file.files):
                 raise ValueError("it holds a name twice")
             check_compressed(file.zip)
-            return {name: file[name] for name in file.files}
+            values = {name: file[name] for name in file.files}
+        for name, value in values.items():
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+                raise ValueError(f"{name} is no array of numbers")
+        return values
     except Exception as error:  # NumPy and zipfile raise various types for a broken file
-        raise PoseError(f"not a readable .npz file (cut short?): {path}: {one_line(error)}") from error
+        reason = one_line(error) or type(error).__name__
+        raise PoseError(f"not a readable .npz file (cut short?): {path}: {reason}") from error
 
 
 def recognise(values: Values, path: str | Path) -> Recognised:
@@ -139,6 +147,8 @@ def recognise(values: Values, path: str | Path) -> Recognised:
         prefix = _prefix(origin.anchors, weights)
         if prefix is None:
             continue
+        if origin.part == "backbone":
+            _check_alone(prefix, weights, origin, path)
         plain = {name.removeprefix(prefix): value for name, value in weights.items()}
         translated = origin.translate(plain)
         if len(translated) < len(weights):
@@ -150,6 +160,23 @@ def recognise(values: Values, path: str | Path) -> Recognised:
         return Recognised(origin, translated, {"model.name": network, **model} if network else model)
     some = ", ".join(list(values)[:3]) or "nothing"
     raise PoseError(f"the weights are of no network known here: {path} holds {len(values)} parameters, such as {some}")
+
+
+def _check_alone(prefix: str, weights: Values, origin: Origin, path: str | Path) -> None:
+    """Refuse a backbone that is part of a larger network, such as MMPose's `backbone.` and `keypoint_head.`.
+
+    Raises:
+        PoseError: there is more than the backbone and what classifies pictures.
+    """
+    others = [name for name in weights if not name.startswith(prefix) or re.match(r"(keypoint_)?head\.", name)]
+    others = [name for name in others if not re.search(r"(^|\.)(fc|classifier|linear|end_point)\.\w+$", name)]
+    if others:
+        parts = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}." for name in others[:100]))
+        named = " (MMPose's names)" if "keypoint_head." in parts or "head." in parts.split(", ") else ""
+        raise PoseError(
+            f"{path} is no {origin.title} but a larger network around one, of a kind that is not read here{named}: "
+            f"besides {prefix or 'the backbone'} it has {parts} such as {others[0]}"
+        )
 
 
 def _prefix(anchors: tuple[str, ...], values: Values) -> str | None:

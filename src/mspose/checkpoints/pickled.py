@@ -18,6 +18,9 @@ import numpy as np
 LARGEST_TEXT = 1 << 24  # bytes; state dicts hold names and numbers, their tensors lie elsewhere
 MOST_DIMENSIONS = 16
 LARGEST_WORK = 1 << 26  # elements that calls may copy, lest a small file fills the memory
+# Python's hash of a number is its remainder by 2 ** 61 - 1: where many have the same, a dict compares each with all.
+MOST_ODD_KEYS = 256
+LARGEST_INTEGER = 1 << 10  # bytes
 MOST_STEPS = 1 << 22  # opcodes; the largest training checkpoints of pose networks have some 200,000
 
 
@@ -131,25 +134,11 @@ def _encode(text: str, encoding: str = "latin-1") -> bytes:
     return text.encode("latin-1")
 
 
-def _set_items(target: dict, names: list[Any], values: list[Any]) -> None:
-    for name, value in zip(_scalars(names), values, strict=True):
-        if name in target:
-            raise Refused(f"it holds {str(name)[:100]!r} twice")
-        target[name] = value
-
-
-def _scalars(values: Any) -> list[Any]:
-    """Values that may be hashed: Python cannot hash deeply nested tuples without running out of stack."""
-    if not all(value is None or isinstance(value, (str, int, float, bytes, np.generic)) for value in values):
-        raise Refused("it holds a dict or set with keys other than names and numbers")
-    return values
-
-
-def _dict(pairs: Any = ()) -> dict:
-    result: dict = {}
-    items = list(pairs.items()) if isinstance(pairs, dict) else pairs
-    _set_items(result, [name for name, _ in items], [value for _, value in items])
-    return result
+def _is_odd(key: Any) -> bool:
+    """Whether a key is a number that may have the hash of another."""
+    if key is None or isinstance(key, (str, bytes)):
+        return False
+    return isinstance(key, (float, np.floating)) or abs(int(key)) >= 2**61 - 1
 
 
 def _opaque(*arguments: Any) -> Opaque:
@@ -166,21 +155,14 @@ _CALLS: dict[str, Callable[..., Any]] = {
     "torch.nn.parameter.Parameter": _parameter,
     "torch.Size": lambda values=(): _plain_ints(values),
     "torch.device": _opaque,
-    "collections.OrderedDict": _dict,
-    "collections.Counter": _dict,  # the milestones of PyTorch's schedules
     "collections.defaultdict": lambda *_: {},
     "numpy.dtype": _numpy_dtype,
     "numpy.core.multiarray.scalar": _numpy_scalar,
     "numpy._core.multiarray.scalar": _numpy_scalar,
     "_codecs.encode": _encode,
+    "builtins.bytearray": lambda data=b"", *_: data if isinstance(data, bytes) else b"",
+    "__builtin__.bytearray": lambda data=b"", *_: data if isinstance(data, bytes) else b"",
 }
-for _module in ("builtins", "__builtin__"):
-    _CALLS |= {
-        f"{_module}.set": lambda values=(): set(_scalars(values)),
-        f"{_module}.dict": _dict,
-        f"{_module}.frozenset": lambda values=(): frozenset(_scalars(values)),
-        f"{_module}.bytearray": lambda data=b"", *_: data if isinstance(data, bytes) else b"",
-    }
 
 
 # What may be mentioned besides: types, such as `list` in a `defaultdict`, PyTorch's storages and dtypes, and the helper
@@ -201,7 +183,7 @@ class _Machine:
         self._stream, self._persistent = stream, persistent
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
-        self._work = 0
+        self._work, self._odd_keys = 0, 0
 
     def run(self) -> Any:
         """The value before the STOP opcode."""
@@ -227,8 +209,8 @@ class _Machine:
         ) as error:
             raise Refused(f"damaged pickle ({type(error).__name__})") from error
 
-    def _bytes(self, size: int) -> bytes:
-        if size > LARGEST_TEXT:
+    def _bytes(self, size: int, largest: int = LARGEST_TEXT) -> bytes:
+        if size > largest:
             raise Refused(f"a value of {size} bytes among the names")
         data = self._stream.read(size)
         if len(data) != size:
@@ -274,12 +256,12 @@ class _Machine:
         name = str(function)
         if name in ("copyreg._reconstructor", "copy_reg._reconstructor") and arguments:
             self._refuse(arguments[0])  # an object of this class
-        if name not in _CALLS:
+        if name not in _CALLS and name not in _CONTAINERS:
             self._refuse(function)
         self._work += sum(len(a) for a in arguments if hasattr(a, "__len__"))
         if self._work > LARGEST_WORK:
             raise Refused("far too many names and numbers for a state dict")
-        self._push(_CALLS[name](*arguments))
+        self._push(_CALLS[name](*arguments) if name in _CALLS else _CONTAINERS[name](self, *arguments))
 
     @staticmethod
     def _refuse(what: Any) -> NoReturn:
@@ -293,7 +275,34 @@ class _Machine:
         self._top(list).extend(values)
 
     def _set_items(self, values: list[Any]) -> None:
-        _set_items(self._top(dict), values[::2], values[1::2])
+        self._fill(self._top(dict), values[::2], values[1::2])
+
+    def _fill(self, target: dict, names: list[Any], values: list[Any]) -> None:
+        for name, value in zip(self._keys(names), values, strict=True):
+            if name in target:
+                raise Refused(f"it holds {str(name)[:100]!r} twice")
+            target[name] = value
+
+    def _keys(self, values: Any) -> Any:
+        """The values, if they may be hashed: deeply nested tuples take too much stack, and see `MOST_ODD_KEYS`."""
+        if not all(value is None or isinstance(value, (str, int, float, bytes, np.generic)) for value in values):
+            raise Refused("it holds a dict or set with keys other than names and numbers")
+        self._odd_keys += sum(map(_is_odd, values))
+        if self._odd_keys > MOST_ODD_KEYS:
+            raise Refused("it holds dicts or sets of far too many large numbers")
+        return values
+
+    def _new_dict(self, pairs: Any = ()) -> dict:
+        result: dict = {}
+        items = list(pairs.items()) if isinstance(pairs, dict) else pairs
+        self._fill(result, [name for name, _ in items], [value for _, value in items])
+        return result
+
+    def _new_set(self, values: Any = ()) -> set:
+        return set(self._keys(values))
+
+    def _new_frozenset(self, values: Any = ()) -> frozenset:
+        return frozenset(self._keys(values))
 
     def _dict(self) -> None:
         values = self._pop_mark()
@@ -301,7 +310,7 @@ class _Machine:
         self._set_items(values)
 
     def _add(self, values: list[Any]) -> None:
-        self._top(set).update(_scalars(values))
+        self._top(set).update(self._keys(values))
 
     def _build(self) -> None:
         # The state of an object. That of a state dict is metadata; a dtype's is its byte order.
@@ -318,7 +327,7 @@ class _Machine:
             raise Refused("damaged pickle")
         named = Global(module, name)
         is_torch = module in _TORCH and name.isidentifier()
-        if not is_torch and str(named) not in _CALLS and str(named) not in _MENTIONED:
+        if not is_torch and not any(str(named) in known for known in (_CALLS, _CONTAINERS, _MENTIONED)):
             self._refuse(named)
         self._push(named)
 
@@ -377,6 +386,19 @@ class _Machine:
         self._global(self._pop(), name)
 
 
+# Calls that make what has keys.
+_CONTAINERS: dict[str, Callable[..., Any]] = {
+    "collections.OrderedDict": _Machine._new_dict,
+    "collections.Counter": _Machine._new_dict,  # the milestones of PyTorch's schedules
+}
+for _module in ("builtins", "__builtin__"):
+    _CONTAINERS |= {
+        f"{_module}.dict": _Machine._new_dict,
+        f"{_module}.set": _Machine._new_set,
+        f"{_module}.frozenset": _Machine._new_frozenset,
+    }
+
+
 def _pair(machine: _Machine) -> list[Any]:
     value = machine._pop()
     return [machine._pop(), value]
@@ -400,7 +422,7 @@ _STEPS: dict[bytes, Callable[[_Machine], Any]] = {
     b"M": lambda m: m._push(m._number("<H")),
     b"L": lambda m: m._push(int(m._line()[:400].rstrip(b"L"))),
     b"\x8a": lambda m: m._push(int.from_bytes(m._bytes(m._number("<B")), "little", signed=True)),
-    b"\x8b": lambda m: m._push(int.from_bytes(m._bytes(m._number("<I")), "little", signed=True)),
+    b"\x8b": lambda m: m._push(int.from_bytes(m._bytes(m._number("<I"), LARGEST_INTEGER), "little", signed=True)),
     b"F": lambda m: m._push(float(m._line())),
     b"G": lambda m: m._push(m._number(">d")),
     # Strings and bytes.
@@ -431,7 +453,7 @@ _STEPS: dict[bytes, Callable[[_Machine], Any]] = {
     b"u": lambda m: m._set_items(m._pop_mark()),
     b"\x8f": lambda m: m._push(set()),
     b"\x90": lambda m: m._add(m._pop_mark()),
-    b"\x91": lambda m: m._push(frozenset(_scalars(m._pop_mark()))),
+    b"\x91": lambda m: m._push(m._new_frozenset(m._pop_mark())),
     # Memo.
     b"p": lambda m: m._put(int(m._line()[:20])),
     b"q": lambda m: m._put(m._number("<B")),

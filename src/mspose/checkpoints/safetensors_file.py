@@ -57,7 +57,16 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         if any(start < end for (_, end), (start, _) in pairwise(spans)):
             raise ValueError("two tensors overlap")
         return {name: _array(name, entry, data) for name, entry in header.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        struct.error,
+    ) as error:
         raise PoseError(f"not a readable safetensors file (cut short?): {path}: {one_line(error)}") from error
 
 

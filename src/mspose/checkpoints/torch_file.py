@@ -10,6 +10,7 @@ that reading costs no memory of its own.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 import sys
@@ -29,6 +30,7 @@ from mspose.files import atomic_path
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _LARGEST_PICKLE, _LARGEST_COMPRESSED = 1 << 26, 1 << 30
+_LINE = 256  # bytes among which the end of a line is looked for
 # Bytes of all tensors for each of all storages: views that repeat their numbers would fill memory and disk.
 _MOST_SHARING = 4
 # PyTorch's types by the name of their storage and by their own; bfloat16 is the upper half of a float32.
@@ -167,10 +169,10 @@ def _read_stream(file: BinaryIO) -> tuple[Any, Buffer, str]:
 
     if file.read(1) != b"\x80":
         raise Refused("it is none of PyTorch's formats")
-    file.seek(0)
-    if load(file, nothing) != _MAGIC or load(file, nothing) != _PROTOCOL:
+    stream = _Bytes(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+    if load(stream, nothing) != _MAGIC or load(stream, nothing) != _PROTOCOL:
         raise Refused("it is a pickle, but none that PyTorch wrote")
-    system = load(file, nothing)
+    system = load(stream, nothing)
     if not isinstance(system, dict):
         raise Refused("it is a pickle, but none that PyTorch wrote")
     order = "<" if system.get("little_endian", True) else ">"
@@ -181,40 +183,32 @@ def _read_stream(file: BinaryIO) -> tuple[Any, Buffer, str]:
         found.setdefault(result.key, result)
         return result
 
-    tree = load(file, storage)
-    keys = load(file, nothing)
+    tree = load(stream, storage)
+    keys = load(stream, nothing)
     buffers = {}
-    mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     for key in map(_key, keys):
-        buffers[key] = _next_storage(file, mapped, 0, found[key].dtype, order)
+        buffers[key] = _next_storage(stream, found[key].dtype, order)
     return tree, buffers.__getitem__, order
 
 
 def _read_tar(file: BinaryIO) -> tuple[Any, Buffer, str]:
     """PyTorch before 0.1.10: storages, tensors (by the address they had) and the pickle are members of a tar file."""
-    archive = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 (the file is closed by whoever opened it)
-
-    def member(name: str) -> tuple[Any, int]:
-        info = archive.getmember(name)
-        if not info.isreg() or info.issparse():
-            raise Refused(f"its member {name} is no plain file")
-        return archive.extractfile(info), info.offset_data
+    members = _tar_members(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
     def nothing(reference: Any) -> Any:
         raise Refused("a reference where none belongs")
 
-    mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    stream, start = member("storages")
+    stream = _Bytes(members["storages"])
     storages, buffers = {}, {}
     for _ in range(load(stream, nothing)):
         key, _location, kind = load(stream, nothing)
         key, dtype = _key(key), _dtype(kind)
-        buffers[key] = data = _next_storage(stream, mapped, start, dtype, "<")
+        buffers[key] = data = _next_storage(stream, dtype, "<")
         storages[key] = _Storage(key, dtype, len(data) // _itemsize(dtype))
     for key, root, offset, count in load(stream, nothing):
         base = storages[_key(root)]
-        storages[_key(key)] = _Storage(base.key, base.dtype, count, base.start + offset)
-    stream, _ = member("tensors")
+        storages[_key(key)] = _Storage(base.key, base.dtype, _natural(count), base.start + _natural(offset))
+    stream = _Bytes(members["tensors"])
     tensors = {}
     for _ in range(load(stream, nothing)):
         key, storage, _kind = load(stream, nothing)
@@ -229,18 +223,27 @@ def _read_tar(file: BinaryIO) -> tuple[Any, Buffer, str]:
             raise Refused("it holds an object, which is refused: save the state_dict instead")
         return tensors[_key(reference)]
 
-    stream, _ = member("pickle")
-    return load(stream, persistent), buffers.__getitem__, "<"
+    return load(_Bytes(members["pickle"]), persistent), buffers.__getitem__, "<"
 
 
-def _next_storage(stream: Any, mapped: memoryview, start: int, dtype: str, order: str) -> memoryview:
-    """The storage that comes next in a stream which lies at `start` of the mapped file."""
+def _tar_members(data: memoryview) -> dict[str, memoryview]:
+    """Contents of the plain files in a tar file. `tarfile` itself follows headers that send it backwards, for ever."""
+    members, at = {}, 0
+    while any(header := bytes(data[at : at + tarfile.BLOCKSIZE])):
+        info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        at += tarfile.BLOCKSIZE
+        if not 0 <= info.size <= len(data) - at:
+            raise Refused("cut short")
+        if info.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            members[info.name] = data[at : at + info.size]
+        at += -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    return members
+
+
+def _next_storage(stream: _Bytes, dtype: str, order: str) -> memoryview:
+    """The storage that comes next in a stream: its count of numbers, and these."""
     count = struct.unpack(f"{order}q", stream.read(8))[0]
-    begin, size = start + stream.tell(), count * _itemsize(dtype)
-    if count < 0 or begin + size > len(mapped):
-        raise Refused("cut short")
-    stream.seek(size, 1)
-    return mapped[begin : begin + size]
+    return stream.view(count * _itemsize(dtype))
 
 
 class _Bytes(Stream):
@@ -255,10 +258,19 @@ class _Bytes(Stream):
         return data
 
     def readline(self, size: int = -1, /) -> bytes:
-        at, end = self._at, min(len(self._data), self._at + size)
-        while at < end and self._data[at] != 10:
-            at += 1
-        return self.read(min(at + 1, end) - self._at)
+        end = min(len(self._data), self._at + size)
+        for at in range(self._at, end, _LINE):
+            found = bytes(self._data[at : min(at + _LINE, end)]).find(b"\n")
+            if found >= 0:
+                return self.read(at + found + 1 - self._at)
+        return self.read(end - self._at)
+
+    def view(self, size: int) -> memoryview:
+        """The next `size` bytes, not copied."""
+        if not 0 <= size <= len(self._data) - self._at:
+            raise Refused("cut short")
+        self._at += size
+        return self._data[self._at - size : self._at]
 
 
 def _dtype(kind: Any) -> str:
@@ -280,6 +292,13 @@ def _key(value: Any) -> str:
     return str(value)
 
 
+def _natural(number: Any) -> int:
+    """A number of elements, or the place of one."""
+    if type(number) is not int or number < 0:
+        raise Refused("it holds a damaged storage")
+    return number
+
+
 def _itemsize(dtype: str) -> int:
     return 1 if not dtype else 2 if dtype == _BFLOAT16 else np.dtype(dtype).itemsize
 
@@ -294,9 +313,7 @@ def _storage(reference: Any) -> _Storage:
     start = 0
     if view and view[0] is not None:  # of old files: (key of the view, first element, number of elements)
         _, start, count = view[0]
-    if not all(type(n) is int and n >= 0 for n in (start, count)):
-        raise Refused("it holds a damaged storage")
-    return _Storage(_key(key), _dtype(kind), count, start)
+    return _Storage(_key(key), _dtype(kind), _natural(count), _natural(start))
 
 
 class _Arrays:
@@ -308,14 +325,22 @@ class _Arrays:
 
     def views(self, tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
         """The arrays of all tensors."""
-        result = {name: self._view(tensor, name) for name, tensor in tensors.items()}
-        size = sum(array.nbytes for array in result.values())
+        checked = {name: (self._numbers(tensor, name), tensor) for name, tensor in tensors.items()}
+        size = sum(flat.itemsize * math.prod(tensor.shape) for flat, tensor in checked.values())
         if size > _MOST_SHARING * sum(flat.nbytes for flat in self._flat.values()):
             raise Refused(f"its tensors repeat their numbers to {size >> 20} MB")
-        return result
+        return {
+            name: np.lib.stride_tricks.as_strided(
+                flat, tensor.shape, [stride * flat.itemsize for stride in tensor.strides], writeable=False
+            )
+            for name, (flat, tensor) in checked.items()
+        }
 
-    def _view(self, tensor: Tensor, name: str) -> np.ndarray:
-        """The array of a tensor, checked against the bounds of its storage."""
+    def _numbers(self, tensor: Tensor, name: str) -> np.ndarray:
+        """The part of a storage that a tensor is a view of, from its first element to its last.
+
+        A view is not checked again by NumPy: an index beyond would read whatever lies there in memory.
+        """
         storage = tensor.storage
         if not isinstance(storage, _Storage):
             raise Refused(f"{name!r} has no storage")
@@ -324,17 +349,16 @@ class _Arrays:
         dtype = _DTYPES.get(tensor.dtype, storage.dtype)
         if not dtype or len(tensor.shape) != len(tensor.strides):
             raise Refused(f"{name!r} has no type or a damaged shape")
+        if min((tensor.offset, *tensor.shape, *tensor.strides)) < 0:
+            raise Refused(f"{name!r} has an impossible shape")
         flat = self._elements(storage.key, dtype)
         count = storage.count if storage.dtype else storage.count // _itemsize(dtype)
-        last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides))
         if 0 in tensor.shape:
-            return np.empty(tensor.shape, flat.dtype)
+            return flat[:0]
+        last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides))
         if last >= count or storage.start + count > len(flat):
             raise Refused(f"{name!r} reaches beyond its storage (cut short?)")
-        strides = [stride * flat.itemsize for stride in tensor.strides]
-        return np.lib.stride_tricks.as_strided(
-            flat[storage.start + tensor.offset :], tensor.shape, strides, writeable=False
-        )
+        return flat[storage.start + tensor.offset : storage.start + last + 1]
 
     def _elements(self, key: str, dtype: str) -> np.ndarray:
         """All numbers of a storage, in one row."""

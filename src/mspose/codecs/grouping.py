@@ -49,6 +49,11 @@ class Grouping:
     upsample: int = 1
 
 
+def min_joints(joints: int) -> int:
+    """How many of so many joints a person must have: 3, of small skeletons 2, since people are made of limbs."""
+    return int(np.clip(-(-joints // 3), 2, 3))
+
+
 @dataclass(frozen=True)
 class Peaks:
     """N joints found, sorted by kind: joint (N,) int64, points (N, 2) float32 x, y in cells, scores (N,) float32."""

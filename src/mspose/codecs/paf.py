@@ -44,7 +44,12 @@ class PafKeys(CodecConfig):
         Check(lambda v: 0.1 <= v <= 1, "lie between 0.1 and 1"),
         FREE,
     )
-    min_joints: int = key(3, "people of fewer joints are left out", Check(lambda v: v >= 2, "be 2 or more"), FREE)
+    min_joints: int = key(
+        0,
+        "people of fewer joints are left out; 0: a third of the skeleton's, 2 or 3",
+        Check(lambda v: v == 0 or v >= 2, "be 0, or 2 or more"),
+        FREE,
+    )
     min_score: float = key(0.4, "people of a lower score are left out", NOT_NEGATIVE, FREE)
     upsample: int = key(
         1,

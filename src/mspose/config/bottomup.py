@@ -43,6 +43,12 @@ class BottomUpData(DataConfig):
     )
     crop_shift: int = key(40, "bound of the random shift of the crop in pixels", NOT_NEGATIVE)
     color_jitter: bool = key(True, "random hue, saturation and brightness")
+    min_keypoints: int = key(
+        0,
+        "people with fewer labelled keypoints are not learnt from; 0: a third of the skeleton's, at most 5",
+        NOT_NEGATIVE,
+    )
+    min_area: float = key(1024.0, "nor are people on at most so many square pixels", NOT_NEGATIVE)
     mask_dir: str = key("", "folder of written ignore masks for training; empty: made as needed")
 
 

@@ -10,28 +10,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import Field, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mspose.config import format1
-from mspose.config.describe import nearest, type_name, what_is
+from mspose.config.describe import type_name, what_is
+from mspose.config.hints import nearest_key
 from mspose.config.recipes import find_recipe
-from mspose.config.schema import FREE, NEVER, SECTIONS, Config, Section, default_of, get, keys_of
+from mspose.config.schema import FREE, NEVER, PATHS, SECTIONS, Config, Section, default_of, get, keys_of
+from mspose.config.text import FORMAT, Text, parse_value, read_yaml
 from mspose.errors import UsageError
-from mspose.files import write_text
+from mspose.files import user_path
 from mspose.networks import find_network, networks
 from mspose.networks.base import Network
-from mspose.version import software
+from mspose.skeleton import BUILT_IN
 
 log = logging.getLogger("pose")
 
-# The form of configuration files that this version writes; files without the key are of the first one.
-FORMAT = 2
 # What a layer is: a file or a configuration in Python, what lies beside weights, or single keys that somebody gave.
 FILE, WEIGHTS, GIVEN = "file", "weights", "given"
 
@@ -48,12 +47,6 @@ class KeyProblem(UsageError):
         text = f"unknown key {key!r}{words}" if words[:1] == ";" else f"{key} {words}"
         super().__init__(f"{source}: {text}" if source else text)
         self.key, self.words = key, words
-
-
-class Text(str):
-    """A value from a command line: still text, to be read as the type of its key."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -76,10 +69,15 @@ class Layer:
 
 
 class ConfigBuilder:
-    """Collects layers, lowest first, and makes a configuration of them."""
+    """Collects layers, lowest first, and makes a configuration of them.
 
-    def __init__(self) -> None:
+    Args:
+        section: which section the keys of the command are in, for suggestions.
+    """
+
+    def __init__(self, section: str = "") -> None:
         self.layers: list[Layer] = []
+        self._section = section
 
     def add_file(self, path: str | Path) -> None:
         """Add a YAML file, its `base:` files before it.
@@ -98,7 +96,7 @@ class ConfigBuilder:
         if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
             raise UsageError(f"{path}: base must be a file name or a list of them, not {bases!r}")
         for base in bases:
-            beside = path.parent / base
+            beside = path.parent / user_path(base)
             self._add_file(beside if beside.is_file() else _part(base, path), (*parents, path.resolve()))
         if "server_list" in content:
             raise UsageError(
@@ -106,7 +104,7 @@ class ConfigBuilder:
             )
         if "weights" in content:
             raise UsageError(f"{path} says how the weights beside it are fed; it is no recipe")
-        _find_skeleton(content.get("data"), path.parent)
+        _find_paths(content, path)
         written = content.pop("format", 1)
         if written not in (1, FORMAT):
             raise UsageError(f"{path}: format must be {FORMAT}, not {written!r} (written by a newer version?)")
@@ -114,11 +112,12 @@ class ConfigBuilder:
 
     def add_values(self, values: Mapping[str, Any], source: str, kind: str = FILE, is_old: bool = False) -> None:
         """Add a nested mapping {section: {key: value}}; `source` is named in errors."""
-        self.layers.append(Layer(dotted(values, source), source, kind, is_old))
+        found = {key: _at_home(value) for key, value in dotted(values, source).items()}
+        self.layers.append(Layer(found, source, kind, is_old))
 
     def set(self, key: str, value: Any, source: str) -> None:
         """Set one dotted key; such values stand above all others."""
-        self.layers.append(Layer({key: value}, source, GIVEN))
+        self.layers.append(Layer({key: _at_home(value)}, source, GIVEN))
 
     def get(self, key: str, default: Any = "") -> Any:
         """The highest value that a dotted key has so far, as it was given."""
@@ -160,7 +159,7 @@ class ConfigBuilder:
         """
         entry = self.network()
         files = [layer for layer in self.layers if layer.kind == FILE]
-        build = _Build(entry, has_recipe=bool(files))
+        build = _Build(entry, bool(files), self._section)
         if files and all(layer.is_old for layer in files):
             # What such a file leaves out is what it was when it was written.
             build.apply(Layer(dict(format1.DEFAULTS), "default", is_old=True), explicit=False)
@@ -175,8 +174,9 @@ class ConfigBuilder:
 class _Build:
     """One configuration in the making."""
 
-    def __init__(self, entry: Network, has_recipe: bool) -> None:
+    def __init__(self, entry: Network, has_recipe: bool, section: str) -> None:
         self._entry, self._keys, self._has_recipe = entry, keys_of(entry.schema), has_recipe
+        self._section = section
         self._sections: dict[str, DictConfig] = {
             name: OmegaConf.structured(kind) for name, kind in entry.schema.items()
         }
@@ -214,7 +214,8 @@ class _Build:
         """Whether a key from beside weights counts: fixed ones always, free ones where nobody gave a recipe."""
         role = self._keys[key].metadata["role"]
         if role == NEVER:
-            raise UsageError(f"{layer.source}: {key} is nothing that lies beside weights may set: remove it there")
+            check_beside(layer, {key: self._keys[key]})
+            return False
         if key == "codec.heatmap_size":  # it follows from the input
             return False
         return role != FREE or key in layer.always or not self._has_recipe
@@ -227,7 +228,7 @@ class _Build:
                 if layer.kind == FILE:
                     self._dropped.append(key)
                 return
-        raise KeyProblem(key, what_is(key, self._entry, list(self._keys)), layer.source)
+        raise KeyProblem(key, what_is(key, self._entry, self._section), layer.source)
 
     def _set(self, key: str, value: Any, source: str) -> None:
         section, _, name = key.partition(".")
@@ -235,6 +236,8 @@ class _Build:
         if isinstance(value, Text):
             # Paths and names stay text: a folder called 2017 or a name like 1e5 must not turn into a number.
             value = str(value) if wanted.type == "str" else parse_value(value)
+        if wanted.type == "list[str]" and isinstance(value, str | int):
+            value = [str(value)] if value != "" else []
         try:
             # OmegaConf gives "${…}" (interpolation) and "???" (missing) a meaning that nothing here uses.
             if "${" in str(value) or "???" in str(value):
@@ -244,6 +247,11 @@ class _Build:
         except (OmegaConfBaseException, ValueError) as error:
             raise KeyProblem(key, f"must be {type_name(wanted)}, not {value!r}", source) from error
         choices = wanted.metadata["choices"]
+        if choices and stored not in choices and isinstance(stored, str):  # onnx for ONNX, cpu for CPU
+            same = [choice for choice in choices if str(choice).casefold() == stored.casefold()]
+            if same:
+                stored = same[0]
+                OmegaConf.update(self._sections[section], name, stored)
         if choices and stored not in choices:
             raise KeyProblem(key, f"must be one of {', '.join(map(str, choices))}, not {value!r}", source)
 
@@ -287,7 +295,7 @@ class _Build:
         for key in ("data.input_size", "export.size"):
             if any(side % multiple for side in get(config, key) or ()):
                 yield key, f"be [width, height], multiples of {multiple}"
-        derived = config.codec.derive(config.data.input_size, self._entry.stride(config.model))
+        derived = config.codec.derive(config.data, self._entry.stride(config.model))
         yield from ((f"codec.{key}", words) for key, words in derived)
 
 
@@ -300,13 +308,20 @@ def dotted(values: Mapping[str, Any], source: str) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for section, content in values.items():
         if section not in SECTIONS:
-            raise UsageError(f"{source}: unknown section {section!r}{nearest(str(section), list(SECTIONS))}")
+            raise UsageError(f"{source}: unknown section {section!r}{nearest_key(str(section), SECTIONS)}")
         if content is None:  # a section whose keys are all commented out
             continue
         if not isinstance(content, Mapping):
             raise UsageError(f"{source}: {section} must be a mapping of keys, not {content!r}")
         result |= {f"{section}.{key}": value for key, value in content.items()}
     return result
+
+
+def _at_home(value: Any) -> Any:
+    """The value; a path that begins with `~` from the home folder on: no shell replaces it in a file or behind `=`."""
+    if isinstance(value, str) and value.startswith("~"):
+        return type(value)(user_path(value))
+    return value
 
 
 def _part(base: str, path: Path) -> Path:
@@ -317,12 +332,27 @@ def _part(base: str, path: Path) -> Path:
         raise UsageError(f"{path}: base: {error}") from error
 
 
-def _find_skeleton(data: Any, folder: Path) -> None:
-    """Make `skeleton`, where it names a file relative to `folder` as `base` does, a path from the current folder."""
-    if isinstance(data, dict) and isinstance(data.get("skeleton"), str):
-        path, here = (folder / data["skeleton"]).resolve(), Path.cwd()
-        if path.is_file():
-            data["skeleton"] = str(path.relative_to(here) if path.is_relative_to(here) else path)
+def _find_paths(content: Mapping[str, Any], path: Path) -> None:
+    """Make paths that begin at a recipe's folder, as those under `base` do, paths from the current folder."""
+    folder, here = path.parent, Path.cwd()
+    for key in PATHS:
+        section, _, name = key.partition(".")
+        values = content.get(section)
+        if not isinstance(values, dict):
+            continue
+        given = values.get(name)
+        if not given or not isinstance(given, str) or given in BUILT_IN or Path(given).is_absolute():
+            continue
+        try:
+            beside = (folder / given).resolve()
+            if not beside.exists():
+                continue
+            is_other = Path(given).exists() and not beside.samefile(given)
+        except (OSError, RuntimeError, ValueError):  # no name that a file can have
+            continue
+        if is_other:
+            log.warning(f"note: {path}: {key}={given} is the one beside the recipe, not that in the current folder")
+        values[name] = str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -351,50 +381,12 @@ def default_config(network: str = "simplepose", overrides: Mapping[str, Any] | N
     return builder.build()
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping safely; `1e-4` is a number.
+def check_beside(layer: Layer, keys: Mapping[str, Field]) -> None:
+    """Refuse what lies beside weights if it sets any of `keys` that do not belong to weights.
 
     Raises:
-        UsageError: missing file, invalid YAML or not a mapping.
+        UsageError: it does; the key is named.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UsageError(f"configuration file not found: {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"configuration file cannot be read: {path}: {error}") from error
-    return _parse_yaml(text, str(path))
-
-
-def parse_value(text: str) -> Any:
-    """Value of a `key=value` argument, read as YAML: `[192, 256]`, `true`, `1e-4`, `null`; else the text itself."""
-    if not text:
-        return ""
-    try:
-        return _parse_yaml(f"value: {text}", "")["value"]
-    except UsageError:
-        return text
-
-
-def to_yaml(config: Config) -> str:
-    """The configuration as YAML text that `--config` reads back."""
-    written = " ".join(f"{name} {value}" for name, value in software().items() if value)
-    return f"# {written}\nformat: {FORMAT}\n{OmegaConf.to_yaml(OmegaConf.create(asdict(config)))}"
-
-
-def save_config(config: Config, path: str | Path) -> None:
-    """Write the resolved configuration beside a result."""
-    write_text(path, to_yaml(config))
-
-
-def _parse_yaml(text: str, source: str) -> dict[str, Any]:
-    try:
-        # OmegaConf's loader is PyYAML's safe loader plus two cures: 1e-4 is a float, duplicate keys are errors.
-        content: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False) if text.strip() else {}
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise UsageError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
-    except AssertionError:  # OmegaConf's answer to a lone number
-        content = None
-    if not isinstance(content, dict):
-        raise UsageError(f"{source}: must be a mapping of sections")
-    return content
+    for key in layer.values.keys() & keys.keys():
+        if keys[key].metadata["role"] == NEVER and not (layer.is_old and key in format1.STRAY):
+            raise UsageError(f"{layer.source}: {key} is nothing that lies beside weights may set: remove it there")

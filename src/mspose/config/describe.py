@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import Field
 from typing import Any
 
-from mspose.config.originals import counterpart
+from mspose.config.hints import nearest_key
 from mspose.config.schema import SECTIONS, default_of, keys_of
 from mspose.networks import networks
 from mspose.networks.base import Network
@@ -46,26 +45,17 @@ def owners(key: str) -> list[str]:
     return [name for name, entry in networks().items() if key in keys_of(entry.schema)]
 
 
-def what_is(key: str, entry: Network, known: list[str]) -> str:
-    """Why a key cannot be set for a network, and what to do."""
+def what_is(key: str, entry: Network, section: str) -> str:
+    """Why a key cannot be set for a network, and what to do.
+
+    Args:
+        section: whose keys the command uses most.
+    """
     if key in entry.renamed:
         return f"is called {entry.renamed[key]} for {entry.name}"
     if whose := owners(key):
         return f"is a key of {', '.join(whose)}, not of {entry.name}: leave it out"
-    return nearest(key, known)
-
-
-def nearest(key: str, known: list[str]) -> str:
-    """The hint behind an unknown key: what it was called in an original, or the known key that is most like it."""
-    tails = {k.split(".")[1]: k for k in known if "." in k}
-    if key not in tails and (clause := counterpart(key)):
-        return f"; {clause}"
-    match = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    if not match and "." in key:
-        name = key.partition(".")[2]
-        close = difflib.get_close_matches(name, list(tails), n=1, cutoff=0.6)
-        match = [tails[close[0]]] if close else []
-    return f"; did you mean {match[0]!r}?" if match else "; --help lists all keys"
+    return nearest_key(key, keys_of(entry.schema), section)
 
 
 def type_name(f: Field) -> str:

@@ -146,5 +146,7 @@ DEFAULTS: dict[str, Any] = {
     "modelarts.output_path": "/cache/train",
     "modelarts.load_path": "/cache/checkpoint_path",
 }
+# What model cards held although it does not belong to a model; of no effect there.
+STRAY = ("model.init_std",)
 # Keys that shared base files set for all networks, whatever their value.
 SHARED = ("eval.bbox_file", "eval.use_gt_bbox")

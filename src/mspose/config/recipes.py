@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from functools import cache
 from pathlib import Path
 
@@ -35,15 +36,19 @@ def find_recipe(named: str | Path) -> Path:
     Raises:
         UsageError: neither; the nearest name is suggested.
     """
-    path = Path(named)
+    path = Path(os.path.expanduser(named))
     if path.exists():
         return path
-    name = path.as_posix().removeprefix("configs/").removesuffix(".yaml")
+    name = path.as_posix().removeprefix("configs/").removesuffix(".yaml").removesuffix(".yml")
     part = recipe_folder() / f"{name}.yaml"
     if name in recipes():
         return recipes()[name]
     if part.is_file() and part.resolve().is_relative_to(recipe_folder().resolve()):
         return part
-    close = difflib.get_close_matches(name.rpartition("/")[2], recipes(), n=1, cutoff=0.5)
+    # By the whole name, which tells quickstart/simplepose from others, or by its last part: it may be a path.
+    last = {known.rpartition("/")[2]: known for known in reversed(recipes())}
+    close = difflib.get_close_matches(name, recipes(), n=1, cutoff=0.7) or [
+        last[found] for found in difflib.get_close_matches(name.rpartition("/")[2], last, n=1, cutoff=0.5)
+    ]
     hint = f"did you mean {close[0]}?" if close else f"recipes are in {recipe_folder()}"
     raise UsageError(f"configuration file not found: {named}; {hint}")

@@ -30,6 +30,7 @@ def _multiples(value: Any, of: int, least: int) -> bool:
 
 POSITIVE = Check(lambda v: v > 0, "be greater than 0")
 NOT_NEGATIVE = Check(lambda v: v >= 0, "not be negative")
+THREADS = Check(lambda v: 0 <= v <= 256, "lie between 0 and 256")
 FRACTION = Check(lambda v: 0 <= v <= 1, "lie between 0 and 1")
 BELOW_1 = Check(lambda v: 0 <= v < 1, "be 0 or more, and below 1")
 ABOVE_0_TO_1 = Check(lambda v: 0 < v <= 1, "be above 0 and at most 1")
@@ -86,14 +87,23 @@ class DataConfig(Section):
     val_annotations: str = key("", "evaluation annotations; empty: as above")
     train_images: str = key("", "folder of training pictures; empty: root/SET")
     val_images: str = key("", "folder of evaluation pictures; empty: root/SET")
-    skeleton: str = key("coco17", "keypoint set: coco17 or a YAML file (in a recipe: relative to it)", role=FIXED)
+    category: list[str] = key(
+        [], "names or ids of the categories to look for; empty: the only one whose keypoints fit the skeleton"
+    )
+    check: bool = key(True, "look for what is implausible in annotations and detections; false: the impossible alone")
+    exif: str = key(
+        "auto",
+        "pictures that are stored turned: as stored, turned as EXIF says, or as their annotated sizes say",
+        ("ignore", "apply", "auto"),
+    )
+    skeleton: str = key("coco17", "keypoint set: coco17 or a YAML file", role=FIXED)
     input_size: list[int] = key([192, 256], "network input [width, height]", INPUT_SIZE, FIXED)
     color: str = key("bgr", "channel order of the input", ("bgr", "rgb"), INPUT)
     scale: float = key(255.0, "pixel values are divided by this", POSITIVE, INPUT)
     mean: list[float] = key([0.485, 0.456, 0.406], "then this is subtracted, channel by channel", THREE, INPUT)
     std: list[float] = key([0.229, 0.224, 0.225], "then they are divided by this", THREE_POSITIVE, INPUT)
     flip: float = key(0.5, "probability of a horizontal flip in training", FRACTION)
-    workers: int = key(0, "threads that read and crop; 0: one for each CPU core, 16 at most", NOT_NEGATIVE)
+    workers: int = key(0, "threads that read and crop; 0: one for each CPU core, 16 at most", THREADS)
     prefetch: int = key(4, "batches prepared ahead", POSITIVE)
 
 
@@ -101,7 +111,7 @@ class DataConfig(Section):
 class CodecConfig(Section):
     """What the network's maps mean."""
 
-    def derive(self, input_size: list[int], stride: int) -> Iterator[tuple[str, str]]:
+    def derive(self, data: DataConfig, stride: int) -> Iterator[tuple[str, str]]:
         """Fill in what follows from the input and the network's stride; problems as `Section.problems` gives them."""
         return iter(())
 
@@ -139,7 +149,7 @@ class TrainConfig(Section):
     keep: int = key(5, "numbered checkpoints kept; last.ckpt and best.ckpt always are", POSITIVE)
     eval_epochs: int = key(5, "epochs between two evaluations on the evaluation set; 0: never", NOT_NEGATIVE)
     init_from: str = key("", "checkpoint whose weights start the run")
-    resume: str = key("", "checkpoint of a run to continue (weights, optimizer, schedule, position); auto: last.ckpt")
+    resume: str = key("", "checkpoint of a run to continue (weights, optimizer, schedule, position); auto: the newest")
     performance_steps: int = key(
         0,
         "only measure the speed of so many steps, the first ones left out as warm-up; 0: train",
@@ -178,6 +188,11 @@ class DemoConfig(Section):
     serve: bool = key(False, "serve a web page instead of reading demo.input")
     networks: list[str] = key([], "further networks for the web page, each CONFIG:CKPT")
     host: str = key("127.0.0.1", "address of the web page; 0.0.0.0 lets other machines reach it")
+    max_pixels: int = key(
+        50_000_000,
+        "pictures of more pixels are refused by the web page",
+        Check(lambda v: 0 < v <= 178_000_000, "lie between 1 and 178000000, which Pillow takes at most"),
+    )
     port: int = key(7860, "port of the web page", Check(lambda v: 0 < v < 65536, "lie between 1 and 65535"))
 
 
@@ -268,6 +283,24 @@ class Config:
 
 # Sections, in order, and the dataclass that each builds on.
 SECTIONS: dict[str, type[Section]] = get_type_hints(Config)
+
+# Keys that name what is read. A relative path in a recipe is looked for beside it, then from the current folder.
+PATHS = (
+    "model.pretrained",
+    "data.root",
+    "data.train_annotations",
+    "data.val_annotations",
+    "data.train_images",
+    "data.val_images",
+    "data.mask_dir",
+    "data.skeleton",
+    "train.init_from",
+    "train.resume",
+    "eval.bbox_file",
+    "demo.boxes",
+    "demo.detector_file",
+    "runtime.ckpt",
+)
 
 # Command-line flags of the original systems that stand for a key.
 FLAGS = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mspose.config.schema import (
     ABOVE_0_TO_1,
     BELOW_1,
+    FIXED,
     FRACTION,
     FREE,
     NOT_NEGATIVE,
@@ -24,6 +25,11 @@ from mspose.config.schema import (
 class TopDownData(DataConfig):
     """Where the pictures and annotations are, and how people are cropped."""
 
+    unbiased: bool = key(
+        False,
+        "UDP's geometry: crop, maps and mirroring count from the centres of the outermost pixels (arXiv 1911.07524)",
+        role=FIXED,
+    )
     scale_factor: float = key(0.3, "standard deviation and bound of the random scale", BELOW_1)
     rotation_factor: float = key(40.0, "spread of the random rotation in degrees, at most twice this", NOT_NEGATIVE)
     rotation_prob: float = key(0.6, "probability of a rotation", FRACTION)
@@ -47,7 +53,9 @@ class TopDownEval(EvalConfig):
     """Evaluation."""
 
     batch_size: int = key(32, "people a step", POSITIVE)
-    shift_heatmap: bool = key(True, "shift the mirrored maps by one cell before averaging", role=FREE)
+    shift_heatmap: bool = key(
+        True, "shift the mirrored maps by one cell before averaging; never with data.unbiased", role=FREE
+    )
     use_gt_bbox: bool = key(False, "annotated boxes instead of bbox_file")
     bbox_file: str = key(
         "",

@@ -14,10 +14,10 @@ import numpy as np
 from mspose.codecs.base import Codec
 from mspose.config.bottomup import BottomUpData
 from mspose.data.coco import Annotations
-from mspose.data.ignore_mask import MIN_AREA, MIN_KEYPOINTS, AnnotatedMasks, MaskFolder, usable
+from mspose.data.ignore_mask import MIN_AREA, AnnotatedMasks, MaskFolder, select_usable
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
-from mspose.geometry import PADDING_LEVEL, resize_canvas, transform_points
+from mspose.geometry import PADDING_LEVEL, resize_canvas, transform_points, warp
 
 IDENTITY = np.eye(2, 3)
 LAST_ROW = np.array([0.0, 0.0, 1.0])
@@ -28,8 +28,8 @@ class BottomUpAugmentation:
     """What a training sample may show; the defaults are the MindSpore OpenPose's, with the Caffe original's rotation.
 
     Attributes:
-        min_keypoints, min_area: people with fewer labelled keypoints, or not on more than so many square pixels, are
-            left out of the targets and ignored by the loss.
+        min_keypoints, min_area: people with fewer labelled keypoints (None: as many as fit the skeleton), or not on
+            more than so many square pixels, are left out of the targets and ignored by the loss.
         min_scale, max_scale: bounds of the enlargement.
         min_box, max_box: nobody is made smaller or larger than this by it: pixels of network input along the diagonal
             of the box around a person's keypoints.
@@ -41,7 +41,7 @@ class BottomUpAugmentation:
             two degrees), `saturation` and `value` (grey levels).
     """
 
-    min_keypoints: int = MIN_KEYPOINTS
+    min_keypoints: int | None = None
     min_area: float = MIN_AREA
     min_scale: float = 0.5
     max_scale: float = 2.0
@@ -61,6 +61,9 @@ class BottomUpDataset:
 
     As in the published code, the targets show only people with enough keypoints and area; the loss ignores the pixels
     of all others.
+
+    Attributes:
+        left_out: how many people are left out for which reason, to be put behind a line about the others.
 
     Args:
         data: `data.crop` says whether a sample is centred on a person or shows the whole picture as evaluation in a
@@ -87,11 +90,11 @@ class BottomUpDataset:
         if any(side % codec.stride for side in self._size):
             raise UsageError(f"data.input_size {list(self._size)} must be multiples of the maps' stride {codec.stride}")
         people = annotations.people
-        learnt = usable(people, augmentation.min_keypoints, augmentation.min_area)
+        learnt, self.left_out = select_usable(people, augmentation.min_keypoints, augmentation.min_area)
         if not learnt.any():
             raise PoseError(
-                f"nobody to learn from: none of {len(people)} people has {augmentation.min_keypoints} "
-                f"labelled keypoints and an area over {augmentation.min_area:g}: {annotations.path}"
+                f"nobody to learn from among {len(people)} people of {annotations.categories}{self.left_out}: "
+                f"{annotations.path}"
             )
         self.images, self.people, self.skeleton = annotations.images, people.select(learnt), codec.skeleton
         self.rows, self._starts = np.unique(self.people.image_index, return_index=True)
@@ -133,7 +136,7 @@ class BottomUpDataset:
             keypoints = _moved(keypoints, fit)
         matrix, flip = random_view(rng, keypoints, self._size, self._augmentation, self._whole)
         shifts = random_color(rng, self._augmentation)
-        view = cv2.warpAffine(image, matrix, self._size, flags=cv2.INTER_LINEAR, borderValue=(PADDING_LEVEL,) * 3)
+        view = warp(image, matrix, self._size, border=(PADDING_LEVEL,) * 3)
         if shifts is not None:
             view = shift_color(view, shifts)
         self._normalize(view, out[0])
@@ -145,7 +148,7 @@ class BottomUpDataset:
     def _ignored(self, row: int, matrix: np.ndarray) -> np.ndarray | None:
         """Mask (H, W) uint8 of the input where people are not annotated, by the matrix (3, 3) from the picture."""
         mask = self._masks.read(row)
-        return None if mask is None else cv2.warpAffine(mask, matrix[:2], self._size, flags=cv2.INTER_NEAREST)
+        return None if mask is None else warp(mask, matrix[:2], self._size, cv2.INTER_NEAREST)
 
 
 def _moved(keypoints: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -1,36 +1,52 @@
-"""COCO annotations and person detections as typed records, shared by every network.
+"""COCO annotations as typed records, shared by every network.
 
 An annotation file becomes `Images` and `People`: parallel arrays with one row a picture and one row an annotated
 person, in the order of COCO's own API (image by image, then in file order). The arrays hold everything that was
-annotated; `labelled` and `load_detections` select what a top-down network is trained or evaluated on.
+annotated in the chosen categories (`data.category`); `labelled` selects what a top-down network is trained or evaluated
+on. What is wrong with a file is found here, while it is read: see `mspose.data.check`.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mspose.config.schema import DataConfig
-from mspose.errors import PoseError
+from mspose.data.categories import Categories, choose_categories, describe_others
+from mspose.data.check import Entries, Report, left_out, whole_numbers
+from mspose.data.exif import Orientations, read_annotated
+from mspose.errors import PoseError, one_line
+from mspose.evaluation.areas import estimated_areas
 from mspose.files import read_json
 from mspose.geometry import clip_boxes
-from mspose.images import ImageError, read_image
 from mspose.skeleton import Skeleton
+
+log = logging.getLogger("pose")
 
 
 @dataclass(frozen=True)
 class Images:
-    """M pictures: ids (M,) int64, files (M paths), widths and heights (M,) int64 in pixels."""
+    """M pictures: ids (M,) int64, files (M paths), widths and heights (M,) int64 in pixels.
+
+    `exif` says whether those that are stored turned are read so (`data.exif`).
+    """
 
     ids: np.ndarray
     files: Sequence[Path]
     widths: np.ndarray
     heights: np.ndarray
+    exif: str = "auto"
+    _orientations: Orientations = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        orientations = Orientations(self.files, self.widths, self.heights, self.exif)
+        object.__setattr__(self, "_orientations", orientations)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,13 +57,8 @@ class Images:
         Raises:
             ImageError: it cannot be read, or has another size than the annotation file says.
         """
-        image = read_image(self.files[row])
-        width, height = self.widths[row], self.heights[row]
-        if image.shape[:2] != (height, width):
-            raise ImageError(
-                f"image is {image.shape[1]}x{image.shape[0]}, annotated as {width}x{height}: {self.files[row]}"
-            )
-        return image
+        size, known = (int(self.widths[row]), int(self.heights[row])), self._orientations
+        return read_annotated(self.files[row], size, known.tag(row), known.turns(row))
 
 
 @dataclass(frozen=True)
@@ -82,16 +93,29 @@ class People:
 
 @dataclass(frozen=True)
 class Annotations:
-    """An annotation file: its pictures, all its people, the category id of people, and the file's path.
+    """An annotation file: its pictures, the people of the chosen categories, and the file's path.
 
-    `segmentations` holds what the file has for each of the people (polygons, RLE or None), where it was asked for.
+    Attributes:
+        segmentations: what the file has for each of the people (polygons, RLE or None), where it was asked for.
+        truth: the people as `mspose.evaluation` compares results with them, where that was asked for.
+        estimated: people with keypoints whose area the file lacks; it is that of the segmentation, or follows from the
+            box.
+        is_annotated: whether people are annotated at all: in test sets they are not.
     """
 
     images: Images
     people: People
-    category_id: int
+    categories: Categories
     path: Path
     segmentations: Sequence[Any] | None = None
+    truth: Mapping[str, Any] | None = None
+    estimated: int = 0
+    is_annotated: bool = True
+
+    @property
+    def category_id(self) -> int:
+        """The category of results."""
+        return self.categories.ids[0]
 
 
 def annotation_file(data: DataConfig, split: str) -> Path:
@@ -107,50 +131,98 @@ def image_folder(data: DataConfig, split: str) -> Path:
     return Path(explicit) if explicit else Path(data.root) / getattr(data, f"{split}_set")
 
 
-def detection_file(named: str, data: DataConfig) -> Path:
-    """File of person detections: a relative path may start from the current folder or from `data.root`.
-
-    Raises:
-        PoseError: it is in neither.
-    """
-    for path in (Path(named), Path(data.root) / named):
-        if path.is_file():
-            return path
-    raise PoseError(
-        f"detection file (eval.bbox_file) not found: {named}, here or below data.root {data.root}; "
-        "eval.use_gt_bbox=true takes the annotated boxes"
-    )
-
-
-def load_annotations(path: Path, folder: Path, skeleton: Skeleton, segmentations: bool = False) -> Annotations:
-    """Read and check an annotation file in COCO's keypoint format.
+def load_annotations(
+    path: Path,
+    folder: Path | None,
+    skeleton: Skeleton,
+    *,
+    category: Sequence[str] = (),
+    segmentations: bool = False,
+    truth: bool = False,
+    exif: str = "auto",
+    report: Report | None = None,
+) -> Annotations:
+    """Read and check an annotation file in COCO's keypoint format; one without `annotations` is a test set.
 
     Args:
-        folder: where its pictures are; only their presence is checked.
+        folder: where its pictures are; only their presence is checked. None: they are not needed.
+        category: `data.category`.
         segmentations: keep them, unchecked; for all of COCO they take more memory than everything else.
+        truth: keep what evaluation needs.
+        exif: `data.exif`.
+        report: takes what is wrong with the people; by default warnings are logged, and the first error is raised.
 
     Raises:
         PoseError: missing or malformed file, keypoints of another skeleton, no pictures, or pictures missing on disk.
+        UsageError: the category cannot be told or is not there.
     """
     content = read_json(path, "annotation file")
-    if not isinstance(content, dict) or not all(isinstance(content.get(k), list) for k in ("images", "annotations")):
-        raise PoseError(f"annotation file has no images and annotations (not COCO format?): {path}")
-    category = _category(content.get("categories"), skeleton, path)
-    images = _images(content["images"], folder, path)
-    people, entries = _people(content["annotations"], images, category, skeleton, path)
-    kept = [entry.get("segmentation") for entry in entries] if segmentations else None
-    return Annotations(images, people, category, path, kept)
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise PoseError(f"annotation file has no images (not COCO format?): {path}")
+    entries = content.get("annotations")
+    if entries is not None and not isinstance(entries, list):
+        raise PoseError(f"annotation file: annotations must be a list (not COCO format?): {path}")
+    own, report = report is None, report or Report(path)
+    images = _images(content["images"], folder, path, exif)
+    _check_entries(entries or [], path)
+    categories = choose_categories(content.get("categories"), category, skeleton, entries or [], path)
+    Entries(entries or [], report).categories(content["categories"])
+    others = describe_others([a["category_id"] for a in entries or []], categories, content.get("categories"))
+    if others:
+        log.info(f"{others}: {path}")
+    chosen = [entry for entry in entries or [] if entry["category_id"] in categories]
+    chosen, rows = _in_order(Entries(chosen, report), images)
+    people, estimated, exact = _people(Entries(chosen, report), rows, images, skeleton)
+    if own:
+        report.close()
+    return Annotations(
+        images,
+        people,
+        categories,
+        path,
+        [entry.get("segmentation") for entry in chosen] if segmentations else None,
+        _truth(images, people, *exact, categories) if truth else None,
+        estimated,
+        entries is not None,
+    )
 
 
-def load_split(data: DataConfig, split: str, skeleton: Skeleton, segmentations: bool = False) -> Annotations:
-    """`load_annotations` of the configured "train" or "val" split."""
+def load_split(
+    data: DataConfig,
+    split: str,
+    skeleton: Skeleton,
+    *,
+    segmentations: bool = False,
+    truth: bool = False,
+    pictures: bool = True,
+) -> Annotations:
+    """`load_annotations` of the configured "train" or "val" split; without `pictures` they need not be there."""
     path = annotation_file(data, split)
     if not Path(data.root).exists() and Path(data.root) in path.parents:
         raise PoseError(
             f"annotation file not found: {path}; data.root={data.root} is where COCO is looked for "
-            f"(mspose download {data.root} fetches it, mspose sample data/sample draws a small data set)"
+            f"({_remedy(data.root)}; data.root=FOLDER names another place)"
         )
-    return load_annotations(path, image_folder(data, split), skeleton, segmentations)
+    report = Report(path, data.check)
+    annotations = load_annotations(
+        path,
+        image_folder(data, split) if pictures else None,
+        skeleton,
+        category=data.category,
+        segmentations=segmentations,
+        truth=truth,
+        exif=data.exif,
+        report=report,
+    )
+    report.close()
+    return annotations
+
+
+def _remedy(root: str) -> str:
+    """How a data set gets where it is looked for: never drawn people where somebody expects COCO, nor the reverse."""
+    if "sample" in Path(root).name:
+        return f"mspose sample {root} draws a small data set there"
+    return f"mspose download {root} fetches COCO 2017"
 
 
 def labelled(annotations: Annotations) -> People:
@@ -158,79 +230,37 @@ def labelled(annotations: Annotations) -> People:
 
     Boxes are clipped to their pictures, as the SimpleBaselines loader does.
     """
+    return _labelled(annotations)[0]
+
+
+def describe_left_out(annotations: Annotations) -> str:
+    """How many people `labelled` leaves out for which reason, to be put behind a line about the others."""
+    return _labelled(annotations)[1]
+
+
+def _labelled(annotations: Annotations) -> tuple[People, str]:
     images, people = annotations.images, annotations.people
     rows = people.image_index
     boxes = clip_boxes(people.boxes, images.widths[rows], images.heights[rows])
-    keep = ~people.is_crowd & (people.keypoints.max(axis=(1, 2), initial=0) > 0) & (people.areas > 0)
-    keep &= (boxes[:, 2:].min(axis=1, initial=np.inf) >= 0) & (boxes[:, 2:].max(axis=1, initial=0) > 0)
-    return replace(people, boxes=boxes).select(keep)
+    sides = boxes[:, 2:]
+    reasons = {
+        "in crowds": people.is_crowd,
+        "without keypoints": people.keypoints.max(axis=(1, 2), initial=0) <= 0,
+        "whose box shows nothing of the picture": (sides < 0).any(axis=1) | (sides <= 0).all(axis=1),
+        "without an area": people.areas <= 0,
+    }
+    keep, words = left_out(reasons, len(people))
+    return replace(people, boxes=boxes).select(keep), words
 
 
-def load_detections(path: str | Path, annotations: Annotations, threshold: float = 0.0) -> People:
-    """Read person detections: a JSON list of {image_id, category_id, bbox, score}.
-
-    Detections of other categories, of unknown pictures and with a score below `threshold` are left
-    out, as is a box without any extent.
-
-    Raises:
-        PoseError: missing or malformed file, or none of its pictures is in the annotation file.
-    """
-    path, images = Path(path), annotations.images
-    content = read_json(path, "detection file (eval.bbox_file)")
-    if not isinstance(content, list):
-        raise PoseError(f"detection file must be a list of {{image_id, category_id, bbox, score}}: {path}")
-    try:
-        content = [d for d in content if d["category_id"] == annotations.category_id]
-        image_ids = _numbers([d["image_id"] for d in content], np.int64)
-        scores = _numbers([d["score"] for d in content], np.float32)
-        boxes = _numbers([d["bbox"] for d in content], np.float64).reshape(len(content), 4)
-    except (KeyError, TypeError, ValueError) as error:
-        raise PoseError(
-            f"detection file: every entry needs image_id, category_id, bbox (4 numbers) and score: {path} "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    rows, known = _rows_of(image_ids, images.ids)
-    if len(content) and not known.any():
-        raise PoseError(f"detection file is of other pictures than the annotation file: {path}")
-    keep = known & (scores >= threshold) & np.isfinite(boxes).all(axis=1) & (boxes[:, 2:].min(axis=1, initial=1) > 0)
-    count = int(keep.sum())
-    return People(
-        ids=np.zeros(count, np.int64),
-        image_index=rows[keep],
-        boxes=boxes[keep],
-        scores=scores[keep],
-        keypoints=np.zeros((count, annotations.people.keypoints.shape[1], 3), np.float32),
-        areas=(boxes[keep, 2] * boxes[keep, 3]).astype(np.float32),
-        is_crowd=np.zeros(count, bool),
-    )
-
-
-def _category(categories: object, skeleton: Skeleton, path: Path) -> int:
-    """Id of the category whose keypoints these are: the one called person, else the first that has keypoints."""
-    entries = [c for c in categories if isinstance(c, dict) and "id" in c] if isinstance(categories, list) else []
-    chosen = next((c for c in entries if c.get("name") == "person"), None)
-    chosen = chosen or next((c for c in entries if c.get("keypoints")), None)
-    if chosen is None:
-        raise PoseError(f"annotation file has no category called person and none with keypoints: {path}")
-    names = chosen.get("keypoints")
-    if names and names != list(skeleton.keypoints):
-        names = names if isinstance(names, list) else [names]
-        raise PoseError(
-            f"annotation file does not match data.skeleton {skeleton.name!r}: it has {len(names)} keypoints "
-            f"({', '.join(map(str, names[:3]))}, …), the skeleton {skeleton.num_keypoints} "
-            f"({', '.join(skeleton.keypoints[:3])}, …): {path}"
-        )
-    return chosen["id"]
-
-
-def _images(entries: list[dict], folder: Path, path: Path) -> Images:
+def _images(entries: list[dict], folder: Path | None, path: Path, exif: str) -> Images:
     if not entries:
         raise PoseError(f"annotation file lists no images: {path}")
     try:
         names = [entry["file_name"] for entry in entries]
         if not all(isinstance(name, str) for name in names):
             raise TypeError("a file_name is not text")
-        numbers = _numbers([(entry["id"], entry["width"], entry["height"]) for entry in entries], np.int64)
+        numbers = whole_numbers([(entry["id"], entry["width"], entry["height"]) for entry in entries])
     except (KeyError, TypeError, ValueError) as error:
         raise PoseError(
             f"annotation file: every image needs id, file_name, width and height: {path} "
@@ -238,84 +268,112 @@ def _images(entries: list[dict], folder: Path, path: Path) -> Images:
         ) from error
     if len(np.unique(numbers[:, 0])) != len(numbers):
         raise PoseError(f"annotation file lists an image id twice: {path}")
+    empty = (numbers[:, 1:] <= 0).any(axis=1)
+    if empty.any():
+        number, width, height = numbers[empty.argmax()].tolist()
+        raise PoseError(f"annotation file: image {number} is {width}x{height} pixels large: {path}")
+    if folder is None:
+        folder = Path()
+    else:
+        _check_present(names, folder)
+    return Images(numbers[:, 0], [folder / name for name in names], numbers[:, 1], numbers[:, 2], exif)
+
+
+def _check_present(names: list[str], folder: Path) -> None:
     if not folder.is_dir():
         raise PoseError(f"image folder not found: {folder} (set data.root, or the folder itself)")
     present = set(os.listdir(folder))  # one listing: asking for each of 118,287 files takes seconds on a network disk
     missing = [name for name in names if name not in present and not (folder / name).is_file()]
     if missing:
         raise PoseError(f"{len(missing)} of {len(names)} images are missing in {folder}, such as {missing[0]}")
-    return Images(numbers[:, 0], [folder / name for name in names], numbers[:, 1], numbers[:, 2])
+
+
+def _check_entries(entries: list, path: Path) -> None:
+    row = 0
+    try:
+        while row < len(entries):
+            hash((entries[row]["category_id"], entries[row]["image_id"]))
+            row += 1
+    except (KeyError, TypeError) as error:
+        number = entries[row].get("id") if isinstance(entries[row], dict) else None
+        name = f"number {row} (counted from 0)" if number is None else one_line(number, 20)
+        raise PoseError(
+            f"annotation file: every annotation needs image_id and category_id, annotation {name} does not have them: "
+            f"{path} ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _in_order(entries: Entries, images: Images) -> tuple[list[Mapping], np.ndarray]:
+    """The annotations image by image, as COCO's API walks them, and the rows of their pictures."""
+    rows, known = rows_of(entries.image_ids(), images.ids)
+    entries.error(np.flatnonzero(~known), "is of an image that is not listed")
+    entries.report.raise_errors()  # where nobody knows whose they are, nothing else can be told
+    order = np.argsort(rows, kind="stable")
+    return [entries.entries[i] for i in order.tolist()], rows[order]
 
 
 def _people(
-    annotations: list[dict], images: Images, category: int, skeleton: Skeleton, path: Path
-) -> tuple[People, list[dict]]:
-    """The people of the category, and the file's entries they were made of, in the same order."""
-    joints = skeleton.num_keypoints
+    entries: Entries, rows: np.ndarray, images: Images, skeleton: Skeleton
+) -> tuple[People, int, tuple[np.ndarray, np.ndarray]]:
+    """The people of annotations, how many areas are estimated, and keypoints and areas as exact as the file's."""
+    boxes = entries.column("bbox", "a bbox is x, y, width, height", None, 4)
+    keypoints = entries.keypoints(skeleton)
+    areas = entries.column("area", "an area is a number", 0.0)
+    crowds = entries.crowds()
+    entries.error(np.flatnonzero((boxes[:, 2:] < 0).any(axis=1)), "has a bbox of negative width or height")
+    entries.error(np.flatnonzero(areas < 0), "has a negative area")
+    seen = (keypoints[..., 2] > 0).sum(axis=1)
+    if not entries.report.errors:
+        entries.counts(seen)
+    entries.plausible(boxes, keypoints, areas, images.widths[rows], images.heights[rows])
+    bare = areas == 0
+    telling = bare & (seen > 0) & ~crowds
+    if bare.any():
+        those = np.flatnonzero(bare)
+        areas[those] = estimated_areas([entries.entries[i].get("segmentation") for i in those.tolist()], boxes[those])
+        entries.warn(telling, "have no area: it is estimated, and the AP not comparable with that of other programs")
+    people = People(
+        ids=_ids(entries.entries),
+        image_index=rows,
+        boxes=boxes,
+        scores=np.ones(len(rows), np.float32),
+        keypoints=keypoints.astype(np.float32),
+        areas=areas.astype(np.float32),
+        is_crowd=crowds,
+    )
+    return people, int(telling.sum()), (keypoints, areas)
+
+
+def _ids(entries: Sequence[Mapping]) -> np.ndarray:
+    """The file's ids, for messages; numbers in order of the people where it has others, or none."""
     try:
-        annotations = [a for a in annotations if a["category_id"] == category]
-        image_ids = _numbers([a["image_id"] for a in annotations], np.int64)
-        rows, known = _rows_of(image_ids, images.ids)
-        if not known.all():
-            raise PoseError(
-                f"annotation file: annotation {annotations[int(np.argmin(known))].get('id')} is of image "
-                f"{image_ids[np.argmin(known)]}, which is not listed: {path}"
-            )
-        # COCO's API walks image by image; a stable sort gives the same order.
-        order = np.argsort(rows, kind="stable")
-        annotations = [annotations[i] for i in order]
-        blank = [0] * (3 * joints)
-        keypoints = [a.get("keypoints") or blank for a in annotations]
-    except (KeyError, TypeError, ValueError) as error:
-        raise PoseError(
-            f"annotation file: every annotation needs image_id and category_id: {path} "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    for annotation, values in zip(annotations, keypoints):
-        if not isinstance(values, list) or len(values) != 3 * joints:
-            found = f"{len(values) / 3:g}" if isinstance(values, list) else repr(values)
-            raise PoseError(
-                f"annotation {annotation.get('id')} has {found} keypoints, the skeleton "
-                f"{skeleton.name!r} has {joints} (data.skeleton): {path}"
-            )
-    count = len(annotations)
-    try:
-        boxes = _numbers([a["bbox"] for a in annotations], np.float64).reshape(count, 4)
-        people = People(
-            ids=_numbers([a.get("id", 0) for a in annotations], np.int64),
-            image_index=rows[order],
-            boxes=boxes,
-            scores=np.ones(count, np.float32),
-            keypoints=_numbers(keypoints, np.float32).reshape(count, joints, 3),
-            areas=_numbers([a.get("area", a["bbox"][2] * a["bbox"][3]) for a in annotations], np.float32),
-            is_crowd=np.array([bool(a.get("iscrowd", 0)) for a in annotations], bool),
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise PoseError(
-            f"annotation file: bbox must be 4 numbers, keypoints {3 * joints}, area one: {path} "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    finite = np.isfinite(people.boxes).all(axis=1) & np.isfinite(people.keypoints).all(axis=(1, 2))
-    finite &= np.isfinite(people.areas)
-    if not finite.all():
-        bad = people.ids[np.argmin(finite)]
-        raise PoseError(f"annotation {bad} has a bbox, keypoints or an area that are not finite: {path}")
-    return people, annotations
+        return whole_numbers([entry["id"] for entry in entries])
+    except (KeyError, TypeError, ValueError):
+        return np.arange(len(entries))
 
 
-def _numbers(values: list, dtype: type) -> np.ndarray:
-    """An array of the numbers in nested lists; text raises, where NumPy would convert it and COCO's API would not."""
-    array = np.array(values)
-    if array.dtype.kind not in "biuf":
-        raise TypeError("text, null or a huge number where numbers belong")
-    with np.errstate(invalid="ignore", over="ignore"):
-        numbers: np.ndarray = array.astype(dtype)
-    if np.issubdtype(dtype, np.integer) and (numbers != array).any():
-        raise ValueError("not a whole number")
-    return numbers
+def _truth(
+    images: Images, people: People, keypoints: np.ndarray, areas: np.ndarray, categories: Categories
+) -> Mapping[str, Any]:
+    """What COCO's metric reads, of one category."""
+    category = categories.ids[0]
+    columns = zip(
+        images.ids[people.image_index].tolist(),
+        people.is_crowd.astype(int).tolist(),
+        (keypoints[..., 2] > 0).sum(axis=1).tolist(),
+        keypoints.reshape(len(people), 3 * keypoints.shape[1]).tolist(),
+        areas.tolist(),
+        people.boxes.tolist(),
+    )
+    names = ("image_id", "iscrowd", "num_keypoints", "keypoints", "area", "bbox")
+    return {
+        "images": [{"id": number} for number in images.ids.tolist()],
+        "annotations": [{"category_id": category, **dict(zip(names, values))} for values in columns],
+        "categories": [{"id": category}],
+    }
 
 
-def _rows_of(values: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def rows_of(values: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Row in `table` of each value, and whether it is there at all."""
     order = np.argsort(table, kind="stable")
     position = np.minimum(np.searchsorted(table[order], values), len(table) - 1)

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import sys
 import time
 import urllib.error
@@ -32,7 +33,7 @@ from tqdm import tqdm
 
 from mspose.data.layout import check
 from mspose.errors import PoseError, UsageError
-from mspose.files import check_writable, write_json
+from mspose.files import check_writable, user_path, write_json
 
 # Plain HTTP, since the host's certificate is not in its own name; the SHA-256 of every archive is checked instead.
 BASE_URL = "http://images.cocodataset.org"
@@ -100,7 +101,7 @@ PARTS = (
 def download(
     root: str | Path, parts: Sequence[Part] = PARTS, base_url: str = BASE_URL, keep_archives: bool = False
 ) -> None:
-    """Bring every part that `root` lacks: fetch, verify, unzip, and remove the archive.
+    """Bring every part that `root` lacks: fetch, verify, unzip, and remove the archive (one that was there stays).
 
     Raises:
         UsageError: `base_url` is not an http or https address.
@@ -121,9 +122,10 @@ def download(
     for part in parts:
         if part in missing:
             archive = _working_files(root, part)[0]
+            is_ours = not archive.exists()  # one that somebody has put there is theirs
             fetch(f"{base_url.rstrip('/')}/{part.archive}", archive, part.size, part.sha256)
             unzip(archive, root, part)
-            if not keep_archives:
+            if is_ours and not keep_archives:
                 archive.unlink()
         print(f"{part.name}: {part.files:,} files in {root / part.name}", flush=True)
 
@@ -247,7 +249,7 @@ def _read_validator(note: Path, url: str) -> str | None:
     try:
         content = json.loads(note.read_text(encoding="utf-8"))
         return content["validator"] if content["url"] == url else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -287,7 +289,7 @@ def unzip(archive: Path, root: Path, part: Part) -> None:
         for member in members:
             name = member.filename.rpartition("/")[2]
             (staging / name).replace(folder / name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
         raise PoseError(f"{archive}: damaged archive ({error}): delete it and run again") from error
     except OSError as error:
         raise PoseError(f"cannot unzip {archive}: {error.strerror}: {error.filename or root}") from error
@@ -305,6 +307,8 @@ def _wanted(file: zipfile.ZipFile, archive: Path, part: Part) -> list[zipfile.Zi
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise PoseError(f"{archive}: {path!r} is a link or a device; nothing was unzipped")
+        if path in wanted:
+            raise PoseError(f"{archive}: holds {path!r} twice; nothing was unzipped")
         if re.fullmatch(rf"{re.escape(part.name)}/{part.pattern}", path):
             wanted[path] = member
     if len(wanted) != part.files:
@@ -365,7 +369,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, or 1 when a part could not be had or the folder has problems."""
     names = [part.name for part in PARTS]
     parser = argparse.ArgumentParser(prog="mspose download", description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("root", type=Path, metavar="ROOT", help="the dataset's folder")
+    parser.add_argument("root", type=user_path, metavar="ROOT", help="the dataset's folder")
     parser.add_argument("--parts", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
     parser.add_argument("--base-url", default=BASE_URL, help="a mirror of %(default)s")
     parser.add_argument("--check-only", action="store_true", help="examine ROOT, fetch nothing")

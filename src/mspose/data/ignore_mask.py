@@ -22,14 +22,16 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mspose.data.check import left_out
 from mspose.data.coco import Annotations, Images, People, load_annotations
 from mspose.errors import PoseError
+from mspose.evaluation.areas import decompress
 from mspose.extras import need
-from mspose.files import atomic_path
+from mspose.files import atomic_path, user_path
 from mspose.images import ImageError
 from mspose.skeleton import load_skeleton
 
-# Whom OpenPose learns from: at least this many labelled keypoints, on more than 32 × 32 pixels.
+# Whom OpenPose learns from: at least this many labelled keypoints of COCO's 17, on more than 32 × 32 pixels.
 MIN_KEYPOINTS = 5
 MIN_AREA = 1024.0
 
@@ -37,13 +39,35 @@ MIN_AREA = 1024.0
 Segmentation = list[np.ndarray] | dict[str, Any]
 
 
-def usable(people: People, min_keypoints: int = MIN_KEYPOINTS, min_area: float = MIN_AREA) -> np.ndarray:
-    """Which people (N,) a bottom-up network learns from: not crowds, enough labelled keypoints, large enough.
+def usable(people: People, min_keypoints: int | None = None, min_area: float = MIN_AREA) -> np.ndarray:
+    """Which people (N,) a bottom-up network learns from, as `select_usable` does."""
+    return select_usable(people, min_keypoints, min_area)[0]
+
+
+def select_usable(people: People, min_keypoints: int | None, min_area: float) -> tuple[np.ndarray, str]:
+    """Whom a bottom-up network learns from: not crowds, enough labelled keypoints, large enough.
 
     Args:
+        min_keypoints: None: as many as fit the skeleton.
         min_area: square pixels that the segment must exceed.
+
+    Returns:
+        (N,) bool, and how many are left out for which reason, to be put behind a line about the others.
     """
-    return ~people.is_crowd & ((people.keypoints[..., 2] > 0).sum(axis=1) >= min_keypoints) & (people.areas > min_area)
+    least = default_min_keypoints(people.keypoints.shape[1]) if min_keypoints is None else min_keypoints
+    seen = (people.keypoints[..., 2] > 0).sum(axis=1)
+    reasons = {
+        "in crowds": people.is_crowd,
+        "without keypoints": (seen == 0) & (least > 0),
+        f"with fewer than {least} labelled keypoints (data.min_keypoints)": seen < least,
+        f"on at most {min_area:g} square pixels (data.min_area)": people.areas <= min_area,
+    }
+    return left_out(reasons, len(people))
+
+
+def default_min_keypoints(joints: int) -> int:
+    """A third of so many keypoints, at most OpenPose's 5."""
+    return min(MIN_KEYPOINTS, -(-joints // 3))
 
 
 def ignore_mask(
@@ -94,7 +118,8 @@ class AnnotatedMasks:
             crowds = here[left_out[here] & people.is_crowd[here]]
             groups = here[left_out[here] & ~people.is_crowd[here]], crowds, here[learnt[here]] if len(crowds) else []
             ignored, hiding, seen = (
-                [_checked(annotations, int(person), segmentations[person]) for person in group] for group in groups
+                [checked_segmentation(annotations, int(person), segmentations[person]) for person in group]
+                for group in groups
             )
             self._parts[row] = ignored, hiding, seen
 
@@ -162,7 +187,7 @@ class Written:
 
 
 def write_masks(
-    annotations: Annotations, folder: Path, min_keypoints: int = MIN_KEYPOINTS, min_area: float = MIN_AREA
+    annotations: Annotations, folder: Path, min_keypoints: int | None = None, min_area: float = MIN_AREA
 ) -> Written:
     """Write the ignore masks of all pictures as PNG (0, or 255 for ignored); files that are there stay as they are.
 
@@ -199,8 +224,12 @@ def _union(segmentations: Sequence[Segmentation], height: int, width: int) -> np
     return np.ascontiguousarray(rle.decode(rle.merge(runs)))
 
 
-def _checked(annotations: Annotations, person: int, value: Any) -> Segmentation:
-    """The segmentation of one person, which the file has as `value`, compact and safe to rasterise."""
+def checked_segmentation(annotations: Annotations, person: int, value: Any) -> Segmentation:
+    """The segmentation of one person, which the file has as `value`, compact and safe to rasterise.
+
+    Raises:
+        PoseError: it is malformed.
+    """
     images, people = annotations.images, annotations.people
     row = people.image_index[person]
     height, width = int(images.heights[row]), int(images.widths[row])
@@ -228,30 +257,11 @@ def _run_lengths(value: dict, height: int, width: int) -> dict[str, Any]:
     size, counts = list(value["size"]), value["counts"]
     if size != [height, width]:
         raise ValueError(f"size is {size}")
-    runs = _decompress(counts) if isinstance(counts, str | bytes) else np.array(counts)
+    runs = decompress(counts) if isinstance(counts, str | bytes) else np.array(counts)
     # pycocotools leaves pixels that no run reaches as they happen to be in memory.
     if runs.ndim != 1 or runs.dtype.kind not in "iu" or (runs < 0).any() or runs.sum() != height * width:
         raise ValueError("counts do not fill the image")
     return need("pycocotools.mask").frPyObjects({"size": size, "counts": runs.tolist()}, height, width)
-
-
-def _decompress(text: str | bytes) -> np.ndarray:
-    """Run lengths of COCO's compressed form: characters of six bits from "0" on, of which the highest says that the
-    number goes on and the others are its digits, lowest first, in two's complement; from the fourth number on, each is
-    the difference to the last but one."""
-    codes = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise ValueError("compressed counts are damaged")
-    ends = np.flatnonzero(codes & 32 == 0)
-    starts = np.append(0, ends[:-1] + 1)
-    place = 5 * (np.arange(len(codes)) - np.repeat(starts, ends - starts + 1))
-    if place.max() > 30:
-        raise ValueError("compressed counts are damaged")
-    runs = np.add.reduceat((codes & 31) << place, starts)
-    runs -= np.where(codes[ends] & 16, 32 << place[ends], 0)
-    for first in (1, 2):
-        runs[first::2] = np.cumsum(runs[first::2])
-    return runs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -260,13 +270,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="mspose ignore-mask", description="Write ignore_mask_train/ and ignore_mask_val/ beside the pictures."
     )
     for split in ("train", "val"):
-        parser.add_argument(f"--{split}_ann", type=Path, required=True, metavar="FILE", help="annotation file")
-        parser.add_argument(f"--{split}_dir", type=Path, required=True, metavar="DIR", help="its folder of pictures")
+        parser.add_argument(f"--{split}_ann", type=user_path, required=True, metavar="FILE", help="annotation file")
+        parser.add_argument(
+            f"--{split}_dir", type=user_path, required=True, metavar="DIR", help="its folder of pictures"
+        )
     parser.add_argument(
         "--min_keypoints",
         type=int,
-        default=MIN_KEYPOINTS,
-        help="people with fewer labelled keypoints are ignored (default: %(default)s)",
+        help="people with fewer labelled keypoints are ignored (default: a third of the skeleton's, at most 5)",
     )
     parser.add_argument(
         "--min_area",
@@ -275,6 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="people on at most so many square pixels are ignored (default: %(default)s)",
     )
     parser.add_argument("--skeleton", default="coco17", help="keypoint set of the annotations: coco17 or a YAML file")
+    parser.add_argument("--category", nargs="+", default=[], help="names or ids of the annotated categories")
     options = parser.parse_args(argv)
     try:
         skeleton = load_skeleton(options.skeleton)
@@ -282,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             ("train", options.train_ann, options.train_dir),
             ("val", options.val_ann, options.val_dir),
         ):
-            annotations = load_annotations(path, pictures, skeleton, segmentations=True)
+            annotations = load_annotations(path, pictures, skeleton, category=options.category, segmentations=True)
             folder = pictures.absolute().parent / f"ignore_mask_{split}"
             counts = write_masks(annotations, folder, options.min_keypoints, options.min_area)
             print(

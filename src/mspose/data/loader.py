@@ -25,7 +25,7 @@ log = logging.getLogger("pose")
 
 # sample(index, epoch, out): fills one row of each array of a batch
 Sample = Callable[[int, int, tuple[np.ndarray, ...]], None]
-# Training goes on while at most this share of the pictures, or one of them, cannot be read.
+# Training and evaluation go on while at most this share of the pictures, or one of them, cannot be read.
 MAX_BAD_SHARE = 0.01
 
 
@@ -69,10 +69,15 @@ class Plan:
 
 
 class BadImages:
-    """Counts pictures that cannot be read; too many of them end the run."""
+    """Counts pictures that cannot be read; too many of them end the run.
 
-    def __init__(self, total: int) -> None:
-        self._allowed = max(1.0, total * MAX_BAD_SHARE)
+    Args:
+        total: number of pictures.
+        where: what they belong to.
+    """
+
+    def __init__(self, total: int, where: str = "training set") -> None:
+        self._allowed, self._where = max(1.0, total * MAX_BAD_SHARE), where
         self._messages: set[str] = set()
         self._lock = threading.Lock()
 
@@ -93,7 +98,7 @@ class BadImages:
         log.warning(f"warning: skipped, {count} so far: {error}")
         if count > self._allowed:
             raise PoseError(
-                f"{count} images cannot be read, more than {MAX_BAD_SHARE:.0%} of the training set; "
+                f"{count} images cannot be read, more than {MAX_BAD_SHARE:.0%} of the {self._where}; "
                 f"the last one: {error}"
             )
 

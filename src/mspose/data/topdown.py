@@ -16,7 +16,7 @@ from mspose.config.schema import DataConfig
 from mspose.config.topdown import TopDownData
 from mspose.data.coco import Images, People
 from mspose.data.proposals import propose
-from mspose.geometry import box_to_crop, crop_matrix, transform_points
+from mspose.geometry import box_to_crop, crop_matrix, transform_points, warp
 
 # Half-body crops as published for HRNet and AlphaPose: their draw `randn() < 0.5` takes the upper half this often,
 # and the crop is the box of the chosen joints enlarged by this factor.
@@ -76,6 +76,7 @@ class TopDownDataset:
         self.centers, self.sizes = box_to_crop(people.boxes, self._aspect)
         self._data, self._codec, self._seed, self._proposals_epoch = data, codec, seed, proposals_epoch
         self.size = (data.input_size[0], data.input_size[1])
+        self.unbiased = data.unbiased
         self._normalize = Normalizer(data)
         upper = np.zeros(self.skeleton.num_keypoints, bool)
         upper[list(self.skeleton.upper_body)] = True
@@ -134,8 +135,8 @@ class TopDownDataset:
 
     def _read(self, index: int, crop: Crop, out: np.ndarray) -> np.ndarray:
         image = self.images.read(int(self.people.image_index[index]))
-        matrix = crop_matrix(crop.center, crop.size, self.size, crop.rotation, crop.flip)
-        self._normalize(cv2.warpAffine(image, matrix, self.size, flags=cv2.INTER_LINEAR), out)
+        matrix = crop_matrix(crop.center, crop.size, self.size, crop.rotation, crop.flip, self.unbiased)
+        self._normalize(warp(image, matrix, self.size), out)
         return matrix
 
 

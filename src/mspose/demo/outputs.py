@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from mspose.data.categories import PERSON_ID
 from mspose.demo.sources import Frame
-from mspose.errors import PoseError, UsageError
+from mspose.errors import PoseError
 from mspose.evaluation.coco import to_coco_results
-from mspose.files import atomic_path
+from mspose.files import atomic_path, utf8_path
 from mspose.poses import Poses
 from mspose.skeleton import PafLayout, Skeleton, paf_layout
 
@@ -28,15 +29,17 @@ OPENPOSE_EMPTY = (
 )
 
 
-def coco_entries(people: Poses, frame: Frame, is_video: bool) -> list[dict]:
+def coco_entries(people: Poses, frame: Frame, is_video: bool, category_id: int = PERSON_ID) -> list[dict]:
     """Entries of a COCO keypoint results file, with the box and, if people are tracked, `track_id`.
+
+    The box is called `box`: COCO's tools would take the size of people from a `bbox`, which moves AP (M) and AP (L).
 
     Of a video, `image_id` and `frame` are the number of the frame. Of a picture, `image_id` is its file name where
     that is a number, as COCO's are, else one that no other picture has; `file_name` tells which it is in either case.
     """
-    entries = to_coco_results(people.triplets, people.scores, np.full(len(people), frame.image_id))
+    entries = to_coco_results(people.triplets, people.scores, np.full(len(people), frame.image_id), category_id)
     for entry, box, number in zip(entries, people.boxes.astype(float).round(2).tolist(), people.ids.tolist()):
-        entry |= {"file_name": frame.file_name, "bbox": box}
+        entry |= {"file_name": frame.file_name, "box": box}
         if is_video:
             entry["frame"] = frame.number
         if number >= 0:
@@ -72,6 +75,12 @@ def openpose_people(people: Poses, layout: PafLayout | None, threshold: float) -
     }
 
 
+def writable_rate(fps: float) -> float:
+    """The nearest rate that an MPEG-4 video can have: OpenCV makes a decimal fraction of it, with 16 bits above."""
+    base = next(base for base in (1000, 100, 10, 1) if fps * base < 65535.5 or base == 1)
+    return min(max(round(fps * base), 10), 65535 * base) / base
+
+
 class VideoWriter:
     """Writes frames of one size to an MP4 file; the first frame sets the size.
 
@@ -80,16 +89,21 @@ class VideoWriter:
     """
 
     def __init__(self, path: Path, fps: float) -> None:
-        self._path, self._fps = path, fps
+        self._path, self._fps = path, writable_rate(fps)
         self._writer: cv2.VideoWriter | None = None
         self._size, self.count = (0, 0), 0
+        self._last: np.ndarray | None = None
 
-    def write(self, image: np.ndarray) -> None:
-        """Add a frame (H, W, 3) uint8 BGR; one of another size, as some cameras send, is resized."""
+    def write(self, image: np.ndarray, number: int) -> None:
+        """Make (H, W, 3) uint8 BGR frame `number`; where some before it are missing, the last one stands longer.
+
+        A frame of another size, as some cameras send, is resized.
+        """
         if self._writer is None:
             # Encoders take even sides only.
             self._size = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2
-            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
+            with utf8_path(self._path) as name:
+                self._writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
             if not self._writer.isOpened():
                 raise PoseError(f"cannot write video {self._path}: this OpenCV has no MP4 encoder, or the disk is full")
         width, height = self._size
@@ -97,15 +111,20 @@ class VideoWriter:
             image = np.ascontiguousarray(image[:height, :width])
         else:
             image = cv2.resize(image, self._size)
+        while self._last is not None and self.count < number:
+            self._writer.write(self._last)
+            self.count += 1
         self._writer.write(image)
         self.count += 1
+        self._last = image
 
     def close(self) -> bool:
         """Finish the file; whether all frames are in it, since OpenCV reports no failed write."""
         if self._writer is None:
             return True
         self._writer.release()
-        capture = cv2.VideoCapture(str(self._path))
+        with utf8_path(self._path) as name:
+            capture = cv2.VideoCapture(name)
         written = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
         capture.release()
         return written >= self.count
@@ -132,15 +151,3 @@ def video_file(path: Path, fps: float) -> Iterator[VideoWriter]:
             raise PoseError(f"cannot write {path}: frames are missing in it; is the disk full?")
     if interrupted is not None:
         raise interrupted
-
-
-def check_targets(inputs: Iterable[Path], targets: Iterable[Path]) -> None:
-    """Refuse to write over what is read.
-
-    Raises:
-        UsageError: a target is one of the inputs.
-    """
-    read = {path.resolve() for path in inputs}
-    for path in targets:
-        if path.resolve() in read:
-            raise UsageError(f"drawing would replace {path}, which is read: choose another output=DIR")

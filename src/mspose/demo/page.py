@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import time
+import warnings
+from collections import deque
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +19,7 @@ import numpy as np
 
 from mspose.backends.open import check_checkpoint
 from mspose.config.builder import network_of
+from mspose.config.recipes import find_recipe
 from mspose.config.schema import Config, keys_of
 from mspose.demo.outputs import coco_entries
 from mspose.demo.signals import terminated_as_interrupted
@@ -24,7 +28,8 @@ from mspose.detection import HOG_HINT
 from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
 from mspose.extras import need
-from mspose.files import write_json
+from mspose.files import user_path, write_json
+from mspose.images import ImageError
 
 if TYPE_CHECKING:
     import gradio
@@ -33,6 +38,8 @@ log = logging.getLogger("pose")
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MAX_UPLOAD = "100mb"
+# How long results can be downloaded, in seconds, and how many there are at most.
+KEPT_SECONDS, KEPT_RESULTS = 3600, 100
 
 
 class Page:
@@ -57,14 +64,15 @@ class Page:
             recipe, colon, ckpt = entry.rpartition(":")
             if not colon:
                 raise UsageError(f"demo.networks: {entry!r} is not CONFIG:CKPT")
-            for path in (recipe, ckpt):
-                if not Path(path).is_file():
-                    raise PoseError(f"demo.networks: file not found: {path}")
+            recipe, ckpt = str(find_recipe(user_path(recipe))), str(user_path(ckpt))
+            if not Path(ckpt).is_file():
+                raise PoseError(f"demo.networks: file not found: {ckpt}")
             name = _name(ckpt)
             self._files[name if name not in self._files else entry] = recipe, ckpt
         self.networks = list(self._files)
         self._loaded: dict[str, PoseEstimator] = {}
         self._one_at_a_time = threading.Lock()
+        self._results: deque[tuple[float, Path]] = deque()  # when each was written, oldest first, and where
 
     def load(self, network: str) -> PoseEstimator:
         """The network of that name, kept once it is loaded.
@@ -80,6 +88,7 @@ class Page:
             known = keys_of({"demo": network_of(config).schema["demo"]})
             overrides: dict[str, object] = {
                 **{key: value for name, value in asdict(demo).items() if (key := f"demo.{name}") in known},
+                "data.category": self._config.data.category,
                 "runtime.device": self._config.runtime.device,
                 "runtime.device_id": self._config.runtime.device_id,
             }
@@ -102,12 +111,14 @@ class Page:
             says how many people there are.
 
         Raises:
-            PoseError: the file is not a picture, or the network cannot be loaded.
+            PoseError: the file is not a picture or has too many pixels, or the network cannot be loaded.
         """
+        check_size(picture, self._config.demo.max_pixels)
         with self._one_at_a_time:
             estimator = self.load(network)
-            prepared = estimator.prepare(picture)
+            before, prepared = estimator.faults, estimator.prepare(picture)
             maps = estimator.run(prepared)
+            faults = estimator.faults - before
             people = estimator.finish(prepared, maps)
             people = people.select(people.scores >= person_threshold)
         demo = replace(self._config.demo, keypoint_threshold=keypoint_threshold, black_background=black_background)
@@ -116,8 +127,41 @@ class Page:
         name = Path(picture).name
         frame = Frame(0, image_ids([Path(name)])[0], name, Path(name).stem, prepared.image)
         path = Path(tempfile.mkdtemp(dir=self._folder)) / f"{frame.name}_keypoints.json"
-        write_json(path, coco_entries(people, frame, is_video=False))
-        return np.ascontiguousarray(drawn[..., ::-1]), str(path), describe(len(people), estimator.detector)
+        write_json(path, coco_entries(people, frame, is_video=False, category_id=estimator.category_id))
+        with self._one_at_a_time:
+            self._results.append((time.monotonic(), path.parent))
+        self.tidy()
+        said = describe(len(people), estimator.detector)
+        if faults:
+            said += f"; NaN or infinite values of the network count as 0: {faults} people or pictures"
+        return np.ascontiguousarray(drawn[..., ::-1]), str(path), said
+
+    def tidy(self) -> None:
+        """Remove results that are too old, and the oldest of too many."""
+        with self._one_at_a_time:
+            latest = time.monotonic() - KEPT_SECONDS
+            while self._results and (self._results[0][0] < latest or len(self._results) > KEPT_RESULTS):
+                shutil.rmtree(self._results.popleft()[1], ignore_errors=True)
+
+
+def check_size(path: str, most: int) -> None:
+    """Refuse a picture of more than `most` pixels, by its header: decoded, a small file may fill the memory.
+
+    Raises:
+        ImageError: it has more, or is no picture.
+    """
+    reader = need("PIL.Image")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the limit is ours
+            with reader.open(path) as picture:
+                width, height = picture.size
+    except reader.DecompressionBombError as error:
+        raise ImageError(f"image has more than {most} pixels (demo.max_pixels): {path}") from error
+    except Exception as error:  # of various types
+        raise ImageError(f"image is truncated or not a picture: {path}") from error
+    if width * height > most:
+        raise ImageError(f"image has {width}x{height} pixels, more than {most} (demo.max_pixels): {path}")
 
 
 def _name(ckpt: str) -> str:
@@ -217,6 +261,7 @@ def serve(config: Config) -> None:
         try:
             while True:  # not one endless wait: a signal may arrive in another thread, and would not end it
                 time.sleep(0.5)
+                page.tidy()
         except KeyboardInterrupt:
             log.info("stopped")
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import time
 from collections.abc import Iterator
@@ -13,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from mspose.backends.open import check_checkpoint
-from mspose.config.builder import save_config
 from mspose.config.schema import Config
-from mspose.demo.outputs import VideoWriter, check_targets, coco_entries, openpose_layout, openpose_people, video_file
+from mspose.config.text import save_config
+from mspose.demo.outputs import VideoWriter, coco_entries, openpose_layout, openpose_people, video_file
 from mspose.demo.pipeline import overlapped
 from mspose.demo.signals import terminated_as_interrupted
 from mspose.demo.sources import Frame, Pictures, Video, open_source
@@ -23,10 +24,12 @@ from mspose.demo.window import Window
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError
 from mspose.estimator import PoseEstimator, Prepared
-from mspose.files import check_writable, write_json
+from mspose.files import write_json
 from mspose.images import ImageError
+from mspose.outputs import check_targets
 from mspose.poses import Poses
 from mspose.runtime.progress import Progress
+from mspose.runtime.results import results_folder
 from mspose.runtime.timing import Stopwatch
 from mspose.visual import contact_sheet, draw_label, fit, write_image
 
@@ -84,12 +87,12 @@ class Demo:
         """Find people and cut them out."""
         if frame.image is None:
             return Job(frame)
-        name = str(frame.number) if self._source.is_video else frame.file_name
+        name = str(frame.number) if self._source.is_video else str(self._source.folder / frame.file_name)
         with self.watch("detecting"):
             try:
                 return Job(frame, self._estimator.prepare(frame.image, name=name))
             except ImageError as error:
-                return Job(replace(frame, image=None, error=f"{error}: {name}"))
+                return Job(replace(frame, image=None, error=f"{error}: {frame.file_name}"))
 
     def run(self, job: Job) -> Job:
         """Run the network."""
@@ -121,14 +124,14 @@ class Demo:
             return job
         with self.watch("writing"):
             if self.video is not None:
-                self.video.write(job.drawn)
+                self.video.write(job.drawn, frame.number)
             else:
                 write_image(self._folder / "pictures" / self._source.drawn[frame.number], job.drawn)
                 if len(self.thumbnails) < SHEET:
                     self.thumbnails.append(fit(job.drawn, *CELL))
             people = openpose_people(job.people, self._layout, self.options.keypoint_threshold)
             write_json(self._folder / "openpose" / f"{frame.name}_keypoints.json", people)
-            self.entries += coco_entries(job.people, frame, self._source.is_video)
+            self.entries += coco_entries(job.people, frame, self._source.is_video, self._estimator.category_id)
         return job
 
     def first_done(self) -> None:
@@ -173,30 +176,52 @@ def run_demo(config: Config) -> None:
         PoseError: no checkpoint, nothing could be read, or the outputs cannot be written.
     """
     check_checkpoint(config, "to run")
-    with closing(open_source(config.demo.input)) as source, terminated_as_interrupted():
-        folder = check_writable(config.runtime.output)
-        drawn = folder if source.is_video else folder / "pictures"
-        check_targets(source.paths, (drawn / name for name in source.drawn))
-        estimator = PoseEstimator(config)
-        save_config(config, folder / "demo_config.yaml")
-        demo = Demo(estimator, source, folder)
-        try:
-            done = _run(demo, source, folder)
-        finally:
-            # Also what an interrupted run has found is worth keeping.
-            write_json(folder / "predictions.json", demo.entries)
+    with (
+        closing(open_source(config.demo.input)) as source,
+        terminated_as_interrupted(),
+        results_folder(config.runtime.output, "demo") as folder,
+    ):
+        _find_people(config, source, folder)
+
+
+def _find_people(config: Config, source: Pictures | Video, folder: Path) -> None:
+    record = folder / "demo_config.yaml"
+    check_targets(config, [*_targets(source, folder), record], [record], source.paths)
+    estimator = PoseEstimator(config)
+    if not source.is_video:
+        estimator.expect({str(source.folder / name): name for name in source.file_names})
+    save_config(config, record)
+    demo = Demo(estimator, source, folder)
+    try:
+        done = _run(demo, source, folder)
+    finally:
+        # Also what an interrupted run has found is worth keeping.
+        write_json(folder / "predictions.json", demo.entries)
     if len(demo.thumbnails) > 1:
         write_image(folder / "sheet.jpg", contact_sheet(demo.thumbnails, 3, CELL))
-    if source.is_video and source.shortfall:
-        log.warning(f"warning: {source.shortfall}")
+    if source.is_video:
+        for problem in source.problems():
+            log.warning(f"warning: {problem}")
     if not done:
         raise PoseError(f"none of the {source.total} pictures could be read")
+    if estimator.faults:
+        log.warning(f"warning: NaN or infinite values of the network count as 0: {estimator.faults} people or pictures")
     log.info(demo.describe_speed(done, "frames" if source.is_video else "pictures"))
     missing = 0 if source.is_video else source.total - done
     left_out = f"; {missing} left out" if missing else ""
     log.info(f"{len(demo.entries)} {'person' if len(demo.entries) == 1 else 'people'}{left_out}; results in {folder}")
     if not demo.entries and estimator.detector == "hog":
         log.info(HOG_HINT)
+
+
+def _targets(source: Pictures | Video, folder: Path) -> list[Path]:
+    """Files that the demo writes; of a video's frames, whose number nobody knows beforehand, those that are there."""
+    if source.is_video:
+        frames = (folder / "openpose").glob(f"{glob.escape(source.name)}_*_keypoints.json")
+        return [folder / "predictions.json", folder / source.drawn[0], *frames]
+    pictures = [folder / "pictures" / name for name in source.drawn]
+    people = [folder / "openpose" / f"{name}_keypoints.json" for name in source.names]
+    return [folder / "predictions.json", folder / "sheet.jpg", *pictures, *people]
 
 
 def _run(demo: Demo, source: Pictures | Video, folder: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import logging
 import math
 import os
 import re
@@ -17,11 +18,18 @@ import cv2
 import numpy as np
 
 from mspose.errors import PoseError, UsageError
-from mspose.images import ImageError, read_image
+from mspose.files import common_folder, short_name, unique_names, utf8_path
+from mspose.images import ImageError, picture_format, read_image
 
-PICTURES = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
+log = logging.getLogger("pose")
+
+# Suffixes that OpenCV writes, and those of other pictures.
+WRITABLE = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
+PICTURES = WRITABLE | {".jfif", ".jfi", ".avif", ".heic", ".heif", ".hif", ".jp2", ".pbm", ".pam", ".hdr", ".exr"}
 VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".gif"}
-DEFAULT_FPS = 25.0
+DEFAULT_FPS, SLOWEST, FASTEST = 25.0, 0.01, 1000.0
+# Attempts at a next frame before the video counts as over, where it does not say how many are left; and at most.
+ATTEMPTS, MOST_ATTEMPTS = 64, 10_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Frame:
     Attributes:
         number: 0, 1, … in the source.
         image_id: for COCO's results: of a picture see `image_ids`, of a video the number.
-        file_name: of a picture as its folder has it, or of the video.
+        file_name: of a picture, relative to the folder that all of the source are in, or of the video.
         name: unique in the source, without suffix: output files are called after it.
         image: (H, W, 3) uint8 BGR; None where it could not be read.
         error: why not.
@@ -50,7 +58,10 @@ class Pictures:
 
     Attributes:
         total: number of pictures.
+        file_names: relative to `folder`.
+        names: of the pictures' results, without suffix, none twice.
         drawn: file names for what is drawn, one a picture and none twice.
+        folder: that all of them are in, directly or in folders of it.
     """
 
     is_video: Literal[False] = False
@@ -58,15 +69,18 @@ class Pictures:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths, self.total = list(paths), len(paths)
-        self._names, self._ids = unique_names(self.paths), image_ids(self.paths)
-        self.drawn = [f"{name}{_writable_suffix(path)}" for name, path in zip(self._names, self.paths)]
+        self.names, self._ids = unique_names(self.paths), image_ids(self.paths)
+        self.folder = common_folder(self.paths)
+        self.file_names = [path.absolute().relative_to(self.folder).as_posix() for path in self.paths]
+        self.drawn = [f"{name}{_writable_suffix(path)}" for name, path in zip(self.names, self.paths)]
 
     def __iter__(self) -> Iterator[Frame]:
-        for number, (path, name, image_id) in enumerate(zip(self.paths, self._names, self._ids)):
+        for number, row in enumerate(zip(self.paths, self.file_names, self.names, self._ids)):
+            path, file_name, name, image_id = row
             try:
-                yield Frame(number, image_id, path.name, name, read_image(path, apply_exif=True))
+                yield Frame(number, image_id, file_name, name, read_image(path, apply_exif=True))
             except ImageError as error:
-                yield Frame(number, image_id, path.name, name, None, str(error))
+                yield Frame(number, image_id, file_name, name, None, str(error))
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -80,7 +94,6 @@ class Video:
         drawn: name of the drawn video.
         total: frames that the file announces, None for a camera or where it does not say.
         fps: frames a second.
-        shortfall: after reading, a line that says how much of what was announced is missing; else empty.
 
     Raises:
         PoseError: it cannot be opened, or holds no frame.
@@ -94,38 +107,66 @@ class Video:
         # The function has moved from one release of OpenCV 4 to another.
         set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
         set_level(0)
-        self.is_live = isinstance(source, int)
-        self.paths = [] if isinstance(source, int) else [source]
-        self.name = f"camera{source}" if isinstance(source, int) else source.stem
-        self.file_name = self.name if isinstance(source, int) else source.name
-        self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
+        self._source = source
+        if isinstance(source, int):
+            self.is_live, self.paths, self.file_name = True, list[Path](), f"camera{source}"
+            self.name = self.file_name
+            self._capture = cv2.VideoCapture(source)
+        else:
+            self.is_live, self.paths, self.file_name = False, [source], source.name
+            self.name = short_name(source.stem)
+            with utf8_path(source) as name:
+                self._capture = cv2.VideoCapture(name)
         self.drawn = [f"{self.name}.mp4"]
-        self.shortfall, self._source = "", source
-        self._first: np.ndarray | None = None
-        opened = False
-        if self._capture.isOpened():
-            opened, self._first = self._capture.read()
-        if not opened:
+        opened = self._capture.isOpened()
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if opened else 0
+        self.total = int(count) if not self.is_live and 0 < count < 1e9 else None
+        fps = self._capture.get(cv2.CAP_PROP_FPS) if opened else 0
+        self.fps = fps if math.isfinite(fps) and SLOWEST <= fps <= FASTEST else DEFAULT_FPS
+        self._number, self._seconds, self._damaged, self._read = -1, -1 / self.fps, 0, 0
+        self._first = self._next() if opened else None
+        if self._first is None:
             self._capture.release()
             if self.is_live:
                 raise PoseError(f"camera {source} cannot be opened; demo.input=0 is the first one")
             raise PoseError(f"video cannot be read (damaged, cut short, or no video?): {source}")
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if math.isfinite(fps) and 1 <= fps <= 1000 else DEFAULT_FPS
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.total = int(count) if not self.is_live and 0 < count < 1e9 else None
 
     def __iter__(self) -> Iterator[Frame]:
-        number, image = 0, self._first
-        self._first = None
+        image, self._first = self._first, None
         while image is not None:
-            yield Frame(number, number, self.file_name, f"{self.name}_{number:012}", image)
-            number += 1
-            more, image = self._capture.read()
-            image = image if more else None
+            self._read += 1
+            yield Frame(self._number, self._number, self.file_name, f"{self.name}_{self._number:012}", image)
+            image = self._next()
+
+    def _next(self) -> np.ndarray | None:
+        """The next frame that can be decoded, `_number` its place in the video; None behind the last."""
+        left = 0 if self.total is None else self.total - self._number
+        for failed in range(1 if self.is_live else min(max(left, ATTEMPTS), MOST_ATTEMPTS)):
+            done, image = self._capture.read()
+            if done:
+                self._count(failed)
+                return image
+        return None
+
+    def _count(self, failed: int) -> None:
+        """Number the frame that was just read, behind so many attempts that gave none.
+
+        Not each of them was a frame: its time says how many are missing, as far as the file has times.
+        """
+        seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        steps = (seconds - self._seconds) * self.fps if failed else 1.0
+        missing = min(max(round(steps) - 1, 0), failed) if 0 < steps < math.inf else failed
+        self._number, self._seconds = self._number + 1 + missing, seconds
+        self._damaged += missing
+
+    def problems(self) -> Iterator[str]:
+        """After reading: a line for each thing that is wrong with the video."""
+        if self._damaged:
+            frames = "frame is" if self._damaged == 1 else "frames are"
+            yield f"{self._damaged} {frames} damaged and left out: {self._source}"
         # Containers that only estimate their length are off by a frame or two.
-        if self.total is not None and number < 0.99 * self.total - 2:
-            self.shortfall = f"video ends early: {number} of {self.total} frames could be read: {self._source}"
+        if self.total is not None and self._number + 1 < 0.99 * self.total - 2:
+            yield f"only {self._read} of {self.total} frames could be read (cut short or damaged?): {self._source}"
 
     def close(self) -> None:
         """Let go of the file or camera."""
@@ -142,44 +183,29 @@ def open_source(spec: str) -> Pictures | Video:
     if not spec:
         raise UsageError("nothing to look at: --input PICTURE, FOLDER, 'GLOB', VIDEO or camera number (or --serve)")
     path = Path(spec)
-    if path.is_dir():
-        found = [p for p in path.iterdir() if p.suffix.lower() in PICTURES and p.is_file()]
-        if not found:
-            raise UsageError(f"demo.input: no pictures in the folder {spec} (sub-folders: '{path / '**' / '*.jpg'}')")
-        return Pictures(sorted(found, key=_natural))
     if path.is_file():
-        return Video(path) if _is_video(path) else Pictures([path])
-    if spec.isdigit():
+        return Video(path) if is_video(path) else Pictures([path])
+    if path.is_dir():
+        found, where = list(path.iterdir()), f"in the folder {spec}"
+        hint = f" (sub-folders: '{path / '**' / '*.jpg'}')"
+    elif spec.isascii() and spec.isdigit():
         return Video(int(spec))
-    if glob.has_magic(spec):
-        found = [Path(p) for p in glob.glob(spec, recursive=True) if Path(p).is_file()]
+    elif glob.has_magic(spec):
+        found, where, hint = [Path(p) for p in glob.glob(spec, recursive=True)], f"among {spec}", ""
         if not found:
             raise UsageError(f"demo.input: nothing matches {spec}")
-        return Pictures(sorted(found, key=_natural))
-    raise UsageError(f"demo.input: no such file or folder: {spec}")
-
-
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Names for the outputs of files: their stems; where some have the same, their folders and suffix besides.
-
-    Names that differ in case alone count as the same, as some file systems see it.
-    """
-    stems = Counter(path.stem.casefold() for path in paths)
-    common = Path(os.path.commonpath([path.parent.absolute() for path in paths]))
-    names, used = [], {stem for stem, count in stems.items() if count == 1}
-    for path in paths:
-        if stems[path.stem.casefold()] == 1:
-            names.append(path.stem)
-            continue
-        parts = path.absolute().relative_to(common).parts
-        base = name = "_".join(parts).replace(".", "_")
-        number = 1
-        while name.casefold() in used:
-            number += 1
-            name = f"{base}_{number}"
-        used.add(name.casefold())
-        names.append(name)
-    return names
+    else:
+        raise UsageError(f"demo.input: no such file or folder: {spec}")
+    files = sorted((p for p in found if p.is_file()), key=_natural)
+    pictures = [p for p in files if is_picture(p)]
+    others = [p.name for p in files if p not in set(pictures) and not p.name.startswith(".")]
+    names = f"{', '.join(others[:3])}{', …' if len(others) > 3 else ''} ({len(others)} in all)"
+    if not pictures:
+        there = f", but {names}; name a video by itself" if others else hint
+        raise UsageError(f"demo.input: no pictures {where}{there}")
+    if others:
+        log.warning(f"note: no pictures, left out {where}: {names}")
+    return Pictures(pictures)
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
@@ -192,19 +218,26 @@ def image_ids(paths: Sequence[Path]) -> list[int]:
 
 def _natural(path: Path) -> list[object]:
     """Sort key by which frame10 comes after frame9."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", str(path))]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", str(path))]
 
 
-def _is_video(path: Path) -> bool:
+def is_video(path: Path) -> bool:
+    """Whether a file is a video, by its suffix; without a telling one, whatever is no picture may be a video."""
+    suffix = path.suffix.lower()
+    return suffix in VIDEOS or (suffix not in PICTURES and not is_picture(path))
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture, by its suffix; without a telling one, by how it begins."""
     suffix = path.suffix.lower()
     if suffix in PICTURES | VIDEOS:
-        return suffix in VIDEOS
-    try:  # no telling suffix: whatever cannot be read as a picture may be a video
-        read_image(path)
-    except ImageError:
-        return True
-    return False
+        return suffix in PICTURES
+    try:
+        with path.open("rb") as file:
+            return picture_format(file.read(16)) != ""
+    except OSError:
+        return False
 
 
 def _writable_suffix(path: Path) -> str:
-    return path.suffix if path.suffix.lower() in PICTURES else ".jpg"
+    return path.suffix if path.suffix.lower() in WRITABLE else ".jpg"

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ INPUT_KEYS = (
     "data.scale",
     "data.mean",
     "data.std",
+    "data.unbiased",
     "eval.flip_test",
     "eval.resize",
     "eval.short_side",
@@ -82,15 +83,11 @@ def read_manifest(folder: Path, config: Config) -> Manifest:
         UsageError: the inputs were made with another value of some key.
     """
     path = folder / "manifest.json"
-    content = read_json(path, "manifest of the inputs (run data_to_bin.py first)")
-    try:
-        if not isinstance(content, dict):
-            raise TypeError("a manifest is a mapping")
-        manifest = Manifest(**content)
-        given = input_settings(config)
-        other = [key for key in given if manifest.settings[key] != given[key]]
-    except (TypeError, KeyError) as error:
-        raise PoseError(f"not a manifest of data_to_bin.py: {path}; run data_to_bin.py again") from error
+    read_json(path, "manifest of the inputs (run data_to_bin.py first)")
+    manifest, given = _manifest(path), input_settings(config)
+    if manifest is None or not manifest.run or given.keys() - manifest.settings.keys():
+        raise PoseError(f"not a whole manifest of data_to_bin.py: {path}; run data_to_bin.py again")
+    other = [key for key in given if manifest.settings[key] != given[key]]
     if other:
         key = other[0]
         raise UsageError(
@@ -103,20 +100,60 @@ def read_manifest(folder: Path, config: Config) -> Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Make a folder ready for the inputs of a manifest: what another run left there is removed first.
 
+    Removed are the files that the manifest in the folder lists, and their results; nobody else's.
+
     Raises:
+        UsageError: files of somebody else are in the way.
         PoseError: the folder cannot be written.
     """
     path = folder / "manifest.json"
-    try:
-        current = read_json(path, "manifest")
-    except PoseError:
-        current = None
-    if isinstance(current, dict) and current.get("run") == manifest.run:
+    found = _manifest(path)
+    if found is None:
+        _refuse(path, [path, *(folder / "inputs" / f"{name}.bin" for name in manifest.names())])
+    elif found.run == manifest.run:
         return
-    path.unlink(missing_ok=True)  # before anything else: without it, no file here counts
-    clear(folder / "inputs")
-    clear(folder / "results")
+    else:
+        known = set(found.names())
+        _refuse(path, [folder / "inputs" / f"{name}.bin" for name in manifest.names() if name not in known])
+        clear_results(folder / "results", found)
+        # Its inputs count no more, and are still known to be ours, should this be interrupted.
+        write_json(path, asdict(replace(found, run="")))
+        for name in known:
+            (folder / "inputs" / f"{name}.bin").unlink(missing_ok=True)
     write_json(path, asdict(manifest))
+
+
+def _manifest(path: Path) -> Manifest | None:
+    """A manifest of ours; None where there is none."""
+    try:
+        content = read_json(path, "manifest")
+    except PoseError:
+        return None
+    if not isinstance(content, dict) or content.keys() != {f.name for f in fields(Manifest)}:
+        return None
+    settings, samples, shape = content["settings"], content["samples"], content["shape"]
+    is_ours = (
+        isinstance(content["run"], str)
+        and isinstance(content["category_id"], int)
+        and content["dtype"] in ("float32", "uint8")
+        and isinstance(shape, list)
+        and len(shape) == 3
+        and all(type(side) is int and side > 0 for side in shape)
+        and isinstance(settings, dict)
+        and "eval.flip_test" in settings
+        and isinstance(samples, list)
+        and all(isinstance(sample, dict) for sample in samples)
+    )
+    return Manifest(**content) if is_ours else None
+
+
+def _refuse(record: Path, targets: Iterable[Path]) -> None:
+    """Refuse files that nothing here says are ours."""
+    for path in targets:
+        if path.exists():
+            raise UsageError(
+                f"{path} is there already, and {record} does not list it: choose another output=DIR, or move it away"
+            )
 
 
 def input_settings(config: Config) -> dict[str, Any]:
@@ -130,10 +167,36 @@ def run_hash(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def clear(folder: Path) -> None:
-    """Remove the .bin files and the run.json of a folder, and nothing else."""
-    for path in (folder / "run.json", *folder.glob("*.bin")):
-        path.unlink(missing_ok=True)
+def read_record(results: Path) -> dict[str, Any] | None:
+    """The record of the results in a folder; None where there is none of ours."""
+    try:
+        content = read_json(results / "run.json", "record of the results")
+    except PoseError:
+        return None
+    keys = {"run": str, "inputs": str, "outputs": list, "model": str}
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in keys.items()):
+        return None
+    is_ours = all(
+        isinstance(shape, list) and all(type(side) is int and side > 0 for side in shape)
+        for shape in content["outputs"]
+    )
+    return content if is_ours else None
+
+
+def clear_results(results: Path, manifest: Manifest) -> None:
+    """Remove the results for the inputs of a manifest, and then their record; nothing without a record of ours.
+
+    Raises:
+        UsageError: files of somebody else are in the way.
+    """
+    record = read_record(results)
+    if record is None:
+        _refuse(results / "run.json", [results / "run.json", *results.glob("[0-9]*_0.bin")])
+        return
+    for name in manifest.names():
+        for number in range(len(record["outputs"])):
+            (results / f"{name}_{number}.bin").unlink(missing_ok=True)
+    (results / "run.json").unlink()
 
 
 def write_bin(path: Path, values: np.ndarray) -> None:

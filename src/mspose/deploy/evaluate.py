@@ -9,25 +9,28 @@ from pathlib import Path
 import numpy as np
 
 from mspose.codecs.base import Decoded, Maps
-from mspose.config.builder import save_config
 from mspose.config.schema import Config
-from mspose.data.coco import annotation_file
-from mspose.deploy.bins import Manifest, read_bin, read_manifest
-from mspose.errors import PoseError
+from mspose.config.text import save_config
+from mspose.data.coco import load_split
+from mspose.deploy.bins import Manifest, read_bin, read_manifest, read_record
+from mspose.errors import PoseError, one_line
 from mspose.evaluation.coco import evaluate_keypoints, format_table, to_coco_results
+from mspose.extras import need
 from mspose.files import read_json, write_json
-from mspose.methods.base import Method
+from mspose.methods.base import Method, describe_faults
 from mspose.networks import method_of
+from mspose.outputs import check_targets, result_files
+from mspose.runtime.results import locked
 
 log = logging.getLogger("pose")
 
 # People whose maps are decoded at a time, which bounds the memory.
 BLOCK = 64
-REMEDY = "run the inference again"
+REMEDY, REMEDY_INPUTS = "run the inference again", "run data_to_bin.py again"
 
 
 def evaluate_results(config: Config) -> dict[str, float]:
-    """COCO's figures of the results in `runtime.output`, also written there, as eval.py gives them.
+    """COCO's figures of the results in `runtime.output`, also written there, as eval.py gives them; none of a test set.
 
     Raises:
         PoseError, UsageError: no manifest or results, results of other inputs, a result that is missing or cut short,
@@ -35,26 +38,42 @@ def evaluate_results(config: Config) -> dict[str, float]:
     """
     folder = Path(config.runtime.output)
     manifest = read_manifest(folder, config)
-    record = read_json(folder / "results" / "run.json", f"record of the results ({REMEDY})")
-    if not isinstance(record, dict) or record.get("inputs") != manifest.run:
+    need("pycocotools.coco")  # before everything is decoded
+    with locked(folder, "eval"):  # they are the same files
+        return _evaluate(config, folder, manifest)
+
+
+def _evaluate(config: Config, folder: Path, manifest: Manifest) -> dict[str, float]:
+    check_targets(config, *result_files(folder, "postprocess_config.yaml"))
+    content = read_json(folder / "results" / "run.json", f"record of the results ({REMEDY})")
+    if not isinstance(content, dict) or content.get("inputs") != manifest.run:
         raise PoseError(f"the results in {folder / 'results'} are of other inputs: {REMEDY}")
-    if not isinstance(record.get("outputs"), list) or "model" not in record:
+    record = read_record(folder / "results")
+    if record is None:
         raise PoseError(f"the record of the results is damaged: {folder / 'results' / 'run.json'}; {REMEDY}")
     shapes = record["outputs"]
     method = method_of(config)
     expected = [list(spec.shape) for spec in method.codec.outputs(method.size)]
     if shapes != expected:
         raise PoseError(
-            f"the model {record['model']} gave outputs of {shapes}, model.name={config.model.name} with "
+            f"the model {one_line(record['model'])} gave outputs of {shapes}, model.name={config.model.name} with "
             f"data.skeleton={config.data.skeleton} has {expected}: another network?"
         )
-    log.info(f"decoding {len(manifest.samples)} results of {record['model']}")
+    log.info(f"decoding {len(manifest.samples)} results of {one_line(record['model'])}")
+    annotations = load_split(config.data, "val", method.skeleton, truth=True, pictures=False)
     results = to_results(method, manifest, folder / "results", shapes)
-    figures = evaluate_keypoints(annotation_file(config.data, "val"), results, method.skeleton.sigmas)
+    if method.faults:
+        log.warning(f"warning: {describe_faults(method.faults, len(manifest.samples), method.unit)}")
+    figures: dict[str, float] = {}
+    if annotations.is_annotated:
+        figures = evaluate_keypoints(annotations.truth or {}, results, method.skeleton.sigmas)
+    save_config(config, folder / "postprocess_config.yaml")
     write_json(folder / "keypoints_results.json", results)
     write_json(folder / "metrics.json", figures, indent=2)
-    save_config(config, folder / "postprocess_config.yaml")
     log.info(f"results in {folder}")
+    if not figures:
+        log.info(f"no figures: {annotations.path} annotates nobody")
+        return figures
     log.info(format_table(figures))
     log.info(f"AP: {figures['AP']}")
     return figures
@@ -66,7 +85,10 @@ def _read(results: Path, stem: str, output: int, shapes: list[list[int]]) -> np.
 
 def to_results(method: Method, manifest: Manifest, results: Path, shapes: list[list[int]]) -> list[dict]:
     """COCO results of all raw results."""
-    instances, matrices = method.read_samples(manifest.samples)
+    try:
+        instances, matrices = method.read_samples(manifest.samples)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PoseError(f"{results.parent / 'manifest.json'} lacks what {method.unit} need; {REMEDY_INPUTS}") from error
     found: list[Decoded] = []
     for start in range(0, len(manifest.samples), BLOCK):
         rows = range(start, min(start + BLOCK, len(manifest.samples)))

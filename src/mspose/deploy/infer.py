@@ -15,11 +15,22 @@ from mspose.backends.open import Backend, backend_name, check_checkpoint, open_b
 from mspose.checkpoints.card import file_hash
 from mspose.codecs.base import Maps
 from mspose.config.schema import Config
-from mspose.deploy.bins import Manifest, chunks, clear, has_length, read_bin, read_manifest, run_hash, write_bin
+from mspose.deploy.bins import (
+    Manifest,
+    chunks,
+    clear_results,
+    has_length,
+    read_bin,
+    read_manifest,
+    read_record,
+    run_hash,
+    write_bin,
+)
 from mspose.errors import PoseError
-from mspose.files import check_writable, read_json, write_json
+from mspose.files import check_writable, write_json
 from mspose.networks import method_of
 from mspose.runtime.progress import Progress
+from mspose.runtime.results import locked
 
 log = logging.getLogger("pose")
 
@@ -33,9 +44,13 @@ def infer(config: Config) -> None:
     check_checkpoint(config, "to run")
     folder = Path(config.runtime.output)
     manifest = read_manifest(folder, config)
-    results = check_writable(folder / "results")
+    with locked(check_writable(folder / "results"), "infer") as results:
+        _infer(config, folder, manifest, results)
+
+
+def _infer(config: Config, folder: Path, manifest: Manifest, results: Path) -> None:
     identity = run_hash(manifest.run, file_hash(config.runtime.ckpt), backend_name(config))
-    shapes = _known_shapes(results, identity)
+    shapes = _known_shapes(results, identity, manifest)
     todo = [name for name in manifest.names() if shapes is None or not _is_done(results, name, shapes)]
     log.info(f"{len(todo)} of {len(manifest.names())} inputs to run")
     if not todo:
@@ -75,13 +90,12 @@ def _read(folder: Path, name: str, manifest: Manifest) -> np.ndarray:
     return read_bin(folder / "inputs" / f"{name}.bin", manifest.shape, manifest.dtype, "run data_to_bin.py again")
 
 
-def _known_shapes(results: Path, identity: str) -> list[list[int]] | None:
+def _known_shapes(results: Path, identity: str, manifest: Manifest) -> list[list[int]] | None:
     """Shapes of the outputs if these results are of the same inputs, model and backend; else they are removed."""
-    path = results / "run.json"
-    content = read_json(path, "record of the results") if path.is_file() else {}
-    if isinstance(content, dict) and content.get("run") == identity and isinstance(content.get("outputs"), list):
-        return content["outputs"]
-    clear(results)
+    record = read_record(results)
+    if record is not None and record["run"] == identity:
+        return record["outputs"]
+    clear_results(results, manifest)
     return None
 
 

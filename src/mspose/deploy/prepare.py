@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import numpy as np
 from mspose.backends.exported import to_pixels
 from mspose.checkpoints.card import ModelCard, file_hash, read_card
 from mspose.config.schema import Config
+from mspose.data.coco import image_folder
 from mspose.deploy.bins import Manifest, has_length, input_settings, run_hash, write_bin, write_manifest
 from mspose.files import check_writable
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import method_of
 from mspose.runtime.progress import Progress
 from mspose.runtime.read_ahead import worker_threads
+from mspose.runtime.results import locked
 
 log = logging.getLogger("pose")
 
@@ -30,7 +33,11 @@ def write_inputs(config: Config) -> Manifest:
     Raises:
         PoseError, UsageError: the set cannot be used, a picture cannot be read, or the folder not be written.
     """
-    folder = check_writable(config.runtime.output)
+    with locked(check_writable(config.runtime.output), "prepare") as folder:
+        return _write_inputs(config, folder)
+
+
+def _write_inputs(config: Config, folder: Path) -> Manifest:
     card = read_card(config.runtime.ckpt) if config.runtime.ckpt else None
     dtype = card.input["dtype"] if card else "float32"
     method = method_of(config)
@@ -82,7 +89,10 @@ def _as_taken(inputs: np.ndarray, card: ModelCard | None) -> np.ndarray:
 
 def _fingerprint(evaluator: Evaluator) -> list[object]:
     """What changes when the annotations, the detections or a picture do."""
-    pictures = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in evaluator.images.files]
+    folder = image_folder(evaluator.config.data, "val")
+    pictures = [
+        (os.path.relpath(path, folder), path.stat().st_size, path.stat().st_mtime_ns) for path in evaluator.images.files
+    ]
     detections = evaluator.method.detections()
     boxes = file_hash(detections) if detections else ""
     return [file_hash(evaluator.annotations.path), boxes, pictures]

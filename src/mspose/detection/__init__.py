@@ -15,6 +15,7 @@ from mspose.config.schema import Config, section_as
 from mspose.config.topdown import TopDownDemo
 from mspose.detection.boxes import Boxes, clipped
 from mspose.errors import UsageError
+from mspose.skeleton import load_skeleton
 
 __all__ = ["HOG_HINT", "Boxes", "Detector", "build_detector", "detector_kind"]
 
@@ -34,7 +35,7 @@ class Detector(Protocol):
         """People in a picture (H, W, 3) uint8 BGR.
 
         Args:
-            name: file name of the picture, or number of the frame; the detector `boxes` alone reads it, to look it up.
+            name: path of the picture, or number of the frame; the detector `boxes` alone reads it, to look it up.
         """
 
 
@@ -85,7 +86,8 @@ def build_detector(config: Config) -> Detector:
     if kind == "boxes":
         from mspose.detection.listed import ListedBoxes
 
-        return ListedBoxes(demo.boxes, demo.detector_threshold)
+        skeleton = load_skeleton(config.data.skeleton)
+        return ListedBoxes(demo.boxes, demo.detector_threshold, skeleton, config.data.category, config.data.check)
     if kind == "onnx":
         from mspose.detection.onnx import OnnxDetector
 

@@ -34,17 +34,35 @@ def stretch(image: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, Place
     return resized, Placement((width, height), np.divide(size, (width, height)), np.zeros(2))
 
 
-def letterbox(image: np.ndarray, size: tuple[int, int], level: int, centred: bool) -> tuple[np.ndarray, Placement]:
-    """Fit a picture (H, W, 3) uint8 into `size` (width, height), keeping its aspect ratio.
+def letterbox(image: np.ndarray, size: tuple[int, int], level: int) -> tuple[np.ndarray, Placement]:
+    """Fit a picture (H, W, 3) uint8 into the middle of `size` (width, height), keeping its aspect ratio.
 
     Args:
         level: grey level of what the picture leaves free.
-        centred: the picture lies in the middle; else top left.
     """
     height, width = image.shape[:2]
     factor = min(size[0] / width, size[1] / height)
     fitted = max(1, round(width * factor)), max(1, round(height * factor))
-    left, top = ((size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2) if centred else (0, 0)
+    left, top = (size[0] - fitted[0]) // 2, (size[1] - fitted[1]) // 2
+    pixels = _on_canvas(image, fitted, (left, top), size, level)
+    return pixels, Placement((width, height), np.divide(fitted, (width, height)), np.array([left, top], np.float64))
+
+
+def top_left(image: np.ndarray, size: tuple[int, int], level: int) -> tuple[np.ndarray, Placement]:
+    """Fit a picture into the top left corner as YOLOX's authors do: sides are cut down to whole pixels, not rounded,
+    and boxes are divided by the exact factor.
+    """
+    height, width = image.shape[:2]
+    factor = min(size[0] / width, size[1] / height)
+    fitted = max(1, int(width * factor)), max(1, int(height * factor))
+    return _on_canvas(image, fitted, (0, 0), size, level), Placement((width, height), np.full(2, factor), np.zeros(2))
+
+
+def _on_canvas(
+    image: np.ndarray, fitted: tuple[int, int], corner: tuple[int, int], size: tuple[int, int], level: int
+) -> np.ndarray:
+    """A grey canvas of `size` with the picture, resized to `fitted`, at `corner`."""
+    (left, top), (width, height) = corner, fitted
     canvas = np.full((size[1], size[0], 3), level, np.uint8)
-    canvas[top : top + fitted[1], left : left + fitted[0]] = cv2.resize(image, fitted, interpolation=cv2.INTER_LINEAR)
-    return canvas, Placement((width, height), np.divide(fitted, (width, height)), np.array([left, top], np.float64))
+    canvas[top : top + height, left : left + width] = cv2.resize(image, fitted, interpolation=cv2.INTER_LINEAR)
+    return canvas

@@ -15,7 +15,7 @@ from mspose.backends.onnx_runtime import first_line, open_session
 from mspose.config.schema import RuntimeConfig
 from mspose.detection.boxes import Boxes, select_boxes
 from mspose.detection.decode import STRIDES, grid, yolov8_people, yolox_people
-from mspose.detection.letterbox import letterbox
+from mspose.detection.letterbox import letterbox, top_left
 from mspose.errors import PoseError
 
 PADDING_LEVEL = 114
@@ -68,7 +68,8 @@ class OnnxDetector:
 
     def __call__(self, image: np.ndarray, name: str = "") -> Boxes:
         """People in a picture (H, W, 3) uint8 BGR."""
-        pixels, placement = letterbox(image, self.size, PADDING_LEVEL, centred=self.form == "yolov8")
+        fit = letterbox if self.form == "yolov8" else top_left
+        pixels, placement = fit(image, self.size, PADDING_LEVEL)
         if self.form == "yolov8":
             boxes, scores = yolov8_people(self._run(pixels[:, :, ::-1].astype(np.float32) / 255))
         else:

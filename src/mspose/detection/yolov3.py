@@ -53,7 +53,7 @@ class YoloV3Detector:
         if self._zoo:
             pixels, placement = stretch(image, self._size)
         else:
-            pixels, placement = letterbox(image, self._size, PADDING_LEVEL, centred=True)
+            pixels, placement = letterbox(image, self._size, PADDING_LEVEL)
         inputs = pixels[:, :, ::-1].astype(np.float32) / 255
         if self._zoo:
             inputs = (inputs - ZOO_MEAN) / ZOO_STD

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from mspose.errors import PoseError
+from mspose.evaluation.areas import estimated_areas
 from mspose.evaluation.oks import oks
 from mspose.extras import need
 from mspose.files import read_json
@@ -71,7 +72,8 @@ def evaluate_keypoints(
 
     Args:
         annotation: COCO keypoint annotations: the file, or what it holds.
-        results: entries of a results file, see `to_coco_results`; left as they are.
+        results: entries of a results file, see `to_coco_results`; left as they are. Only people of their categories
+            count.
         sigmas: (J,) keypoint constants (`Skeleton.sigmas`).
         image_ids: images to evaluate on; all annotated images by default.
 
@@ -83,25 +85,28 @@ def evaluate_keypoints(
         PoseError: nobody is annotated in these images, the results are about images or categories that the annotations
             do not have, the number of keypoints differs from that of `sigmas`, or a person lacks a key.
     """
-    truth, name, chosen = _load(annotation, image_ids)
+    truth, name, chosen = _load(annotation, image_ids, results)
     people = _annotated_people(truth, name, chosen, len(sigmas))
     chosen_set = set(chosen)
     results = [result for result in results if image_ids is None or result["image_id"] in chosen_set]
     if not results:
         log.warning("no results to evaluate against %d annotated people: every figure is 0", len(people))
         return dict.fromkeys(_FIGURES, 0.0)
-    _check_results(results, truth, name, chosen_set, len(sigmas))
+    _check_results(results, name, chosen_set, len(sigmas))
     # pycocotools reports its progress by printing, adds keys to the people and results that it is given, and stops at
-    # people, such as crowds, whose annotation lacks a key.
+    # people, such as crowds, whose annotation lacks a key. It finds people by their ids: each must be there once, and 0
+    # means nobody.
     blank = [0] * (3 * len(sigmas))
+    annotated = [{"keypoints": blank, **person, "id": i} for i, person in enumerate(truth["annotations"], 1)]
     with contextlib.redirect_stdout(io.StringIO()):
         coco = need("pycocotools.coco").COCO()
-        coco.dataset = {**truth, "annotations": [{"keypoints": blank, **person} for person in truth["annotations"]]}
+        coco.dataset = {**truth, "annotations": annotated}
         coco.createIndex()
         cocoeval = need("pycocotools.cocoeval")
         evaluation = cocoeval.COCOeval(coco, coco.loadRes([dict(result) for result in results]), "keypoints")
         evaluation.params.kpt_oks_sigmas = np.array(sigmas)
         evaluation.params.imgIds = chosen
+        evaluation.params.catIds = sorted({result["category_id"] for result in results})
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -138,14 +143,14 @@ def mean_keypoint_error(
         PoseError: as `evaluate_keypoints`.
     """
     joints = skeleton.num_keypoints
-    truth, name, chosen = _load(annotation, image_ids)
+    truth, name, chosen = _load(annotation, image_ids, results)
     people = _annotated_people(truth, name, chosen, joints)
     expected = np.array([person["keypoints"] for person in people], np.float64).reshape(-1, joints, 3)
     areas = np.array([person["area"] for person in people], np.float64)
 
     chosen_set = set(chosen)
     results = [result for result in results if image_ids is None or result["image_id"] in chosen_set]
-    _check_results(results, truth, name, chosen_set, joints)
+    _check_results(results, name, chosen_set, joints)
     results.sort(key=lambda result: result["image_id"])
     predicted = np.array([result["keypoints"] for result in results], np.float64).reshape(-1, joints, 3)
 
@@ -175,8 +180,11 @@ def mean_keypoint_error(
     }
 
 
-def _load(annotation: str | Path | Mapping, image_ids: Sequence[int] | None) -> tuple[Mapping, str, list[int]]:
-    """Return the annotations, their name for errors, and the ids of the images to evaluate on."""
+def _load(
+    annotation: str | Path | Mapping, image_ids: Sequence[int] | None, results: Sequence[Mapping]
+) -> tuple[Mapping, str, list[int]]:
+    """Return the annotations of the results' categories, their name for errors, and the ids of the images to evaluate
+    on."""
     content: object
     if isinstance(annotation, Mapping):
         content, name = annotation, "annotations"
@@ -184,16 +192,26 @@ def _load(annotation: str | Path | Mapping, image_ids: Sequence[int] | None) -> 
         content, name = read_json(annotation, "annotation file"), str(annotation)
     if not isinstance(content, Mapping) or not {"images", "annotations", "categories"} <= set(content):
         raise PoseError(f"{name}: not a COCO annotation file: it needs images, annotations and categories")
-    truth = {**content, "annotations": [_completed(person) for person in content["annotations"]]}
+    categories = {result["category_id"] for result in results}
+    known_categories = {category["id"] for category in content["categories"]}
+    if not categories <= known_categories:
+        raise PoseError(
+            f"{name}: has no category {sorted(categories - known_categories)[0]}, which the results are about, but "
+            f"{sorted(known_categories)}"
+        )
+    people = [p for p in content["annotations"] if not categories or p["category_id"] in categories]
+    truth = {**content, "annotations": [_completed(person) for person in people]}
     known = [image["id"] for image in truth["images"]]
     return truth, name, sorted(set(known).intersection(image_ids) if image_ids is not None else known)
 
 
 def _completed(person: Mapping) -> dict:
     """The annotation with what follows from its other keys, where a file of one's own leaves it out."""
-    result = {"iscrowd": 0, "num_keypoints": sum(v > 0 for v in (person.get("keypoints") or [])[2::3]), **person}
-    if "bbox" in result:
-        result.setdefault("area", result["bbox"][2] * result["bbox"][3])
+    result = {"iscrowd": 0, **person}
+    if result.get("num_keypoints") is None:
+        result["num_keypoints"] = sum(v > 0 for v in (person.get("keypoints") or [])[2::3])
+    if result.get("bbox") and not result.get("area"):
+        result["area"] = float(estimated_areas([person.get("segmentation")], result["bbox"])[0])
     return result
 
 
@@ -208,7 +226,7 @@ def _annotated_people(truth: Mapping, name: str, chosen: Sequence[int], joints: 
     if not people:
         raise PoseError(f"{name}: nobody with keypoints is annotated in the {len(chosen)} images to evaluate on")
     for person in people:
-        missing = [key for key in ("keypoints", "area", "bbox") if key not in person]
+        missing = [key for key in ("keypoints", "bbox", "area") if person.get(key) is None]
         if missing:
             raise PoseError(f"{name}: annotation {person.get('id')} has no {missing[0]!r}, which the COCO metric needs")
         if len(person["keypoints"]) != 3 * joints:
@@ -219,18 +237,12 @@ def _annotated_people(truth: Mapping, name: str, chosen: Sequence[int], joints: 
     return people
 
 
-def _check_results(results: Sequence[Mapping], truth: Mapping, name: str, chosen: set[int], joints: int) -> None:
-    categories = {category["id"] for category in truth["categories"]}
+def _check_results(results: Sequence[Mapping], name: str, chosen: set[int], joints: int) -> None:
     for result in results:
         if result["image_id"] not in chosen:
             raise PoseError(
                 f"{name}: has no image {result['image_id']}, which the results are about; "
                 "evaluate them on the data they were made from"
-            )
-        if result["category_id"] not in categories:
-            raise PoseError(
-                f"{name}: has no category {result['category_id']}, which the results are about, but "
-                f"{sorted(categories)}"
             )
         if len(result["keypoints"]) != 3 * joints:
             raise PoseError(

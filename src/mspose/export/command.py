@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mspose.backends.open import check_checkpoint
-from mspose.checkpoints.card import ModelCard, card_config, card_path, file_hash
+from mspose.checkpoints.card import ModelCard, card_config, card_path, file_hash, is_exported
 from mspose.codecs.base import Codec
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.coco import image_folder
@@ -27,8 +27,10 @@ from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
 from mspose.methods.base import Forward
 from mspose.networks import build_model, find_network, method_of
+from mspose.outputs import check_targets
 from mspose.runtime.device import start
 from mspose.runtime.logs import mindspore_silent
+from mspose.runtime.results import locked
 from mspose.skeleton import describe_skeleton, load_skeleton
 from mspose.version import software
 
@@ -110,7 +112,12 @@ def export_checkpoint(config: Config) -> Path:
     """
     check_checkpoint(config, "to export")
     what, kind = form_of(config), config.export.file_format
-    check_writable(what.path.parent)
+    with locked(check_writable(what.path.parent), "export", what.path):
+        return _export_checkpoint(what, kind, config)
+
+
+def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
+    check_targets(config, [what.path, card_path(what.path)], [card_path(what.path)], is_record=is_exported)
     if kind == "ONNX":
         from mspose.export.onnx_graph import import_onnx
 
@@ -145,11 +152,16 @@ def export_checkpoint(config: Config) -> Path:
 
 def prepare(network: nn.Cell, config: Config) -> nn.Cell:
     """The network as it is exported; its own weights stay."""
-    from mspose.models.fold import FromPixels, fold_batch_norm, halve_weights
+    from mspose.models.fold import FromPixels, fold_batch_norm, halve_weights, unfolded
     from mspose.models.resnet import MaxPool
 
     export, data = config.export, config.data
     exported = fold_batch_norm(network) if export.fold_batch_norm else copy.deepcopy(network)
+    if export.fold_batch_norm and (norm := unfolded(exported)):
+        raise PoseError(
+            f"export.fold_batch_norm: {norm} does not say which convolution it is behind (BatchNorm2d(channels, "
+            "behind=conv)), or is behind none; export.fold_batch_norm=false exports it as it is"
+        )
     for _, cell in exported.cells_and_names():
         if isinstance(cell, MaxPool):
             cell.exported = True

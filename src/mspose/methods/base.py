@@ -10,6 +10,7 @@ Evaluation, demo, Python API and the files of an edge device go this way.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,16 +21,21 @@ import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, Size
 from mspose.config.schema import Config, Section
-from mspose.data.coco import Annotations, Images, People
+from mspose.data.check import check_skeleton
+from mspose.data.coco import Annotations, Images, People, load_split
 from mspose.detection.boxes import Boxes
 from mspose.geometry import compose, to_images
 from mspose.skeleton import Skeleton
+
+log = logging.getLogger("pose")
 
 # Runs the network: inputs (B, 3, H, W) float32 → maps.
 Forward = Callable[[np.ndarray], Maps]
 # Numbers of inputs that the network is compiled for where people come picture by picture; another number is made up of
 # these.
 BATCHES = (4, 1)
+# Larger values are an accident, and their products overflow.
+LARGEST = 1e9
 
 
 class TrainingSet(Protocol):
@@ -117,6 +123,7 @@ class Method(ABC):
         needs_boxes: whether people must be found before.
         sections: dataclasses of its sections of the configuration, where they are not the shared ones.
         skeleton: what the keypoints are.
+        faults: inputs so far for which the network gave values that are no numbers, or as good as infinite.
     """
 
     unit: ClassVar[str]
@@ -124,7 +131,7 @@ class Method(ABC):
     sections: ClassVar[dict[str, type[Section]]]
 
     def __init__(self, config: Config, codec: Codec) -> None:
-        self.config, self.codec = config, codec
+        self.config, self.codec, self.faults = config, codec, 0
         self.skeleton: Skeleton = codec.skeleton
         if config.eval.flip_test:  # what cannot be turned back is an error now, not after an epoch
             self.codec.flip_back(self._no_maps())
@@ -152,6 +159,19 @@ class Method(ABC):
     @abstractmethod
     def fix_size(config: Config) -> None:
         """Make a configuration one for a model that takes `data.input_size` only."""
+
+    def load(self, split: str, *, segmentations: bool = False, truth: bool = False) -> Annotations:
+        """`load_split` of "train" or "val"; what is odd about the skeleton is logged.
+
+        Raises:
+            PoseError, UsageError: the file cannot be used.
+        """
+        config = self.config
+        annotations = load_split(config.data, split, self.skeleton, segmentations=segmentations, truth=truth)
+        flips = config.data.flip > 0 if split == "train" else config.eval.flip_test
+        for line in check_skeleton(self.skeleton, flips) if config.data.check else ():
+            log.warning(f"warning: {line}")
+        return annotations
 
     @abstractmethod
     def training_set(self) -> TrainingSet:
@@ -241,13 +261,18 @@ class Method(ABC):
         ]
 
     def merge(self, maps: list[tuple[Maps, Maps | None]], size: Size) -> Maps:
-        """One set of maps of what `run` gave."""
+        """One set of maps of what `run` gave.
+
+        Values that are no numbers, or as good as infinite, count as 0, and their inputs in `faults`.
+        """
         seen: list[Maps] = []
         for plain, mirrored in maps:
             seen.append(plain)
             if mirrored is not None:
                 seen.append(self.codec.flip_back(mirrored))
-        return self.codec.merge(seen, size)
+        merged, faulty = credible(self.codec.merge(seen, size))
+        self.faults += faulty
+        return merged
 
     def people(self, maps: Maps, to_image: np.ndarray, size: Size) -> Decoded:
         """The people of merged maps, in pixels of their pictures."""
@@ -262,6 +287,20 @@ class Method(ABC):
         """
         values, matrices = self.codec.heat(maps)
         return values, compose(view.to_image, matrices)
+
+
+def credible(maps: Maps) -> tuple[Maps, int]:
+    """Maps (N, …) with 0 for values that no network should give, and how many of the N have such values."""
+    good = [np.abs(kind) < LARGEST for kind in maps]
+    if all(kind.all() for kind in good):
+        return maps, 0
+    faulty = np.any([~kind.reshape(len(kind), -1).all(axis=1) for kind in good], axis=0)
+    return tuple(np.where(fine, kind, np.float32(0)) for fine, kind in zip(good, maps)), int(faulty.sum())
+
+
+def describe_faults(faulty: int, total: int, unit: str) -> str:
+    """What to say of `Method.faults`."""
+    return f"the network gave NaN or infinite values for {faulty} of {total} {unit}; they count as 0"
 
 
 def in_batches(forward: Forward, inputs: np.ndarray, batches: Sequence[int]) -> Maps:

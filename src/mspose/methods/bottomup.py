@@ -14,7 +14,7 @@ from mspose.codecs.base import Codec, Decoded, Maps, Size
 from mspose.config.bottomup import BottomUpData, BottomUpEval
 from mspose.config.schema import Config, section_as
 from mspose.data.bottomup import BottomUpAugmentation, BottomUpDataset
-from mspose.data.coco import Annotations, Images, People, load_split
+from mspose.data.coco import Annotations, Images, People
 from mspose.data.topdown import Normalizer
 from mspose.detection.boxes import Boxes
 from mspose.errors import UsageError
@@ -55,6 +55,8 @@ class BottomUp(Method):
         """Pictures with everyone in them."""
         data = self.data
         augmentation = BottomUpAugmentation(
+            min_keypoints=data.min_keypoints or None,
+            min_area=data.min_area,
             min_scale=data.scale_range[0],
             max_scale=data.scale_range[1],
             min_box=data.person_range[0],
@@ -64,9 +66,11 @@ class BottomUp(Method):
             flip=data.flip,
             color=0.5 if data.color_jitter else 0.0,
         )
-        annotations = load_split(data, "train", self.skeleton, segmentations=not data.mask_dir)
+        annotations = self.load("train", segmentations=not data.mask_dir)
         dataset = BottomUpDataset(data, augmentation, annotations, self.codec, self.config.runtime.seed, data.mask_dir)
-        log.info(f"loaded {len(dataset.people)} people in {len(dataset)} images from {annotations.path}")
+        log.info(
+            f"loaded {len(dataset.people)} people in {len(dataset)} images from {annotations.path}{dataset.left_out}"
+        )
         return dataset
 
     def evaluation_set(self, annotations: Annotations, annotated: People, annotated_boxes: bool) -> EvaluationSet:

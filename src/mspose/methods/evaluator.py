@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,18 +13,21 @@ import cv2
 import numpy as np
 
 from mspose.codecs.base import Decoded, Maps
-from mspose.data.coco import Images, People, labelled, load_split
+from mspose.data.coco import Images, People, labelled
+from mspose.data.loader import BadImages
 from mspose.errors import PoseError
 from mspose.evaluation.coco import evaluate_keypoints, mean_keypoint_error, to_coco_results
-from mspose.files import read_json, write_json
-from mspose.images import read_image
-from mspose.methods.base import Forward, Method, View
+from mspose.files import unique_names, write_json
+from mspose.images import ImageError
+from mspose.methods.base import Forward, Method, View, describe_faults
 from mspose.runtime.progress import Progress
 from mspose.runtime.ranks import ALONE, Ranks
 from mspose.runtime.read_ahead import read_ahead, worker_threads
 from mspose.runtime.timing import Stopwatch
 from mspose.version import software
 from mspose.visual import draw_poses, side_by_side, write_image
+
+log = logging.getLogger("pose")
 
 DECODE_AHEAD = 4  # batches that may wait to be decoded
 
@@ -33,11 +37,12 @@ class Outcome:
     """What an evaluation gave.
 
     Attributes:
-        figures: COCO's ten.
+        figures: COCO's ten; none where nobody is annotated.
         results: the COCO results behind them.
         seconds: spent in `data` (reading threads, divided by their number), `network`, `decode`, and `wall`; the parts
             overlap.
         instances: what the network was run on, in `unit`: people (top-down) or images (bottom-up).
+        skipped_images: pictures that could not be read; whoever is annotated in them counts as missed.
     """
 
     figures: Mapping[str, float]
@@ -45,6 +50,7 @@ class Outcome:
     seconds: Mapping[str, float]
     instances: int
     unit: str
+    skipped_images: int = 0
 
 
 class Evaluator:
@@ -59,13 +65,18 @@ class Evaluator:
 
     def __init__(self, method: Method, annotated_boxes: bool = False) -> None:
         self.method, self.config, self.skeleton = method, method.config, method.skeleton
-        self.annotations = load_split(self.config.data, "val", self.skeleton)
+        self.annotations = method.load("val", truth=True)
         self.images: Images = self.annotations.images
-        self._truth = read_json(self.annotations.path, "annotation file")
+        self._truth = self.annotations.truth or {}
         self.annotated: People = labelled(self.annotations)
-        if not len(self.annotated):
-            raise PoseError(f"nobody with keypoints is annotated in the evaluation set: {self.annotations.path}")
+        if self.annotations.is_annotated and not len(self.annotated):
+            raise PoseError(
+                f"nobody of {self.annotations.categories} with keypoints is annotated in the evaluation set: "
+                f"{self.annotations.path}"
+            )
+        self.estimated_areas = self.annotations.estimated
         self.set = method.evaluation_set(self.annotations, self.annotated, annotated_boxes)
+        self._names = unique_names(self.images.files)
         # Of pictures to be drawn, where inputs are whole pictures: merged maps, and the matrix to the picture.
         self._seen: dict[int, tuple[Maps, np.ndarray] | None] = {}
 
@@ -75,17 +86,20 @@ class Evaluator:
     def run(self, forward: Forward, ranks: Ranks = ALONE) -> Outcome | None:
         """Find people and compute AP; None on ranks other than the first."""
         with Progress(len(ranks.share(len(self))), "evaluating", self.method.unit, lines=ranks.is_first) as progress:
-            people, seconds = self.predict(forward, ranks, progress.advance)
+            people, seconds, skipped = self.predict(forward, ranks, progress.advance)
         if not ranks.is_first:
             return None
         results = self.to_results(people)
-        figures = evaluate_keypoints(self._truth, results, self.skeleton.sigmas)
-        return Outcome(figures, results, seconds, len(self), self.method.unit)
+        figures: Mapping[str, float] = {}
+        if self.annotations.is_annotated:
+            figures = evaluate_keypoints(self._truth, results, self.skeleton.sigmas)
+        return Outcome(figures, results, seconds, len(self), self.method.unit, skipped)
 
     def predict(
         self, forward: Forward, ranks: Ranks, progress: Callable[[int], None]
-    ) -> tuple[Decoded, dict[str, float]]:
-        """People of the whole set, in pixels of their pictures, and the seconds spent (see `Outcome`).
+    ) -> tuple[Decoded, dict[str, float], int]:
+        """People of the whole set, in pixels of their pictures, the seconds spent, and how many pictures could not be
+        read (see `Outcome`).
 
         Each rank runs the network on its share; what all found stands on every rank. Reading, network and decoding
         overlap. Every batch has the same size, since each new one costs a compilation.
@@ -94,11 +108,16 @@ class Evaluator:
         rows, size, threads = ranks.share(len(self)), method.batch_size, worker_threads(data.workers)
         whole = method.unit == "images"
         self._seen = dict.fromkeys(self.drawn_rows(self.config.eval.draw)) if whole else {}
+        bad_images, faults = BadImages(len(np.unique(self.set.rows)), "evaluation set"), method.faults
         cv2.setNumThreads(0)  # one picture a thread; OpenCV's own threads would only compete with these
 
-        def read(row: int) -> View:
+        def read(row: int) -> View | None:
             with watch("data"):
-                return self.set.view(row)
+                try:
+                    return self.set.view(row)
+                except ImageError as error:
+                    bad_images.add(error)
+                    return None
 
         def decode(batch: np.ndarray, view: View, raw: list[tuple[Maps, Maps | None]]) -> Decoded:
             with watch("decode"):
@@ -113,19 +132,33 @@ class Evaluator:
         with ThreadPoolExecutor(1, thread_name_prefix="pose-decode") as pool:
             for start in range(0, len(rows), size):
                 batch = rows[start : start + size]
-                parts = [next(views) for _ in batch]
+                read_views = [next(views) for _ in batch]
+                progress(len(batch))
+                batch = batch[[view is not None for view in read_views]]
+                parts = [view for view in read_views if view is not None]
+                if not parts:
+                    continue
                 view = parts[0] if len(parts) == 1 else View.joined(parts)
                 with watch("network"):
                     raw = method.run(forward, view, (size,))
                 decoded.append(pool.submit(decode, batch, view, raw))
                 if len(decoded) > DECODE_AHEAD:  # bounds what waits, and lets an error show at once
                     decoded[-1 - DECODE_AHEAD].result()
-                progress(len(batch))
             found = [future.result() for future in decoded]
         seconds = dict.fromkeys(("data", "network", "decode"), 0.0) | watch.seconds
         seconds["data"] /= threads
         seconds["wall"] = time.perf_counter() - begin
-        return _gathered(found, ranks, self.skeleton.num_keypoints), seconds
+        told = np.concatenate(ranks.gather(np.array([[method.faults - faults, len(bad_images)]])))
+        faulty, skipped = told.sum(axis=0).tolist()
+        if ranks.is_first:
+            self._warn(faulty, skipped)
+        return _gathered(found, ranks, self.skeleton.num_keypoints), seconds, skipped
+
+    def _warn(self, faulty: int, skipped: int) -> None:
+        if faulty:
+            log.warning(f"warning: {describe_faults(faulty, len(self), self.method.unit)}")
+        if skipped:
+            log.warning(f"warning: {skipped} images could not be read; whoever is annotated in them counts as missed")
 
     def to_results(self, people: Decoded) -> list[dict]:
         """COCO results of the people of the whole set: scored, without duplicates."""
@@ -135,11 +168,14 @@ class Evaluator:
         return to_coco_results(chosen.keypoints, chosen.scores, image_ids, self.annotations.category_id)
 
     def save(self, outcome: Outcome, folder: Path) -> None:
-        """Write keypoints_results.json and metrics.json: figures, mean error of each keypoint, speed, software."""
+        """Write keypoints_results.json and metrics.json: figures, mean error of each keypoint, speed, software.
+
+        Where areas are estimated, "comparable" is false; without annotations there are no figures.
+        """
         write_json(folder / "keypoints_results.json", outcome.results)
         metrics = {
             **outcome.figures,
-            "mean_keypoint_error": mean_keypoint_error(self._truth, outcome.results, self.skeleton),
+            **self._remarks(outcome),
             "instances": outcome.instances,
             "seconds": outcome.seconds,
             "instances_per_second": {k: outcome.instances / max(v, 1e-9) for k, v in outcome.seconds.items()},
@@ -147,9 +183,25 @@ class Evaluator:
         }
         write_json(folder / "metrics.json", metrics, indent=2)
 
+    def _remarks(self, outcome: Outcome) -> dict[str, object]:
+        remarks: dict[str, object] = {}
+        if outcome.figures:
+            remarks["mean_keypoint_error"] = mean_keypoint_error(self._truth, outcome.results, self.skeleton)
+            remarks["comparable"] = not self.estimated_areas
+        if self.estimated_areas:
+            remarks["estimated_areas"] = self.estimated_areas
+        if outcome.skipped_images:
+            remarks["skipped_images"] = outcome.skipped_images
+        return remarks
+
     def drawn_rows(self, count: int) -> list[int]:
-        """The first `count` pictures with annotated people."""
-        return list(dict.fromkeys(self.annotated.image_index.tolist()))[:count]
+        """The first `count` pictures with annotated people, of a test set the first ones at all."""
+        rows = self.annotated.image_index if self.annotations.is_annotated else self.set.rows
+        return list(dict.fromkeys(rows.tolist()))[:count]
+
+    def drawn_files(self, folder: Path, count: int) -> list[Path]:
+        """The files that `draw` writes."""
+        return [folder / f"{self._names[row]}.jpg" for row in self.drawn_rows(count)]
 
     def draw(self, outcome: Outcome, folder: Path, count: int) -> list[Path]:
         """Draw the first `count` pictures with annotated people: prediction and annotation side by side."""
@@ -157,11 +209,15 @@ class Evaluator:
         by_image: dict[int, list[dict]] = {}
         for result in outcome.results:
             by_image.setdefault(result["image_id"], []).append(result)
-        return [self._draw_one(row, by_image.get(int(self.images.ids[row]), []), folder) for row in rows]
+        drawn = [self._draw_one(row, by_image.get(int(self.images.ids[row]), []), folder) for row in rows]
+        return [path for path in drawn if path is not None]
 
-    def _draw_one(self, row: int, results: list[dict], folder: Path) -> Path:
+    def _draw_one(self, row: int, results: list[dict], folder: Path) -> Path | None:
         joints, threshold = self.skeleton.num_keypoints, self.config.eval.visible_threshold
-        image = read_image(self.images.files[row])
+        try:
+            image = self.images.read(row)
+        except ImageError:  # evaluation has told of it
+            return None
         predicted = np.array([r["keypoints"] for r in results], np.float32).reshape(-1, joints, 3)
         annotated = self.annotated.keypoints[self.annotated.image_index == row]
         picture = side_by_side(
@@ -171,7 +227,7 @@ class Evaluator:
         maps = self.method.codec.draw(seen[0], image, seen[1]) if seen else None
         if maps is not None:
             picture = np.vstack([picture, maps])
-        path = folder / f"{self.images.files[row].stem}.jpg"
+        path = folder / f"{self._names[row]}.jpg"
         write_image(path, picture)
         return path
 

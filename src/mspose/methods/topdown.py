@@ -7,26 +7,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
 from mspose.codecs.base import Codec, Decoded
 from mspose.config.schema import Config, section_as
 from mspose.config.topdown import TopDownData, TopDownDemo, TopDownEval, TopDownTrain
-from mspose.data.coco import Annotations, Images, People, detection_file, labelled, load_detections, load_split
+from mspose.data.coco import Annotations, Images, People, describe_left_out, labelled
+from mspose.data.detections import detection_file, load_detections
 from mspose.data.topdown import Normalizer, TopDownDataset
 from mspose.detection.boxes import Boxes
 from mspose.errors import PoseError, UsageError
 from mspose.evaluation.oks import NMS, RESCORE
 from mspose.evaluation.pose_nms import parametric_pose_nms
-from mspose.geometry import BOX_PADDING, box_to_crop, crop_matrix, crop_to_image
-from mspose.images import ImageError
+from mspose.geometry import BOX_PADDING, box_to_crop, crop_matrix, crop_to_image, warp
 from mspose.methods.base import EvaluationSet, Instances, Method, View
 
 log = logging.getLogger("pose")
 
-# OpenCV's warps address pixels with 16 bits.
-MAX_SIDE = 32766
+# What the input shows, for model cards: as SimpleBaselines has it, and as UDP.
+_PLAIN_CROP = (
+    "Input pixel (u, v) shows image pixel center + ((u, v) - (W / 2, H / 2)) * side / W: cv2.warpAffine, "
+    "bilinear, black outside of the picture, with cv2.getAffineTransform of three float32 points, center, top "
+    "= center + (0, -side / 2) and top + (top.y - center.y, 0), to (W / 2, H / 2), (W / 2, (H - W) / 2) and "
+    "(0, (H - W) / 2)."
+)
+_UNBIASED_CROP = (
+    "Let tall be the crop's height, rounded as side is. Input pixel (u, v) shows image pixel center + (u / (W - 1) - "
+    "1 / 2, v / (H - 1) - 1 / 2) * (side, tall): cv2.warpAffine, bilinear, black outside of the picture, with the "
+    "float32 matrix [[a, 0, (W - 1) / 2 - a * center.x], [0, b, (H - 1) / 2 - b * center.y]], a = (W - 1) / side, b = "
+    "(H - 1) / tall."
+)
 
 
 class TopDown(Method):
@@ -53,11 +63,14 @@ class TopDown(Method):
     def training_set(self) -> TopDownDataset:
         """Crops of all people with keypoints."""
         config = self.config
-        annotations = load_split(config.data, "train", self.skeleton)
-        people = labelled(annotations)
+        annotations = self.load("train")
+        people, others = labelled(annotations), describe_left_out(annotations)
         if not len(people):
-            raise PoseError(f"nobody with keypoints is annotated in the training set: {annotations.path}")
-        log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}")
+            raise PoseError(
+                f"nobody of {annotations.categories} with keypoints is annotated in the training set{others}: "
+                f"{annotations.path}"
+            )
+        log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}{others}")
         return TopDownDataset(
             self.data,
             annotations.images,
@@ -69,7 +82,13 @@ class TopDown(Method):
 
     def evaluation_set(self, annotations: Annotations, annotated: People, annotated_boxes: bool) -> EvaluationSet:
         """Crops around annotated or detected boxes."""
-        people = annotated if annotated_boxes or self.eval.use_gt_bbox else self._detected(annotations)
+        given = annotated_boxes or self.eval.use_gt_bbox
+        if given and not annotations.is_annotated:
+            raise UsageError(
+                f"{annotations.path} annotates nobody: name a person detection file, eval.bbox_file, and leave out "
+                "eval.use_gt_bbox"
+            )
+        people = annotated if given else self._detected(annotations)
         return Crops(TopDownDataset(self.data, annotations.images, people, self.codec))
 
     def detections(self) -> Path | None:
@@ -79,32 +98,30 @@ class TopDown(Method):
         return detection_file(self.eval.bbox_file, self.data)
 
     def _detected(self, annotations: Annotations) -> People:
-        path, threshold = self.detections(), self.eval.image_threshold
+        path = self.detections()
         if path is None:
             raise UsageError(
                 "eval.bbox_file is empty: name a person detection file, or set eval.use_gt_bbox=true to "
                 "evaluate with the annotated boxes"
             )
-        people = load_detections(path, annotations, threshold)
-        if not len(people):
-            raise PoseError(f"no box is left to evaluate: {path} (eval.image_threshold is {threshold})")
-        log.info(f"loaded {len(people)} boxes from {path}")
-        return people
+        return load_detections(path, annotations, self.eval.image_threshold, self.data.check)
 
     def view(self, image: np.ndarray, boxes: Boxes | None) -> tuple[View, Instances]:
         """Crops of the people in `boxes`."""
         if boxes is None:
             raise UsageError("a top-down network needs boxes of the people")
-        if max(image.shape[:2]) > MAX_SIDE:
-            raise ImageError(f"image is {image.shape[1]}x{image.shape[0]}; sides over {MAX_SIDE} cannot be cropped")
         width, height = size = self.size
         normalize = Normalizer(self.data)
         centers, sizes = box_to_crop(boxes.boxes, width / height)
         inputs = np.empty((len(boxes), 3, height, width), np.float32)
         for center, extent, out in zip(centers, sizes, inputs):
-            normalize(cv2.warpAffine(image, crop_matrix(center, extent, size), size, flags=cv2.INTER_LINEAR), out)
+            matrix = crop_matrix(center, extent, size, unbiased=self.data.unbiased)
+            normalize(warp(image, matrix, size), out)
         instances = Instances(np.zeros(len(boxes), np.int64), boxes.boxes, boxes.scores, sizes)
-        return View([inputs], crop_to_image(centers, sizes, size), size), instances
+        return View([inputs], self._to_image(centers, sizes), size), instances
+
+    def _to_image(self, centers: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        return crop_to_image(centers, sizes, self.size, self.data.unbiased)
 
     def choose(self, people: Decoded, instances: Instances) -> tuple[Decoded, np.ndarray]:
         """Score by joints and boxes as `eval.rescore` says; duplicates as `eval.nms` says."""
@@ -143,7 +160,7 @@ class TopDown(Method):
         instances = Instances(
             column("image_id", np.int64), column("box", np.float64, 4), column("score", np.float32), sizes
         )
-        return instances, crop_to_image(centers, sizes, self.size)
+        return instances, self._to_image(centers, sizes)
 
     def describe(self) -> list[str]:
         """Boxes, crops, the flip test."""
@@ -154,10 +171,7 @@ class TopDown(Method):
             "Crop: center = (x + width / 2, y + height / 2) as float32; side = float32(max(width, height * W / H) / "
             f"200) * float32({BOX_PADDING}) * float32(200); the crop is side wide and side * H / W high. (The rounding "
             "decides in the last digit which pixels the crop shows.)",
-            "Input pixel (u, v) shows image pixel center + ((u, v) - (W / 2, H / 2)) * side / W: cv2.warpAffine, "
-            "bilinear, black outside of the picture, with cv2.getAffineTransform of three float32 points, center, top "
-            "= center + (0, -side / 2) and top + (top.y - center.y, 0), to (W / 2, H / 2), (W / 2, (H - W) / 2) and "
-            "(0, (H - W) / 2).",
+            _UNBIASED_CROP if self.data.unbiased else _PLAIN_CROP,
             "Normalise as `input` says and run the model.",
             *(
                 ["Flip test: run the input mirrored left to right too; " + self.codec.describe_flip()]
@@ -168,6 +182,8 @@ class TopDown(Method):
 
     def describe_back(self) -> str:
         """From the crop to the picture."""
+        if self.data.unbiased:
+            return "Image pixel = center + (u / (W - 1) - 1 / 2, v / (H - 1) - 1 / 2) * (side, tall)."
         return "Image pixel = center + ((u, v) - (W / 2, H / 2)) * side / W."
 
 
@@ -185,4 +201,5 @@ class Crops:
         inputs = np.empty((1, *dataset.eval_shapes[0]), np.float32)
         dataset.eval_sample(index, 0, (inputs[0],))
         one = slice(index, index + 1)
-        return View([inputs], crop_to_image(dataset.centers[one], dataset.sizes[one], dataset.size), dataset.size)
+        matrices = crop_to_image(dataset.centers[one], dataset.sizes[one], dataset.size, dataset.unbiased)
+        return View([inputs], matrices, dataset.size)

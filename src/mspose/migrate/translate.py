@@ -27,7 +27,7 @@ from mspose.config.originals import Row, rows
 from mspose.config.recipes import find_recipe, recipes
 from mspose.config.schema import SECTIONS, Config, get
 from mspose.errors import PoseError, UsageError
-from mspose.files import write_text
+from mspose.files import parse_yaml, user_path, write_text
 from mspose.migrate.values import Old, Untranslatable, Values, convert
 
 PYTORCH = "AlphaPose (Ascend-PyTorch)"
@@ -186,14 +186,16 @@ def read_values(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"configuration file cannot be read: {path}: {error}") from error
     if path.suffix == ".py":
-        return _python_values(path, text)
+        try:
+            return _python_values(path, text)
+        except (MemoryError, RecursionError) as error:  # of Python's parser
+            raise UsageError(f"{path}: too deeply nested") from error
     # OpenPose's document has 'key':'' without a space, which is no YAML.
     text = re.sub(r"""^( *(['"])[^'"\n]+\2):(?=\S)""", r"\1: ", text, flags=re.MULTILINE)
-    try:
-        # Values, help texts and choices: three documents.
-        content = next(iter(yaml.safe_load_all(text)), None)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    # Values, help texts and choices: three documents.
+    documents = re.split(r"^---(?=\s)", text, flags=re.MULTILINE)
+    first = next((d for d in documents if re.search(r"^\s*[^#\s]", d, re.MULTILINE)), None)
+    content = parse_yaml(first, str(path)) if first else None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: not a configuration file: it holds no keys with values")
     return dict(_flatten(content))
@@ -273,11 +275,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="mspose import-config",
         description="Translate a configuration of one of the original systems into a recipe of this repository.",
     )
-    parser.add_argument("old", metavar="OLD", help="default_config.yaml, src/config.py or 256x192_res50_lr1e-3_1x.yaml")
-    parser.add_argument("--output", metavar="NEW.yaml", help="file to write; without it the result is only printed")
+    parser.add_argument(
+        "old", type=user_path, metavar="OLD", help="default_config.yaml, src/config.py or 256x192_res50_lr1e-3_1x.yaml"
+    )
+    parser.add_argument(
+        "--output", type=user_path, metavar="NEW.yaml", help="file to write; without it the result is only printed"
+    )
     options = parser.parse_args(argv)
     try:
-        if options.output and Path(options.output).exists():
+        if options.output and options.output.exists():
             raise UsageError(f"{options.output} exists already: remove it or choose another name for --output")
         text = translate(options.old).text(options.old)
         if options.output:

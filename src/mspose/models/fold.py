@@ -28,18 +28,22 @@ def fold_batch_norm(network: nn.Cell) -> nn.Cell:
     return folded.set_train(False)
 
 
+def unfolded(network: nn.Cell) -> str:
+    """Name of a batch norm that a folded network still holds; "" without any."""
+    return next((name for name, cell in network.cells_and_names() if isinstance(cell, nn.BatchNorm2d)), "")
+
+
 def _pairs(network: nn.Cell) -> Iterator[tuple[nn.Cell, nn.Cell, str, nn.Cell]]:
     """Parent, convolution, name of the batch norm in the parent, and the batch norm, for each that can be folded.
 
-    What runs after what shows in sequences by the order, elsewhere by the names: bn1 follows conv1.
+    What runs after what is said by the order of sequences, and elsewhere by the batch norm (`BatchNorm2d.behind`).
     """
     for _, parent in network.cells_and_names():
-        children = parent.name_cells()
         is_sequence = isinstance(parent, nn.SequentialCell)
         previous = None
-        for place, (name, cell) in enumerate(children.items()):
+        for place, (name, cell) in enumerate(parent.name_cells().items()):
             if isinstance(cell, nn.BatchNorm2d):
-                conv = previous if is_sequence else children.get(name.replace("bn", "conv"))
+                conv = next(iter(getattr(cell, "behind", ())), previous if is_sequence else None)
                 if isinstance(conv, (Conv2d, Deconv2d)):
                     yield parent, conv, str(place) if is_sequence else name, cell
             previous = cell

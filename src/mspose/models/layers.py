@@ -63,12 +63,26 @@ class Deconv2d(nn.Conv2dTranspose):
         )
 
 
-class BatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` with PyTorch's epsilon and averaging."""
+def enlarge(x: ms.Tensor, factor: int) -> ms.Tensor:
+    """(N, C, H, W) → (N, C, H·factor, W·factor), each value repeated, by operators that ONNX has."""
+    batch, channels, height, width = x.shape
+    tiled = ops.tile(x.reshape(batch, channels, height, 1, width, 1), (1, 1, 1, factor, 1, factor))
+    return tiled.reshape(batch, channels, height * factor, width * factor)
 
-    def __init__(self, channels: int) -> None:
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` with PyTorch's epsilon and averaging.
+
+    Args:
+        channels: C.
+        behind: the convolution whose output, and nothing else, this normalises: inference lets it do this work too. In
+            an `nn.SequentialCell` the order says so.
+    """
+
+    def __init__(self, channels: int, behind: nn.Cell | None = None) -> None:
         kept = 0.9  # share of the running averages that stays in a step
         super().__init__(channels, eps=1e-5, momentum=kept)
+        self.behind = () if behind is None else (behind,)  # a tuple: no child of this cell
         self.kept = kept
         self.world = 1
         self.all_reduce: ops.AllReduce | None = None

@@ -76,9 +76,9 @@ class BasicBlock(nn.Cell):
     def __init__(self, in_channels: int, channels: int, stride: int, use_se: bool = False) -> None:
         super().__init__()
         self.conv1 = Conv2d(in_channels, channels, 3, stride)
-        self.bn1 = BatchNorm2d(channels)
+        self.bn1 = BatchNorm2d(channels, behind=self.conv1)
         self.conv2 = Conv2d(channels, channels, 3)
-        self.bn2 = BatchNorm2d(channels)
+        self.bn2 = BatchNorm2d(channels, behind=self.conv2)
         self.relu = nn.ReLU()
         self.se = SqueezeExcitation(channels) if use_se else nn.Identity()
         self.downsample = _shortcut(in_channels, channels, stride)
@@ -101,11 +101,11 @@ class Bottleneck(nn.Cell):
     def __init__(self, in_channels: int, channels: int, stride: int, use_se: bool = False) -> None:
         super().__init__()
         self.conv1 = Conv2d(in_channels, channels, 1)
-        self.bn1 = BatchNorm2d(channels)
+        self.bn1 = BatchNorm2d(channels, behind=self.conv1)
         self.conv2 = Conv2d(channels, channels, 3, stride)
-        self.bn2 = BatchNorm2d(channels)
+        self.bn2 = BatchNorm2d(channels, behind=self.conv2)
         self.conv3 = Conv2d(channels, channels * self.expansion, 1)
-        self.bn3 = BatchNorm2d(channels * self.expansion)
+        self.bn3 = BatchNorm2d(channels * self.expansion, behind=self.conv3)
         self.relu = nn.ReLU()
         self.se = SqueezeExcitation(channels * self.expansion) if use_se else nn.Identity()
         self.downsample = _shortcut(in_channels, channels * self.expansion, stride)
@@ -142,7 +142,7 @@ class ResNet(nn.Cell):
         blocks, bottleneck = STAGES[depth]
         block = Bottleneck if bottleneck else BasicBlock
         self.conv1 = Conv2d(3, base_width, 7, 2)
-        self.bn1 = BatchNorm2d(base_width)
+        self.bn1 = BatchNorm2d(base_width, behind=self.conv1)
         self.relu = nn.ReLU()
         self.maxpool = MaxPool(maxpool)
         channels = base_width

@@ -64,6 +64,9 @@ IMAGENET_BGR = {
     "data.std": [0.229, 0.224, 0.225],
     "eval.rescore": "visible_mean",
 }
+IMAGENET_RGB = {**IMAGENET_BGR, "data.color": "rgb"}
+# The last deviation is a slip of mindpose's pen, which its weights were trained with.
+MINDPOSE = {**IMAGENET_RGB, "data.std": [0.229, 0.224, 0.255]}
 ALPHAPOSE = {
     "data.color": "rgb",
     "data.scale": 255.0,

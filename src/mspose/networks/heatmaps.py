@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mspose.codecs.heatmap import HeatmapCodec, HeatmapKeys
 from mspose.config.schema import Config, section_as
-from mspose.config.topdown import TopDownEval
+from mspose.config.topdown import TopDownData, TopDownEval
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -17,8 +17,16 @@ def heatmap_codec(config: Config, skeleton: Skeleton) -> HeatmapCodec:
     """Heat maps as the section `codec` says."""
     keys, width = section_as(config.codec, HeatmapKeys), config.data.input_size[0]
     stride = width // keys.heatmap_size[0] if keys.heatmap_size else 1
-    shift = section_as(config.eval, TopDownEval).shift_heatmap
-    return HeatmapCodec(skeleton, stride, keys.sigma, keys.refine, shift)
+    return HeatmapCodec(
+        skeleton,
+        stride,
+        keys.sigma,
+        keys.refine,
+        section_as(config.eval, TopDownEval).shift_heatmap,
+        section_as(config.data, TopDownData).unbiased,
+        keys.targets,
+        keys.blur,
+    )
 
 
 def joints_mse() -> nn.Cell:

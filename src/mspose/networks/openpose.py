@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mspose.checkpoints.names import network_weights
-from mspose.codecs.grouping import Grouping
+from mspose.codecs.grouping import Grouping, min_joints
 from mspose.codecs.paf import PafCodec, PafKeys
 from mspose.config.schema import FIXED, NOT_NEGATIVE, POSITIVE, Config, ModelConfig, key, section_as
 from mspose.errors import PoseError
@@ -42,10 +42,16 @@ class OpenPoseKeys(ModelConfig):
 
 def _codec(config: Config, skeleton: Skeleton) -> PafCodec:
     keys = section_as(config.codec, PafKeys)
+    layout = paf_layout(skeleton)
     grouping = Grouping(
-        keys.peak_threshold, keys.limb_threshold, keys.limb_support, keys.min_joints, keys.min_score, keys.upsample
+        keys.peak_threshold,
+        keys.limb_threshold,
+        keys.limb_support,
+        keys.min_joints or min_joints(len(layout.joints)),
+        keys.min_score,
+        keys.upsample,
     )
-    return PafCodec(paf_layout(skeleton), sigma=keys.joint_sigma, paf_width=keys.paf_width, grouping=grouping)
+    return PafCodec(layout, sigma=keys.joint_sigma, paf_width=keys.paf_width, grouping=grouping)
 
 
 def _loss() -> nn.Cell:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch
+from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, Check, key
 from mspose.methods.topdown import TopDown
-from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, Network, Origin, Shapes, Values, same
+from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
 from mspose.networks.heatmaps import heatmap_codec, joints_mse
 from mspose.networks.resnet import RESNET_WEIGHTS, ResNetKeys, resnet_from_zoo, resnet_keys
 from mspose.skeleton import Skeleton
@@ -94,6 +94,24 @@ def simplepose_from_zoo(values: Values) -> dict[str, np.ndarray]:
     }
 
 
+def simplepose_from_mmpose(values: Values) -> dict[str, np.ndarray]:
+    """State dict of MMPose, 1.x (`head.`) or 0.x (`keypoint_head.`) → names of `mspose.models.simplepose`."""
+    return batch_norm_from_torch(
+        {name.removeprefix("keypoint_").removeprefix("head."): value for name, value in values.items()}
+    )
+
+
+def simplepose_from_mindpose(values: Values) -> dict[str, np.ndarray]:
+    """Checkpoint of mindpose → names of `mspose.models.simplepose`."""
+    renamed = (("head.deconv_layer.", "deconv_layers."), ("head.", ""), (".down_sample.", ".downsample."))
+    result = {}
+    for name, value in network_weights(values).items():
+        for theirs, ours in renamed:
+            name = name.replace(theirs, ours)
+        result[name] = value
+    return result
+
+
 def _backbone_first(values: Values) -> dict[str, np.ndarray]:
     """`backbone.` before every name that does not belong to the layers after it."""
     heads = ("deconv_layers.", "final_layer.")
@@ -151,6 +169,27 @@ WEIGHTS = (
         simple_baselines_from_zoo,
         _keys,
         {**IMAGENET_BGR, "model.maxpool": "torch"},
+    ),
+    Origin(
+        "SimpleBaselines of MMPose 1.x (PyTorch)",
+        ("backbone.conv1.weight", "backbone.bn1.running_mean", "head.deconv_layers.0.weight"),
+        simplepose_from_mmpose,
+        _keys,
+        {**IMAGENET_RGB, "model.maxpool": "torch"},
+    ),
+    Origin(
+        "SimpleBaselines of MMPose 0.x (PyTorch)",
+        ("backbone.conv1.weight", "backbone.bn1.running_mean", "keypoint_head.deconv_layers.0.weight"),
+        simplepose_from_mmpose,
+        _keys,
+        {**IMAGENET_RGB, "model.maxpool": "torch"},
+    ),
+    Origin(
+        "SimpleBaselines of mindpose (MindSpore)",
+        ("backbone.conv1.weight", "backbone.bn1.gamma", "head.deconv_layer.0.weight"),
+        simplepose_from_mindpose,
+        _keys,
+        {**MINDPOSE, "model.maxpool": "same"},
     ),
     *RESNET_WEIGHTS,
 )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import fcntl
 import json
 import os
 import re
@@ -23,6 +24,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 POLL = 0.2
 # Seconds in which the other ranks may say why they fail too, after one has.
@@ -90,15 +92,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rank_table", type=Path, help="rank table of an Ascend host (JSON)")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="Python script and its arguments")
     arguments = parser.parse_args(argv)
+    if not 1 <= arguments.ranks <= most_processes():
+        parser.error(f"--ranks {arguments.ranks}: this host takes from 1 to {most_processes()} processes")
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: received.append(number))
     # What is orphaned below this process becomes its child: the ranks once msrun has ended, what a dead rank leaves.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     strangers = set(children())
+    lock = None
     try:
         folder = arguments.logs.absolute()
         folder.mkdir(parents=True, exist_ok=True)
+        lock = hold(folder)
         for path in folder.glob("rank_*.log"):  # of a run with more ranks
             path.unlink()
         environment = rank_environment(arguments.ranks)
@@ -112,6 +118,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     finally:
         end_all(strangers)
+        if lock is not None:
+            lock.close()
+
+
+def hold(folder: Path) -> IO[str] | None:
+    """Keep other runs from writing their logs into a folder until the file is closed; None where there are no locks.
+
+    Raises:
+        LaunchError: another run does.
+    """
+    file = (folder / ".lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        who = file.read().strip() or "unknown"
+        file.close()
+        raise LaunchError(f"another run (process {who}) writes its logs into {folder}: choose another folder") from None
+    except OSError:  # the run itself says that there are no locks
+        file.close()
+        return None
+    os.ftruncate(file.fileno(), 0)
+    os.write(file.fileno(), str(os.getpid()).encode())
+    return file
+
+
+def most_processes() -> int:
+    """How many processes one host is asked to run at most: one a core, and 64 where it has fewer cores than cards."""
+    return max(64, os.cpu_count() or 1)
 
 
 def rank_environment(ranks: int) -> dict[str, str]:
@@ -183,7 +218,7 @@ def start_by_table(
     try:
         servers = json.loads(table.read_text(encoding="utf-8"))["server_list"]
         devices = [(int(d["rank_id"]), int(d["device_id"])) for server in servers for d in server["device"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LaunchError(
             f"{table} is not a rank table ({type(error).__name__}: {error}); MindSpore's hccl_tools makes one"
         ) from None
@@ -238,7 +273,7 @@ def watch(processes: dict[int, Process], received: list[int]) -> int:
                 if process.is_rank and process.code is None:
                     os.kill(pid, signal.SIGTERM)  # also for SIGINT, which MindSpore's networking takes for itself
         for process in reap(processes):
-            expected = (0, -signal.SIGTERM, 128 + signal.SIGTERM) if stopped else (0,)
+            expected = (0, -signal.SIGTERM, 128 + signal.SIGTERM, 128 + signal.SIGINT) if stopped else (0,)
             if process.code not in expected and (process.is_rank or not failed):
                 deadline = min(deadline, time.monotonic() + FAREWELL)
                 failed.append(process)
@@ -254,11 +289,7 @@ def watch(processes: dict[int, Process], received: list[int]) -> int:
         return code if code > 0 else 128 - code
     if stopped and any(process.code != 0 for process in ranks):
         if all(process.code == -signal.SIGTERM for process in ranks):
-            print(
-                f"error: stopped by {signal.Signals(stopped).name} before there was anything to save",
-                file=sys.stderr,
-                flush=True,
-            )
+            print("error: stopped before there was anything to save", file=sys.stderr, flush=True)
         return 128 + stopped
     closing = time.monotonic() + CLOSING
     while any(process.code is None for process in processes.values()) and time.monotonic() < closing:

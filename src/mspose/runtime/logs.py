@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -19,8 +20,16 @@ class _Lines(logging.StreamHandler):
             super().handleError(record)
 
 
+def set_up_terminal() -> None:
+    """Print what the terminal has no letter for as its number: no line is lost, or ends the run, for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def set_up_logging() -> None:
     """Plain lines on standard output, whatever MindSpore does to the root logger."""
+    set_up_terminal()
     # Of several processes only the first one tells what they do together.
     log.setLevel(logging.INFO if os.environ.get("RANK_ID", "0") == "0" else logging.WARNING)
     log.propagate = False

@@ -10,11 +10,14 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import posixpath
 import shutil
 import stat
+import struct
 import threading
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +26,13 @@ from types import ModuleType
 from mspose.config.schema import Config, ModelArtsConfig
 from mspose.errors import PoseError, UsageError
 from mspose.files import check_writable, write_text
+from mspose.runtime.numbered import place
 from mspose.runtime.ranks import launched
 
 log = logging.getLogger("pose")
 
 UPLOAD_SECONDS = 30.0
+TRACES = ("last.ckpt", "best.ckpt", "metrics.jsonl")  # each shows that a training run is in a folder
 MARK = ".copied"  # in a folder whose content is complete: the address it came from
 # Keys that may name a file of the data set: those below data.root move with it.
 DATA_PATHS = (
@@ -77,6 +82,8 @@ def job(config: Config) -> Iterator[list[str]]:
     upload = _Upload(Path(options.output_path), url)
     if config.train.resume == "auto":
         _fetch_run(options, output, upload)
+    elif launched().is_first:
+        _refuse_used(config, output)
     log.info(f"results in {output}, copied to {url}")
     if not launched().is_first:
         yield moved
@@ -115,7 +122,7 @@ def unzip(archive: Path, folder: Path) -> None:
             target = folder / member.filename
             target.parent.mkdir(parents=True, exist_ok=True)
             (staging / member.filename).replace(target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
         raise PoseError(f"{archive}: cannot be unzipped ({error}); is it damaged or encrypted?") from error
     except OSError as error:
         raise PoseError(f"cannot unzip {archive}: {error.strerror}: {error.filename or folder}") from error
@@ -132,6 +139,12 @@ def _harmless(file: zipfile.ZipFile, archive: Path, folder: Path) -> list[zipfil
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise PoseError(f"{archive}: {path!r} is a link or a device; nothing was unzipped")
     members = [member for member in file.infolist() if not member.is_dir()]
+    if not members:
+        raise PoseError(f"{archive}: holds no files")
+    # Not two spellings of one path either: the second would replace the first.
+    name, count = Counter(posixpath.normpath(member.filename) for member in members).most_common(1)[0]
+    if count > 1:
+        raise PoseError(f"{archive}: holds {name!r} {count} times; nothing was unzipped")
     # zipfile never yields more bytes of a member than its entry declares, so the declared sum is a limit.
     needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
     if needed > free:
@@ -155,6 +168,8 @@ def _fetch_data(options: ModelArtsConfig) -> Path:
                 archives = sorted(Path(url).glob("*.zip")) if Path(url).is_dir() else [Path(url)]
                 for archive in archives:
                     _announced_unzip(archive, folder)
+                if Path(url).is_dir():
+                    _link_missing(Path(url), folder)
             else:
                 if url.endswith(".zip"):
                     _copy_file(url, str(folder / url.rpartition("/")[2]))
@@ -164,6 +179,18 @@ def _fetch_data(options: ModelArtsConfig) -> Path:
                     _announced_unzip(archive, folder)
                     archive.unlink()
     return _data_root(folder)
+
+
+def _link_missing(source: Path, target: Path) -> None:
+    """Link what lies beside archives, such as annotations/, to where these were unzipped; what is there stays."""
+    for path in source.iterdir():
+        linked = target / path.name
+        if path.name.startswith(".") or path.suffix == ".zip":
+            continue
+        if not os.path.lexists(linked):
+            linked.symlink_to(path.absolute())
+        elif path.is_dir() and linked.is_dir() and not linked.is_symlink():
+            _link_missing(path, linked)
 
 
 def _announced_unzip(archive: Path, folder: Path) -> None:
@@ -197,12 +224,39 @@ def _output_folder(config: Config) -> str:
 
 def _fetch_run(options: ModelArtsConfig, output: str, upload: _Upload) -> None:
     """Bring an earlier run back for `train.resume=auto`; its files need not be sent again."""
-    below = Path(output).relative_to(options.output_path).as_posix()
-    url = options.train_url.rstrip("/") + ("" if below == "." else f"/{below}")
+    url = _address(options, output)
     with _once(Path(output), url) as needed:
-        if needed and _call("exists", f"{url}/last.ckpt"):
+        if needed and _trace(url):
             _copy_tree(url, output)
             upload.note_present()
+
+
+def _refuse_used(config: Config, output: str) -> None:
+    """Keep a training from replacing an earlier one at its address.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if config.runtime.ckpt or config.train.performance_steps:  # evaluates, exports or measures
+        return
+    url = _address(config.modelarts, output)
+    found = _trace(url)
+    if found:
+        raise UsageError(
+            f"modelarts.train_url: {found} is there already, of an earlier run: train.resume=auto continues it, "
+            "another train_url starts another one"
+        )
+
+
+def _address(options: ModelArtsConfig, output: str) -> str:
+    """Where the content of a folder for results goes."""
+    below = Path(output).relative_to(options.output_path).as_posix()
+    return options.train_url.rstrip("/") + ("" if below == "." else f"/{below}")
+
+
+def _trace(url: str) -> str:
+    """The address of what shows that a training run is at an address; empty without."""
+    return next((f"{url}/{name}" for name in TRACES if _call("exists", f"{url}/{name}")), "")
 
 
 @contextmanager
@@ -231,8 +285,8 @@ class _Upload:
     """Copies new and changed files of a folder to OBS, at intervals and at the end.
 
     Files here are written beside their place and moved into it (`mspose.files`), so what is sent is whole, but for logs
-    and metrics, which grow and are sent again; names that begin with a dot are not results. A file that the run removes
-    after it was sent (an old checkpoint) is removed there too.
+    and metrics, which grow and are sent again; names that begin with a dot are not results. An old checkpoint that the
+    run removes, having written newer ones, is removed there too. Nothing else is: a file may be gone because a disk is.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
@@ -280,15 +334,23 @@ class _Upload:
                     raise
             else:
                 self._sent[name] = state
+        newest = max(filter(None, map(_place, files)), default=(0, 0))
         for name in self._sent.keys() - files.keys():
+            old = _place(name)
+            if old is None or old >= newest:
+                continue
             if _call("exists", f"{self._url}/{name}"):
                 _call("remove", f"{self._url}/{name}")
             del self._sent[name]
 
     def _files(self) -> dict[str, tuple[int, int]]:
-        """Relative path → time and size of every result."""
+        """Relative path → time and size of every result.
+
+        Raises:
+            PoseError: the folder is gone, or it or one below it cannot be listed.
+        """
         found = {}
-        for folder, folders, names in os.walk(self._folder):
+        for folder, folders, names in os.walk(self._folder, onerror=_cannot_list):
             folders[:] = [name for name in folders if not name.startswith(".")]
             for path in (Path(folder, name) for name in names if not name.startswith(".")):
                 try:
@@ -297,6 +359,14 @@ class _Upload:
                     continue
                 found[path.relative_to(self._folder).as_posix()] = (status.st_mtime_ns, status.st_size)
         return found
+
+
+def _place(name: str) -> tuple[int, int] | None:
+    return place(name.rpartition("/")[2])
+
+
+def _cannot_list(error: OSError) -> None:
+    raise PoseError(f"results cannot be listed: {error.filename}: {error.strerror}; nothing is sent") from error
 
 
 def _is_remote(url: str) -> bool:

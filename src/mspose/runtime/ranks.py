@@ -71,6 +71,7 @@ class Ranks:
 
 
 ALONE = Ranks()
+MOST = 65536  # processes of a run on all its machines
 
 
 def launched() -> Ranks:
@@ -82,21 +83,32 @@ def launched() -> Ranks:
     for rank_name, world_name in (("RANK_ID", "RANK_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")):
         if world_name not in os.environ:
             continue
-        try:
-            rank, world = int(os.environ.get(rank_name, "0")), int(os.environ[world_name])
-        except ValueError:
-            raise UsageError(f"{rank_name} and {world_name} in the environment must be numbers") from None
+        rank, world = _number(rank_name, "0"), _number(world_name)
         if not 0 <= rank < world:
             raise UsageError(f"{rank_name}={rank} in the environment does not lie below {world_name}={world}")
         return Ranks(rank, world)
     return ALONE
 
 
+def is_writer() -> bool:
+    """Whether this process writes results: rank 0 does, and not MindSpore's scheduler, for which msrun starts the same
+    program once more."""
+    return launched().is_first and os.environ.get("MS_ROLE") != "MS_SCHED"
+
+
+def _number(name: str, default: str = "") -> int:
+    """A count or an index in the environment."""
+    text = os.environ.get(name, default).strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) <= MOST):
+        raise UsageError(f"{name}={text[:40]} in the environment must be a number from 0 to {MOST}")
+    return int(text)
+
+
 def local_device() -> int:
     """The card of this rank: what its launcher says, or as many as there are ranks before it on this host."""
     for name in ("DEVICE_ID", "OMPI_COMM_WORLD_LOCAL_RANK"):
-        if os.environ.get(name, "").isdigit():
-            return int(os.environ[name])
+        if os.environ.get(name):
+            return _number(name)
     return launched().rank
 
 

@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from mspose.errors import PoseError, UsageError
 from mspose.extras import need
-from mspose.files import atomic_path, read_json, write_json
+from mspose.files import atomic_path, read_json, user_path, write_json
+from mspose.runtime.launch import most_processes
 from mspose.skeleton import COCO17, Skeleton, load_skeleton
 from mspose.synthetic.canvas import Canvas
 from mspose.synthetic.figure import Figure, random_figure
@@ -232,6 +233,8 @@ def generate(
     root = Path(root)
     if min(train_images, val_images, seed) < 0 or train_images + val_images < 1 or min(size) < 64 or workers < 1:
         raise UsageError("sample data: at least one picture of 64 pixels or more and one worker; no negative numbers")
+    if workers > most_processes():
+        raise UsageError(f"sample data: --workers {workers}: this host takes {most_processes()} at most")
     unknown = [name for name in skeleton.keypoints if name not in KNOWN]
     if unknown:
         raise UsageError(
@@ -318,7 +321,7 @@ def _write_annotations(path: Path, results: list[tuple[dict, list[dict]]], skele
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="mspose sample", description=__doc__.split("\n")[0])
-    parser.add_argument("root", type=Path, help="folder to make")
+    parser.add_argument("root", type=user_path, help="folder to make")
     parser.add_argument("--train", type=int, default=2000, help="training pictures (default: %(default)s)")
     parser.add_argument("--val", type=int, default=300, help="validation pictures (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other pictures (default: %(default)s)")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mspose.config.builder import save_config
 from mspose.config.schema import Config
+from mspose.config.text import save_config
 from mspose.files import write_json
 from mspose.runtime.device import Runtime
 from mspose.runtime.progress import Progress

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mspose.errors import PoseError
@@ -28,20 +30,33 @@ class Records:
 
     def __init__(self, folder: Path, start_step: int, scale: float = 1.0, writes: bool = True) -> None:
         self._path, self._picture = folder / "metrics.jsonl", folder / "curves.png"
-        lines = self._path.read_text(encoding="utf-8").splitlines() if start_step and self._path.is_file() else []
+        lines = []
+        if self._path.is_file() and (start_step or writes):
+            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
         records = [{**r, "step": round(r["step"] * scale)} for r in map(_parse, lines) if r]
         self._records = [r for r in records if r["step"] <= start_step]
         self._drawn = time.monotonic()
-        self._board, self._writes = None, writes
+        self._board, self._writes, self._behind = None, writes, False
         if not writes:
             return
-        write_text(self._path, "".join(json.dumps(r) + "\n" for r in self._records))
+        if records and not start_step:
+            self._set_aside()
+        write_text(self._path, _lines(self._records))
         try:
             from tensorboardX import SummaryWriter
 
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
         except ImportError:
             pass
+        except OSError as error:
+            log.warning(f"warning: no TensorBoard events: {folder / 'tensorboard'}: {error.strerror}")
+
+    def _set_aside(self) -> None:
+        """Keep the records of a run that starts again, having left no checkpoint, under another name."""
+        free = (self._path.with_name(f"metrics_{n}.jsonl") for n in itertools.count(1))
+        aside = next(path for path in free if not path.exists())
+        self._path.rename(aside)
+        log.info(f"note: the records of a run without a checkpoint are in {aside} now")
 
     def evaluated(self, step: int) -> bool:
         """Whether an evaluation after this step is recorded."""
@@ -52,19 +67,33 @@ class Records:
         return max((r["AP"] for r in self._records if "AP" in r), default=-1.0)
 
     def add(self, step: int, values: dict[str, float]) -> None:
-        """Append a record."""
+        """Append a record. One that cannot be written waits for the next, and ends no run."""
         record = {"step": step, **values}
         self._records.append(record)
         if not self._writes:
             return
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise PoseError(f"cannot write {self._path}: {error.strerror}") from error
+        self._write(record)
         if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+            try:
+                for name, value in values.items():
+                    self._board.add_scalar(name, value, step)
+            except OSError as error:
+                self._board = None
+                log.warning(f"warning: no more TensorBoard events: {error.strerror}")
+
+    def _write(self, record: dict) -> None:
+        try:
+            if self._behind:  # whole again: the last line may have been cut
+                write_text(self._path, _lines(self._records))
+            else:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(_lines([record]))
+            self._behind = False
+        except (OSError, PoseError) as error:
+            if not self._behind:
+                reason = f"cannot write {self._path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                log.warning(f"warning: {reason}; training goes on, and the records are written once that is possible")
+            self._behind = True
 
     def draw(self, now: bool = False) -> None:
         """Draw loss and AP over steps into curves.png, at most once in `DRAW_INTERVAL` unless it must be `now`."""
@@ -77,6 +106,10 @@ class Records:
 
     def close(self) -> None:
         """Draw a last time and close TensorBoard's file."""
+        if self._behind:
+            self._write(self._records[-1])
+        if self._behind:
+            log.warning(f"warning: {self._path} lacks the last records")
         self.draw(now=True)
         if self._board is not None:
             self._board.close()
@@ -85,6 +118,10 @@ class Records:
 def _parse(line: str) -> dict | None:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:  # the line being written when the run was killed
+    except (ValueError, RecursionError):  # the line being written when the run was killed
         return None
-    return record if isinstance(record, dict) and "step" in record else None
+    return record if isinstance(record, dict) and type(record.get("step")) is int else None
+
+
+def _lines(records: Sequence[Mapping[str, object]]) -> str:
+    return "".join(json.dumps(record) + "\n" for record in records)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mspose.checkpoints.beside import description_file, save_description
 from mspose.checkpoints.io import load, save
+from mspose.checkpoints.runs import COUNTERS, numbered
 from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.files import atomic_path
@@ -55,9 +56,10 @@ class Snapshots:
         self._saved_step = -1
         if not writes:
             return
-        for pattern in (".last.*", ".best.*", f".{config.model.name}-*"):  # what a killed run was writing
-            for path in folder.glob(pattern):
-                path.unlink()
+        temporary = re.compile(rf"\.(last|best|{re.escape(config.model.name)}-\d+_\d+)\.\w{{8}}\.(ckpt|yaml|tmp)")
+        for path in folder.iterdir():
+            if temporary.fullmatch(path.name):  # what a killed run was writing
+                path.unlink(missing_ok=True)
 
     def save(self, position: Position) -> None:
         """Write the numbered checkpoint and last.ckpt, and remove the oldest beyond `train.keep`."""
@@ -81,7 +83,7 @@ class Snapshots:
         self._link(path, self._folder / "last.ckpt")
         save_description(self._config, self._folder / "last.yaml")
         self._saved_step = position.step
-        self._prune()
+        self._prune(path)
 
     def save_best(self, weights: dict[str, ms.Tensor]) -> None:
         """Write best.ckpt with the weights that were evaluated."""
@@ -100,9 +102,9 @@ class Snapshots:
             PoseError: not a training checkpoint of this network.
         """
         values = load(path)
-        missing = [name for name in self._state if name not in values]
-        if "state.step" not in values or missing:
-            reason = f"it lacks {missing[0]}" if missing else "it holds weights only"
+        missing = [name for name in (*self._state, *COUNTERS) if name not in values]
+        if missing:
+            reason = "it holds weights only" if "state.step" in missing else f"it lacks {missing[0]}"
             raise PoseError(f"cannot resume from {path}: {reason}; train.init_from starts from its weights")
         other = [name for name, p in self._state.items() if tuple(p.shape) != tuple(values[name].shape)]
         if other:
@@ -120,12 +122,18 @@ class Snapshots:
         best_ap = float(values["state.best_ap"]) if (self._folder / "best.ckpt").is_file() else -1.0
         return Position(step, steps_per_epoch, best_ap, scale=steps_per_epoch / before)
 
-    def _prune(self) -> None:
-        pattern = re.compile(rf"{re.escape(self._config.model.name)}-\d+_\d+\.ckpt")
-        numbered = [path for path in self._folder.iterdir() if pattern.fullmatch(path.name)]
-        for path in sorted(numbered, key=lambda p: p.stat().st_mtime_ns)[: -self._config.train.keep]:
-            path.unlink()
-            path.with_suffix(".yaml").unlink(missing_ok=True)
+    def _prune(self, written: Path) -> None:
+        """Remove the oldest, by their place in training: clocks jump, and copies are as old as their copying.
+
+        What lies beyond the one just written is of a run that was continued from further back. It stays.
+        """
+        own = numbered(self._folder, self._config.model.name)
+        for path in own[: own.index(written) + 1][: -self._config.train.keep]:
+            try:
+                path.unlink(missing_ok=True)
+                path.with_suffix(".yaml").unlink(missing_ok=True)
+            except OSError as error:
+                log.warning(f"note: {path}, an old checkpoint, cannot be removed: {error.strerror}")
 
     @staticmethod
     def _link(source: Path, target: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import mindspore as ms
 import numpy as np
 from mindspore import amp, nn, ops
@@ -68,6 +71,19 @@ class TrainStep(nn.Cell):
         """Parameters of the adapting loss scale; none without one."""
         state = (getattr(self.scaler, name, None) for name in ("scale_value", "counter"))
         return [p for p in state if isinstance(p, ms.Parameter)]
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Let the network hold its averaged weights, if there are any, for a while."""
+        pairs = list(zip(self.values, self.averaged))
+        kept = [value.asnumpy().copy() for value, _ in pairs]
+        for value, mean in pairs:
+            value.set_data(ms.Tensor(mean.asnumpy()))
+        try:
+            yield
+        finally:
+            for (value, _), old in zip(pairs, kept):
+                value.set_data(ms.Tensor(old))
 
     def _forward(self, image: ms.Tensor, *targets: ms.Tensor) -> ms.Tensor:
         value = self.loss(self.network(image), *targets)

@@ -1,0 +1,106 @@
+"""What `mspose check-data` does: say everything that is wrong with an annotation file, before anything is trained.
+
+mspose check-data FILE [--images DIR] [--skeleton coco17] [--category NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mspose.data.check import Report, check_skeleton
+from mspose.data.coco import Annotations, Images, describe_left_out, labelled, load_annotations
+from mspose.data.ignore_mask import checked_segmentation
+from mspose.errors import PoseError
+from mspose.images import ImageError
+from mspose.runtime.logs import set_up_logging
+from mspose.runtime.progress import Progress
+from mspose.runtime.read_ahead import read_ahead, worker_threads
+from mspose.skeleton import load_skeleton
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0, 1 where the file cannot be used, or 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="mspose check-data", description="Say everything that is wrong with an annotation file."
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="annotations in COCO's keypoint format")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the pictures: each is read too")
+    parser.add_argument("--skeleton", default="coco17", help="keypoint set of the annotations: coco17 or a YAML file")
+    parser.add_argument("--category", nargs="+", default=[], help="names or ids of categories, as data.category")
+    parser.add_argument("--exif", choices=("ignore", "apply", "auto"), default="auto", help="as data.exif")
+    options = parser.parse_args(argv)
+    set_up_logging()
+    report = Report(options.file)
+    try:
+        skeleton = load_skeleton(options.skeleton)
+        annotations = load_annotations(
+            options.file,
+            options.images,
+            skeleton,
+            category=options.category,
+            segmentations=True,
+            exif=options.exif,
+            report=report,
+        )
+    except PoseError as error:
+        for line in report.errors[1:]:
+            print(f"error: {line}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    report.warnings += check_skeleton(skeleton, flips=True)
+    check_segmentations(annotations, report)
+    try:
+        unread = unreadable(annotations.images) if options.images else []
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    for line in (*report.errors, *unread):
+        print(f"error: {line}")
+    for line in report.warnings:
+        print(f"warning: {line}")
+    print(describe(annotations))
+    count = len(report.errors) + len(unread)
+    print(f"{options.file}: {count or 'no'} error{'' if count == 1 else 's'}, {len(report.warnings) or 'no'} warnings")
+    return 1 if count else 0
+
+
+def check_segmentations(annotations: Annotations, report: Report) -> None:
+    """Report malformed segmentations, of which bottom-up networks make their ignore masks."""
+    faults = []
+    for person, value in enumerate(annotations.segmentations or ()):
+        try:
+            checked_segmentation(annotations, person, value)
+        except PoseError as error:
+            faults.append(str(error))
+    if faults:
+        report.warnings.append(f"{len(faults)} segmentations cannot be used to train bottom-up networks: {faults[0]}")
+
+
+def describe(annotations: Annotations) -> str:
+    """One line: pictures, and people to learn from."""
+    images = f"{len(annotations.images)} pictures"
+    if not annotations.is_annotated:
+        return f"{images}, without annotations (a test set)"
+    people = f"{len(labelled(annotations))} people of {annotations.categories} with keypoints"
+    return f"{images}, {people}{describe_left_out(annotations)}"
+
+
+def unreadable(images: Images) -> list[str]:
+    """A line for each picture that cannot be read, or has another size than annotated."""
+
+    def attempt(row: int) -> str:
+        try:
+            images.read(row)
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    lines = []
+    with Progress(len(images), "reading", "pictures") as progress:
+        for line in read_ahead(attempt, range(len(images)), worker_threads(0)):
+            lines += [line] if line else []
+            progress.advance(1)
+    return lines

@@ -1,0 +1,140 @@
+"""HRNet (arXiv 1902.09212)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, network_weights
+from mspose.codecs.heatmap import HeatmapKeys
+from mspose.config.schema import FIXED, POSITIVE, ModelConfig, key
+from mspose.methods.topdown import TopDown
+from mspose.networks.base import IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
+from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+
+@dataclass
+class HRNetKeys(ModelConfig):
+    """HRNet: four resolutions side by side, heat maps."""
+
+    width: int = key(32, "channels of the finest branch (32, 48); the others are x2, x4, x8", POSITIVE, FIXED)
+    stem_width: int = key(64, "channels of the stem; the first stage has x4", POSITIVE, FIXED)
+
+
+def _build(keys: HRNetKeys, skeleton: Skeleton) -> nn.Cell:
+    from mspose.models.hrnet import HRNet
+
+    return HRNet(keys.width, skeleton.num_keypoints, keys.stem_width)
+
+
+def _keys(shapes: Shapes) -> dict[str, Any]:
+    return {
+        "width": shapes["backbone.transition1.0.0.weight"][0],
+        "stem_width": shapes["backbone.conv1.weight"][0],
+    }
+
+
+def _backbone_first(values: Values) -> dict[str, np.ndarray]:
+    return {n if n.startswith("final_layer.") else f"backbone.{n}": value for n, value in values.items()}
+
+
+def hrnet_from_torch(values: Values) -> dict[str, np.ndarray]:
+    """State dict of the authors' PoseHighResolutionNet → names of `mspose.models.hrnet`."""
+    return _backbone_first(batch_norm_from_torch(values))
+
+
+def hrnet_from_mmpose(values: Values) -> dict[str, np.ndarray]:
+    """State dict of MMPose, 1.x (`head.`) or 0.x (`keypoint_head.`) → names of `mspose.models.hrnet`."""
+    return batch_norm_from_torch(
+        {name.removeprefix("keypoint_").removeprefix("head."): value for name, value in values.items()}
+    )
+
+
+def hrnet_from_mindpose(values: Values) -> dict[str, np.ndarray]:
+    """Checkpoint of mindpose → names of `mspose.models.hrnet`."""
+    return {
+        name.replace(".down_sample.", ".downsample.").replace("head.head.", "final_layer."): value
+        for name, value in network_weights(values).items()
+    }
+
+
+def hrnet_from_mindcv(values: Values) -> dict[str, np.ndarray]:
+    """ImageNet HRNet of mindcv → names of the backbone; its classifier keeps its names and is reported as not used."""
+    return {name.replace(".down_sample.", ".downsample."): value for name, value in network_weights(values).items()}
+
+
+def hrnet_to_torch(values: Values) -> dict[str, np.ndarray]:
+    """HRNet under its authors' names."""
+    return batch_norm_to_torch({name.removeprefix("backbone."): value for name, value in values.items()})
+
+
+WEIGHTS = (
+    Origin(
+        "HRNet of this repository",
+        ("backbone.transition1.0.0.weight", "backbone.bn1.gamma", "final_layer.weight"),
+        same,
+        _keys,
+        is_own=True,
+    ),
+    Origin(
+        "HRNet (PyTorch)",
+        ("transition1.0.0.weight", "bn1.running_mean", "final_layer.weight"),
+        hrnet_from_torch,
+        _keys,
+        IMAGENET_RGB,
+    ),
+    Origin(
+        "HRNet of MMPose 1.x (PyTorch)",
+        ("backbone.transition1.0.0.weight", "backbone.bn1.running_mean", "head.final_layer.weight"),
+        hrnet_from_mmpose,
+        _keys,
+        IMAGENET_RGB,
+    ),
+    Origin(
+        "HRNet of MMPose 0.x (PyTorch)",
+        ("backbone.transition1.0.0.weight", "backbone.bn1.running_mean", "keypoint_head.final_layer.weight"),
+        hrnet_from_mmpose,
+        _keys,
+        IMAGENET_RGB,
+    ),
+    Origin(
+        "HRNet of mindpose (MindSpore)",
+        ("backbone.transition1.0.0.weight", "backbone.bn1.gamma", "head.head.weight"),
+        hrnet_from_mindpose,
+        _keys,
+        MINDPOSE,
+    ),
+    Origin(
+        "ImageNet HRNet (PyTorch)",
+        ("transition1.0.0.weight", "bn1.running_mean", "classifier.weight"),
+        batch_norm_from_torch,
+        _keys,
+        part="backbone",
+    ),
+    Origin(
+        "ImageNet HRNet of mindcv (MindSpore)",
+        ("transition1.0.0.weight", "bn1.gamma", "classifier.weight"),
+        hrnet_from_mindcv,
+        _keys,
+        part="backbone",
+    ),
+)
+
+NETWORK = Network(
+    "hrnet",
+    HRNetKeys,
+    TopDown,
+    HeatmapKeys,
+    heatmap_codec,
+    _build,
+    joints_mse,
+    stride=lambda keys: 4,
+    weights=WEIGHTS,
+    to_torch=lambda values, keys: hrnet_to_torch(values),
+)

@@ -1,0 +1,84 @@
+"""HRNet against the reference networks, its initialisation and its size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mspose.backends.checkpoint import MindSporeBackend
+from mspose.checkpoints.io import assign
+from mspose.checkpoints.origins import recognise
+from mspose.models.hrnet import HRNet
+from mspose.models.layers import enlarge
+from tests.golden.formula import parameter, picture
+from tests.graph import ms
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "golden_hrnet.json"
+
+
+def torch_keys(network: HRNet) -> dict[str, tuple[int, ...]]:
+    """Names and shapes that a PyTorch checkpoint of this network has."""
+    renamed = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    keys = {}
+    for p in network.get_parameters():
+        prefix, _, last = p.name.removeprefix("backbone.").rpartition(".")
+        keys[f"{prefix}.{renamed.get(last, last)}"] = tuple(p.shape)
+    return keys
+
+
+def fill(network: HRNet, keys: dict[str, tuple[int, ...]]) -> None:
+    values = {name: parameter(name, tuple(shape)) for name, shape in keys.items()}
+    report = assign(network, recognise(values, "formula").values, "formula")
+    assert not report.unused
+
+
+# The second one's batch norms have MindSpore's names, which the formula of the fixture sees as they are.
+@pytest.mark.parametrize("name", ["hrnet_w32", "mindpose_hrnet_w32"])
+def test_outputs_equal_the_reference(name: str, parity_dir: Path) -> None:
+    network = HRNet(32, 17)
+    fill(network, json.loads((parity_dir / f"{name}.keys.json").read_text()))
+    fixture = np.load(parity_dir / f"{name}.npz")
+    (maps,) = MindSporeBackend(network)(picture(int(fixture["seed"]), tuple(fixture["shape"])))
+    expected = fixture["output0"]
+    np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("width", "count"), [(32, 28_536_113), (48, 63_595_745)])
+def test_parameter_count_is_the_published_one(width: int, count: int) -> None:
+    assert sum(p.size for p in HRNet(width, 17).trainable_params()) == count
+
+
+@pytest.mark.parametrize("case", json.loads(GOLDEN.read_text()), ids=lambda case: case["name"])
+def test_outputs_equal_golden_numbers(case: dict) -> None:
+    network = HRNet(**case["arguments"])
+    fill(network, torch_keys(network))
+    (maps,) = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
+    assert list(maps.shape) == case["shape"]
+    np.testing.assert_allclose(maps.reshape(-1)[:: case["every"]], case["values"], rtol=0, atol=1e-4 * case["largest"])
+
+
+def test_convolutions_start_narrow() -> None:
+    ms.set_seed(3)
+    values = {p.name: p.asnumpy() for p in HRNet(8, 17).get_parameters()}
+    for name in ("backbone.conv2.weight", "backbone.stage4.1.branches.3.2.conv1.weight"):
+        assert values[name].std() == pytest.approx(0.001, rel=0.05)
+    assert np.all(values["final_layer.bias"] == 0)
+
+
+class Enlarge(ms.nn.Cell):
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def construct(self, x: ms.Tensor) -> ms.Tensor:
+        return enlarge(x, self.factor)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_enlarging_repeats_each_value(factor: int) -> None:
+    x = np.random.default_rng(0).random((2, 3, 4, 5), np.float32)
+    expected = x.repeat(factor, axis=2).repeat(factor, axis=3)
+    np.testing.assert_array_equal(Enlarge(factor)(ms.Tensor(x)).asnumpy(), expected)
