@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import repeat
 from typing import TypeVar
+
+from mspose.runtime.read_ahead import read_ahead
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,7 +29,8 @@ def overlapped(
 ) -> Generator[R, None, None]:
     """Yield what `write(after(run(before(item))))` gives for each item, in order.
 
-    Reading, `before`, `after` and `write` each have a thread of their own; `run` is called in the thread that iterates.
+    Reading and `before` have a thread of their own, and so have `after` and `write`; `run` is called in the thread that
+    iterates.
     An error in any of them ends the iteration with it; whoever stops iterating early must close the iterator.
 
     Args:
@@ -39,48 +41,35 @@ def overlapped(
     room = _Room(BUDGET)
     source = iter(items)
 
-    def read() -> tuple[T, int] | None:
+    def prepare(_: None) -> tuple[Prepared, int] | None:
         item = next(source, None)
         if item is None:
             return None
         taken = size(item)
         room.take(taken)
-        return item, taken
+        return before(item), taken
 
-    def prepare(reading: Future[tuple[T, int] | None]) -> tuple[Prepared, int] | None:
-        job = reading.result()
-        return None if job is None else (before(job[0]), job[1])
+    prepared = read_ahead(prepare, repeat(None), 1, ahead)
 
-    def finish(writing: Future[Drawn], taken: int) -> R:
-        try:
-            return write(writing.result())
-        finally:
-            room.give(taken)
-
-    names = ("read", "prepare", "draw", "write")
-    threads = [ThreadPoolExecutor(1, thread_name_prefix=f"pose-{name}") for name in names]
-    reader, preparer, drawer, writer = threads
-    waiting: deque[Future[tuple[Prepared, int] | None]] = deque()
-    finishing: deque[Future[R]] = deque()
-    try:
-        while True:
-            while len(waiting) <= ahead:
-                waiting.append(preparer.submit(prepare, reader.submit(read)))
-            job = waiting.popleft().result()
+    def maps() -> Iterator[tuple[Maps, int]]:
+        for job in prepared:
             if job is None:
-                break
-            prepared, taken = job
-            drawing = drawer.submit(after, run(prepared))
-            finishing.append(writer.submit(finish, drawing, taken))
-            del prepared, job
-            if len(finishing) > ahead:
-                yield finishing.popleft().result()
-        while finishing:
-            yield finishing.popleft().result()
+                return
+            yield run(job[0]), job[1]
+
+    def finish(job: tuple[Maps, int]) -> R:
+        try:
+            return write(after(job[0]))
+        finally:
+            room.give(job[1])
+
+    finished = read_ahead(finish, maps(), 1, ahead)
+    try:
+        yield from finished
     finally:
         room.close()
-        for thread in reversed(threads):
-            thread.shutdown(wait=True, cancel_futures=True)
+        finished.close()
+        prepared.close()
 
 
 class _Room:

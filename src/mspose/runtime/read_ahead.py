@@ -37,4 +37,4 @@ def read_ahead(
         while pending:
             yield pending.popleft().result()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # whoever goes on may close what they read from or write to
