@@ -24,6 +24,7 @@ from mspose.errors import PoseError, UsageError
 from mspose.geometry import resize_canvas, transform_points
 from mspose.images import ImageError
 from mspose.skeleton import COCO17
+from tests.messages import naming
 
 SIZE, STRIDE = 368, 8
 # Pictures as they are, so that grey levels can be read off.
@@ -254,17 +255,17 @@ class TestWho:
         assert (given(dataset)[..., 2] > 0).sum(axis=1).tolist() == [6]
 
     def test_nobody(self, tmp_path):
-        with pytest.raises(PoseError, match=r"2 with fewer than 5 labelled keypoints.*people\.json"):
+        with pytest.raises(PoseError, match=r"\b2 [^,;:]*\b5 [^,;:]*keypoints.*people\.json"):
             BottomUpDataset(DATA, STILL, self.people(tmp_path, [4, 4], [0, 0]), Recorder())
 
     def test_own_limits(self, tmp_path):
         annotations = self.people(tmp_path, [2], [0])
         assert len(BottomUpDataset(DATA, replace(STILL, min_keypoints=2), annotations, Recorder())) == 1
-        with pytest.raises(PoseError, match="1 on at most 6000 square"):
+        with pytest.raises(PoseError, match=r"\b1 [^,;:]*\b6000\b.*people\.json"):
             BottomUpDataset(DATA, replace(STILL, min_keypoints=2, min_area=6000), annotations, Recorder())
 
     def test_input_size_of_no_whole_cells(self, tmp_path):
-        with pytest.raises(UsageError, match=r"data\.input_size \[368, 364\] .*stride 8"):
+        with pytest.raises(UsageError, match=naming("data.input_size", "[368, 364]", "8")):
             make(tmp_path, data=replace(DATA, input_size=[368, 364]))
 
 
@@ -336,13 +337,13 @@ class TestRandomness:
     def test_missing_picture(self, tmp_path):
         dataset = make(tmp_path)
         (tmp_path / "0.png").unlink()
-        with pytest.raises(ImageError, match="image not found"):
+        with pytest.raises(ImageError, match=naming("not found", tmp_path / "0.png")):
             sample(dataset)
 
     def test_picture_of_another_size(self, tmp_path):
         dataset = make(tmp_path)
         cv2.imwrite(str(tmp_path / "0.png"), np.zeros((10, 20, 3), np.uint8))
-        with pytest.raises(ImageError, match="image is 20x10, annotated as 500x400"):
+        with pytest.raises(ImageError, match=r"20x10.*500x400.*0\.png"):
             sample(dataset)
 
 

@@ -17,6 +17,7 @@ from mspose.errors import PoseError
 from mspose.files import read_json, write_json
 from mspose.images import ImageError
 from mspose.skeleton import COCO17
+from tests.messages import names, naming
 
 WIDTH, HEIGHT = 60, 40
 
@@ -207,7 +208,7 @@ class TestSegmentations:
         ids=str,
     )
     def test_damage_is_one_line_that_names_the_annotation(self, segmentation):
-        with pytest.raises(PoseError, match=r"^annotation 100: .*60x40 .*people\.json$"):
+        with pytest.raises(PoseError, match=naming("annotation 100", "60x40", "people.json")):
             mask_of(annotate({"segmentation": segmentation}))
 
     def test_damage_where_nobody_looks_does_not_matter(self):
@@ -216,7 +217,7 @@ class TestSegmentations:
 
     def test_not_loaded(self):
         annotations = replace(annotate({}), segmentations=None)
-        with pytest.raises(ValueError, match="without segmentations"):
+        with pytest.raises(ValueError, match="segmentations"):
             mask_of(annotations)
 
 
@@ -245,23 +246,23 @@ class TestFolder:
         assert write_masks(annotations, tmp_path, min_keypoints=4).written == 1
 
     def test_missing_folder(self, tmp_path):
-        with pytest.raises(PoseError, match=r"mask folder not found: .*data\.mask_dir"):
+        with pytest.raises(PoseError, match=naming(tmp_path / "none", "data.mask_dir")):
             MaskFolder(tmp_path / "none", self.ANNOTATIONS.images)
 
     def test_folder_of_other_pictures(self, tmp_path):
         (tmp_path / mask_name(8)).touch()
-        with pytest.raises(PoseError, match=r"no mask of these pictures, such as 000000000007\.png"):
+        with pytest.raises(PoseError, match=naming(tmp_path, "000000000007.png", "mspose ignore-mask")):
             MaskFolder(tmp_path, self.ANNOTATIONS.images)
 
     @pytest.mark.parametrize("content", [b"", b"not a picture at all"], ids=["empty", "text"])
     def test_damaged_mask(self, tmp_path, content):
         (tmp_path / mask_name(7)).write_bytes(content)
-        with pytest.raises(ImageError, match=r"cannot be read: .*000000000007\.png"):
+        with pytest.raises(ImageError, match=naming(tmp_path / "000000000007.png", "mspose ignore-mask")):
             MaskFolder(tmp_path, self.ANNOTATIONS.images).read(0)
 
     def test_mask_of_another_size(self, tmp_path):
         cv2.imwrite(str(tmp_path / mask_name(7)), np.zeros((HEIGHT, WIDTH + 1), np.uint8))
-        with pytest.raises(ImageError, match="mask is 61x40, its image 60x40"):
+        with pytest.raises(ImageError, match=r"61x40.*60x40.*000000000007\.png"):
             MaskFolder(tmp_path, self.ANNOTATIONS.images).read(0)
 
 
@@ -328,7 +329,8 @@ class TestCommand:
         (tmp_path / "val.json").unlink()
         assert main(arguments) == 1
         error = capsys.readouterr().err
-        assert error.startswith("error: annotation file not found")
+        assert error.startswith("error: ")
+        assert names(error, "not found", tmp_path / "val.json")
         assert error.count("\n") == 1
 
     def test_missing_argument(self, arguments):
