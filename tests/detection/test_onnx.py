@@ -14,6 +14,7 @@ from mspose.backends.onnx_runtime import open_onnx
 from mspose.config.schema import RuntimeConfig
 from mspose.detection.onnx import OnnxDetector
 from mspose.errors import PoseError, UsageError
+from tests.messages import naming
 
 SIDE = 32
 CELLS = 16 + 4 + 1
@@ -117,27 +118,27 @@ def test_float16(tmp_path: Path) -> None:
 def test_an_open_size_is_that_of_the_configuration(tmp_path: Path) -> None:
     path = yolox(tmp_path / "x.onnx", False, sides=("height", "width"))
     assert OnnxDetector(path, (SIDE, SIDE), 0.2, 0.5, RuntimeConfig()).size == (SIDE, SIDE)
-    with pytest.raises(PoseError, match="fails on an input of 64x64"):
+    with pytest.raises(PoseError, match=naming(path, "64x64")):
         OnnxDetector(path, (64, 64), 0.2, 0.5, RuntimeConfig())
 
 
 @pytest.mark.parametrize("shape", [(1, 300, 6), (1, 3 * CELLS, 85), (1, CELLS, 5), (1, 4, CELLS)])
 def test_other_forms_are_refused(tmp_path: Path, shape: tuple[int, int, int]) -> None:
     path = write_graph(tmp_path / "x.onnx", np.zeros(shape), {})
-    with pytest.raises(PoseError, match=rf"no known form: .*x\.onnx.* {shape[0]} x {shape[1]} x {shape[2]}"):
+    with pytest.raises(PoseError, match=naming(path, " x ".join(map(str, shape)))):
         OnnxDetector(path, (416, 416), 0.2, 0.5, RuntimeConfig())
 
 
 def test_an_input_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     path = write_graph(tmp_path / "x.onnx", np.zeros((1, CELLS, 7)), {}, sides=(SIDE, SIDE, 1))
-    with pytest.raises(PoseError, match=r"must have one input.*images: 1 x 3 x 32 x 32 x 1"):
+    with pytest.raises(PoseError, match=naming(path, "images: 1 x 3 x 32 x 32 x 1")):
         OnnxDetector(path, (416, 416), 0.2, 0.5, RuntimeConfig())
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(b"not a model")
-    with pytest.raises(PoseError, match=r"not a readable ONNX model .*x\.onnx"):
+    with pytest.raises(PoseError, match=naming("readable", path)):
         OnnxDetector(path, (416, 416), 0.2, 0.5, RuntimeConfig())
 
 
