@@ -15,6 +15,7 @@ from mspose.evaluation.coco import evaluate_keypoints, to_coco_results
 from mspose.files import read_json
 from mspose.skeleton import COCO17, OPENPOSE18
 from tests.golden import make_golden_paf as golden
+from tests.messages import naming
 
 SIGMA = 7 / 8
 SIZE = (20, 16)  # columns, rows
@@ -244,7 +245,7 @@ def test_maps_of_nothing_do_no_harm(name):
 
 @pytest.mark.parametrize(("name", "value"), [("limb_support", 1.2), ("min_joints", 1), ("upsample", 0)])
 def test_values_out_of_range(name, value):
-    with pytest.raises(UsageError, match=name):
+    with pytest.raises(UsageError, match=naming(f"codec.{name}", value)):
         default_config("openpose", {f"codec.{name}": value})
 
 

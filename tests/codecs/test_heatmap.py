@@ -16,6 +16,7 @@ from mspose.files import read_json
 from mspose.geometry import crop_matrix, crop_to_image, to_images, transform_points
 from mspose.skeleton import COCO17, Skeleton
 from tests.golden import make_golden_eval as golden
+from tests.messages import naming
 
 INPUT, MAP = (192, 256), (48, 64)
 
@@ -191,7 +192,7 @@ def test_decode_inverts_encode_to_half_a_cell() -> None:
 
 
 def test_unknown_refinement_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match=r"codec\.refine: 'drak' is not one of quarter, dark, none"):
+    with pytest.raises(UsageError, match=naming("codec.refine", "'drak'", "quarter, dark, none")):
         HeatmapCodec(refine="drak")
 
 
