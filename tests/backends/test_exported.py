@@ -15,6 +15,7 @@ from mspose.checkpoints.card import FORMAT, ModelCard, card_path, file_hash, rea
 from mspose.config.schema import DataConfig, RuntimeConfig
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
+from tests.messages import naming
 
 
 def card_of(data: DataConfig, dtype: str = "float32") -> ModelCard:
@@ -73,7 +74,7 @@ def test_a_model_of_pixels_is_given_pixels() -> None:
 
 def test_another_size_is_refused_before_running() -> None:
     backend = ExportedBackend(Path("x.onnx"), lambda inputs: [], (None, 3, 64, None), None)
-    with pytest.raises(UsageError, match="anyx3x64xany, not 1x3x32x8"):
+    with pytest.raises(UsageError, match=r"x\.onnx.*anyx3x64xany.*\b1x3x32x8\b.*data\.input_size"):
         backend(np.zeros((1, 3, 32, 8), np.float32))
 
 
@@ -81,12 +82,12 @@ def test_runtime_that_fails_is_one_line() -> None:
     def run(inputs: np.ndarray) -> list[np.ndarray]:
         raise RuntimeError("no\nsuch\nconvolution")
 
-    with pytest.raises(PoseError, match=r"x\.mindir cannot run inputs of 1x3x8x8 .*: no such convolution"):
+    with pytest.raises(PoseError, match=naming("x.mindir", "1x3x8x8", "no such convolution")):
         ExportedBackend(Path("x.mindir"), run, [None] * 4, None)(np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_missing_model() -> None:
-    with pytest.raises(PoseError, match="model not found"):
+    with pytest.raises(PoseError, match=naming("not found", "nowhere.onnx")):
         open_onnx("nowhere.onnx", RuntimeConfig())
 
 
@@ -94,7 +95,7 @@ def test_device_that_onnx_runtime_lacks(tmp_path: Path, monkeypatch: pytest.Monk
     onnxruntime = pytest.importorskip("onnxruntime")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     (tmp_path / "x.onnx").touch()
-    with pytest.raises(UsageError, match=r"runtime\.device=GPU: .* computes on CPU only"):
+    with pytest.raises(UsageError, match=naming("runtime.device=GPU", "CPU")):
         open_onnx(tmp_path / "x.onnx", RuntimeConfig(device="GPU"))
 
 
