@@ -156,6 +156,7 @@ def test_malformed_files_are_named(tmp_path: Path, content: object, things: tupl
 
 
 NAMES = list(COCO17.keypoints)
+DOG_AND_CAT = [{"id": 3, "name": "dog", "keypoints": NAMES}, {"id": 7, "name": "cat", "keypoints": NAMES}]
 
 
 @pytest.mark.parametrize(
@@ -163,18 +164,8 @@ NAMES = list(COCO17.keypoints)
     [
         ([{"id": 7, "name": "mouse", "keypoints": NAMES}], [], 7, "category 3"),
         ([{"id": 3, "name": "dog"}, {"id": 7, "name": "person"}], [], 7, "dog (3)"),
-        (
-            [{"id": 3, "name": "dog", "keypoints": NAMES}, {"id": 7, "name": "cat", "keypoints": NAMES}],
-            ["dog"],
-            3,
-            "cat (7)",
-        ),
-        (
-            [{"id": 3, "name": "dog", "keypoints": NAMES}, {"id": 7, "name": "cat", "keypoints": NAMES}],
-            ["7"],
-            7,
-            "dog (3)",
-        ),
+        (DOG_AND_CAT, ["dog"], 3, "cat (7)"),
+        (DOG_AND_CAT, ["7"], 7, "dog (3)"),
     ],
 )
 def test_categories_of_annotations(
