@@ -1,4 +1,4 @@
-"""Messages are tested by what they name: keys, files, annotations, numbers; their sentences are free to change."""
+"""What an error or a warning names: tests ask for it, and leave its wording free."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ import re
 
 
 def naming(*things: object) -> str:
-    """Pattern of a line that names all of these as whole words, in any order."""
-    return "".join(rf"(?=.*(?<!\w){re.escape(str(thing))}(?!\w))" for thing in things)
+    """Pattern of a message that names all of these as whole words, in any order.
+
+    A key, a file, an option, a number; one telling word where two faults of one file are told apart.
+    """
+    return r"(?s)\A" + "".join(f"(?=.*{_whole(str(thing))})" for thing in things)
+
+
+def tells_of(message: str, *things: object) -> bool:
+    """Whether a message names all of these."""
+    return re.search(naming(*things), message) is not None
+
+
+def _whole(thing: str) -> str:
+    before = r"(?<![\w-])" if thing[0].isalnum() else ""
+    return before + re.escape(thing) + (r"(?!\w)" if thing[-1].isalnum() else "")
 
 
 def names(text: str, *things: object) -> bool:
-    """Whether a line of the text names all of these as whole words."""
-    return re.search(naming(*things), text) is not None
+    """Whether a line of a text, such as a log, names all of these."""
+    return any(tells_of(line, *things) for line in text.splitlines())

@@ -21,6 +21,7 @@ from mspose.config.describe import all_keys
 from mspose.config.schema import FLAGS, PATHS, Config, get
 from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT
+from tests.messages import naming, tells_of
 
 SAMPLE_VALUES = {
     "runtime.device": "CPU",
@@ -120,20 +121,20 @@ class TestFlags:
         assert split_arguments(["eval.bbox_file="]) == ("", {"eval.bbox_file": ""})
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        ("arguments", "named"),
         [
-            (["--nope", "1"], "unknown option --nope; options are --config"),
-            (["--output"], "--output needs a value"),
-            (["--output", "--debug"], "--output needs a value"),
-            (["stray"], "'stray' is neither an option nor"),
-            ([""], "'' is neither an option nor"),
-            (["--imgpath_train", "x"], "--imgpath_train; imgpath_train of OpenPose is data.train_images here"),
+            (["--nope", "1"], ("--nope", "--config")),
+            (["--output"], ("--output", "value")),
+            (["--output", "--debug"], ("--output", "value")),
+            (["stray"], ("'stray'",)),
+            ([""], ("''",)),
+            (["--imgpath_train", "x"], ("--imgpath_train", "OpenPose", "data.train_images")),
         ],
     )
-    def test_misuse(self, arguments, message):
+    def test_misuse(self, arguments, named):
         with pytest.raises(UsageError) as caught:
             split_arguments(arguments)
-        assert message in str(caught.value)
+        assert tells_of(str(caught.value), *named)
 
 
 # Sizes of training, as they lie beside a checkpoint.
@@ -207,19 +208,19 @@ class TestPrecedence:
         ckpt = self.checkpoint(tmp_path, "source: elsewhere\ndata: {color: rgb}")
         assert parse(["--config", recipe, "--ckpt", ckpt]).data.color == "rgb"
         ckpt = self.checkpoint(tmp_path, "source: elsewhere\ndata: {color: rgb, root: nowhere}")
-        with pytest.raises(UsageError, match=r"w\.yaml .*data\.root"):
+        with pytest.raises(UsageError, match=naming(tmp_path / "w.yaml", "data.root")):
             parse(["--config", recipe, "--ckpt", ckpt])
 
     def test_wrong_convention_names_its_file(self, recipe, tmp_path):
         ckpt = self.checkpoint(tmp_path, "data: {color: cmyk}")
-        with pytest.raises(UsageError, match=r"w\.yaml: data\.color must be one of bgr, rgb"):
+        with pytest.raises(UsageError, match=naming(tmp_path / "w.yaml", "data.color", "bgr", "rgb", "cmyk")):
             parse(["--config", recipe, "--ckpt", ckpt])
 
     @pytest.mark.parametrize("text", ["data: 5", "data:", "[1]", "data: [color]"])
     def test_something_else_beside_a_checkpoint(self, recipe, tmp_path, text):
         ckpt = self.checkpoint(tmp_path, text)
         if text != "data:":
-            with pytest.raises(UsageError, match=r"w\.yaml: .*must be a mapping"):
+            with pytest.raises(UsageError, match=naming(tmp_path / "w.yaml", "mapping")):
                 parse(["--config", recipe, "--ckpt", ckpt])
         else:
             assert parse(["--config", recipe, "--ckpt", ckpt]).data.color == "bgr"
@@ -265,31 +266,32 @@ class TestErrors:
         return code, capsys.readouterr().err
 
     @pytest.mark.parametrize(
-        ("error", "code", "line"),
+        ("error", "code", "named"),
         [
-            (PoseError("file is bad"), 1, "error: file is bad\n"),
-            (UsageError("key is bad"), 2, "error: key is bad\n"),
+            (PoseError("file is bad"), 1, ("file is bad",)),
+            (UsageError("key is bad"), 2, ("key is bad",)),
             (
                 ModuleNotFoundError("No module named 'mindspore'", name="mindspore"),
                 1,
-                "error: this needs mindspore, which cannot be imported (No module named 'mindspore'): "
-                "pip install 'mspose[train]', or '.[train]' in the checkout\n",
+                ("No module named 'mindspore'", "pip install 'mspose[train]'", "'.[train]'"),
             ),
-            (KeyboardInterrupt(), 130, "error: interrupted\n"),
+            (KeyboardInterrupt(), 130, ("interrupted",)),
             (
                 RuntimeError("deep\n  down"),
                 1,
-                "error: RuntimeError: deep down (this is a fault of the program; its traceback is in out/crash.txt)\n",
+                ("RuntimeError", "deep down", "out/crash.txt"),
             ),
         ],
     )
-    def test_one_line_and_the_exit_code(self, recipe, capsys, error, code, line, tmp_path, monkeypatch):
+    def test_one_line_and_the_exit_code(self, recipe, capsys, error, code, named, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
 
         def command(config: Config) -> None:
             raise error
 
-        assert self.result(capsys, command, "--config", recipe, "output=out") == (code, line)
+        given, text = self.result(capsys, command, "--config", recipe, "output=out")
+        assert (given, text.startswith("error: "), text.count("\n"), text[-1]) == (code, True, 1, "\n")
+        assert tells_of(text, *named)
 
     def test_a_traceback_replaces_no_file_of_somebody_else(self, recipe, capsys, tmp_path):
         def command(config: Config) -> None:
@@ -298,20 +300,20 @@ class TestErrors:
         (tmp_path / "crash.txt").write_text("what I saw at the crossing")
         _, err = self.result(capsys, command, "--config", recipe, f"output={tmp_path}")
         assert (tmp_path / "crash.txt").read_text() == "what I saw at the crossing"
-        written = Path(re.search(r"traceback is in (.*)\)", err)[1])
+        written = Path(re.search(r"/\S*crash\S*\.txt", err)[0])
         assert "deep down" in written.read_text()
         written.unlink()
 
     @pytest.mark.parametrize("section", ["train", "eval", "export"])
     @pytest.mark.parametrize("form", ["batch_size=8", "--batch_size=8", "batchsize=8"])
     def test_a_suggestion_is_a_key_of_the_command(self, recipe, section, form):
-        with pytest.raises(UsageError, match=rf"did you mean '{section}\.batch_size'"):
+        with pytest.raises(UsageError, match=naming(f"'{section}.batch_size'")):
             parse(["--config", recipe, form], section)
 
     def test_a_key_that_the_command_has_not_is_found_elsewhere(self, recipe):
-        with pytest.raises(UsageError, match=r"did you mean 'train\.lr'"):
+        with pytest.raises(UsageError, match=naming("'train.lr'")):
             parse(["--config", recipe, "lr=8"], "eval")
-        with pytest.raises(UsageError, match="did you mean --config"):
+        with pytest.raises(UsageError, match=naming("--confg", "--config")):
             parse(["--confg", recipe])
 
     @pytest.mark.parametrize("value", ["onnx", "Onnx", "ONNX"])
@@ -326,7 +328,7 @@ class TestErrors:
 
         folder = tmp_path / "out" if writable else Path(recipe) / "no folder"
         code, text = self.result(capsys, command, "--config", recipe, f"output={folder}")
-        path = Path(re.search(r"its traceback is in (.*)\)\n$", text)[1])
+        path = Path(re.search(r"/\S*crash\S*\.txt", text)[0])
         assert code == 1
         assert (path.parent == folder) == writable
         assert 'raise RuntimeError("deep down")' in path.read_text()
@@ -338,7 +340,7 @@ class TestErrors:
 
         code, text = self.result(capsys, command, "--config", recipe)
         assert code == 1
-        assert "smaller train.batch_size" in text
+        assert "train.batch_size" in text
 
     def test_debug_shows_the_place(self, recipe, capsys):
         def command(config: Config) -> None:
@@ -356,7 +358,7 @@ class TestErrors:
     def test_missing_config_says_where_recipes_are(self, capsys):
         code, text = self.result(capsys, print)
         assert code == 2
-        assert f"recipes are in {ROOT / 'configs'}" in text
+        assert str(ROOT / "configs") in text
 
     def test_carriage_returns_at_line_ends(self, recipe):
         configs: list[Config] = []
@@ -387,13 +389,17 @@ class TestScripts:
 
     def test_misspelt_key(self):
         result = script("train.py", "--config", "configs/simplepose_coco_mini.yaml", "train.lrr=1")
-        assert messages(result) == ["error: command line: unknown key 'train.lrr'; did you mean 'train.lr'?"]
+        (line,) = messages(result)
+        assert line.startswith("error: ")
+        assert tells_of(line, "'train.lrr'", "'train.lr'")
         assert result.returncode == 2
         assert "mindspore" not in imported(result)
 
     def test_evaluation_without_a_checkpoint(self, tmp_path):
         result = script("eval.py", "--config", "configs/simplepose_coco_mini.yaml", f"output={tmp_path}")
-        assert messages(result) == ["error: no checkpoint to evaluate: give --ckpt FILE"]
+        (line,) = messages(result)
+        assert line.startswith("error: ")
+        assert tells_of(line, "--ckpt")
         assert result.returncode == 2
         assert "mindspore" not in imported(result)
 
@@ -406,7 +412,8 @@ class TestScripts:
             f"data.root={tmp_path / 'absent'}",
         )
         (line,) = messages(result)
-        assert line.startswith(f"error: annotation file not found: {tmp_path / 'absent'}")
+        assert line.startswith("error: ")
+        assert tells_of(line, tmp_path / "absent")
         assert result.returncode == 1
         assert "mindspore" not in imported(result)
 
@@ -485,7 +492,7 @@ def test_a_name_that_no_file_can_have_is_one_line(
     )
     (line,) = capsys.readouterr().err.splitlines()
     assert "x" * 300 in line
-    assert "fault of the program" not in line
+    assert "crash" not in line
 
 
 def test_what_a_file_says_cannot_break_or_colour_the_line_of_an_error() -> None:

@@ -198,7 +198,7 @@ def test_used_output_folder_is_not_overwritten(
     trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path
 ) -> None:
     result = run("train.py", f"data.root={sample_dir}", f"output={trained[0]}")
-    assert_fails(result, 2, "holds a run already", "train.resume=auto")
+    assert_fails(result, 2, str(trained[0]), "train.resume=auto")
 
 
 def test_another_run_is_not_continued_into_a_used_folder(
@@ -207,7 +207,7 @@ def test_another_run_is_not_continued_into_a_used_folder(
     other = tmp_path / "other.ckpt"
     other.write_bytes((trained[0] / "last.ckpt").read_bytes())
     result = run("train.py", f"data.root={sample_dir}", f"output={trained[0]}", f"train.resume={other}")
-    assert_fails(result, 2, "holds a run already")
+    assert_fails(result, 2, str(trained[0]), "train.resume=auto", "output=")
 
 
 def test_any_trace_of_a_run_keeps_its_folder(
@@ -349,7 +349,7 @@ def test_too_many_unreadable_pictures_stop_the_run(sample_dir: Path, tmp_path: P
     for index in range(6):
         cut_picture(root, index)
     result = run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}", "train.eval_epochs=0")
-    assert_fails(result, 1, "images cannot be read", "more than 1%")
+    assert_fails(result, 1, "1%", "training")
 
 
 def test_cut_picture_in_evaluation_is_named(
@@ -367,7 +367,7 @@ def test_checkpoint_of_another_network(
     result = run(
         "eval.py", "--ckpt", trained[0] / "best.ckpt", f"data.root={sample_dir}", f"output={tmp_path}", "model.depth=50"
     )
-    assert_fails(result, 1, "does not fit", "best.ckpt")
+    assert_fails(result, 1, str(trained[0] / "best.ckpt"), "backbone.layer1.0.conv1.weight")
 
 
 def test_checkpoint_cut_short(
@@ -375,14 +375,14 @@ def test_checkpoint_cut_short(
 ) -> None:
     (tmp_path / "cut.ckpt").write_bytes((trained[0] / "best.ckpt").read_bytes()[:5000])
     result = run("eval.py", "--ckpt", tmp_path / "cut.ckpt", f"data.root={sample_dir}", f"output={tmp_path / 'out'}")
-    assert_fails(result, 1, "not a readable MindSpore checkpoint", "cut.ckpt")
+    assert_fails(result, 1, "MindSpore", str(tmp_path / "cut.ckpt"))
 
 
 def test_full_disk_while_saving(sample_dir: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk."""
     limited = f"ulimit -f 100; exec {shlex.join(command('train.py', f'data.root={sample_dir}', f'output={tmp_path}'))}"
     result = subprocess.run(["bash", "-c", limited], cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
-    assert_fails(result, 1, "cannot write", ".ckpt")
+    assert_fails(result, 1, str(tmp_path), ".ckpt")
     assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
 
 
@@ -397,7 +397,7 @@ def test_annotations_cut_in_half(sample_dir: Path, tmp_path: Path) -> None:
     root = copy_of(sample_dir, tmp_path / "data")
     path = root / "annotations" / "person_keypoints_train2017.json"
     path.write_text(path.read_text()[: path.stat().st_size // 2])
-    assert_fails(run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}"), 1, "not valid JSON", path.name)
+    assert_fails(run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}"), 1, "JSON", str(path))
 
 
 def test_sixteen_keypoints(sample_dir: Path, tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_sixteen_keypoints(sample_dir: Path, tmp_path: Path) -> None:
         annotation["keypoints"] = annotation["keypoints"][:48]
     path.write_text(json.dumps(content))
     result = run("train.py", f"data.root={root}", f"output={tmp_path / 'out'}")
-    assert_fails(result, 1, "16 keypoints", "data.skeleton", path.name)
+    assert_fails(result, 1, " 16 ", "data.skeleton", path.name)
 
 
 def test_empty_evaluation_set(
@@ -443,7 +443,7 @@ def test_wrong_arguments(sample_dir: Path, tmp_path: Path, arguments: list[str],
 def test_unwritable_output(sample_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run("train.py", f"data.root={sample_dir}", f"output={tmp_path / 'file' / 'out'}")
-    assert_fails(result, 1, "cannot be written", "output=")
+    assert_fails(result, 1, str(tmp_path / "file"), "output=")
 
 
 def copy_of(source: Path, target: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from mspose.methods.evaluator import Evaluator
 from mspose.networks import method_of
 from tests.conftest import ROOT
 from tests.fake_network import BOTTOM_UP, TOP_DOWN, Sliced, config_with, install
+from tests.messages import naming
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 BOXES = np.array([[20, 30, 80, 150], [150, 20, 60, 200], [200.5, 60, 90, 140], [5, 5, 300, 230], [100, 100, 40, 80]])
@@ -140,7 +142,7 @@ def test_numbers_across_pictures(network: Sliced, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image", [IMAGE[..., 0], IMAGE / 255, IMAGE[:0]], ids=["grey", "float", "empty"])
 def test_something_else_than_a_picture(network: Sliced, tmp_path: Path, image: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="uint8 BGR"):
+    with pytest.raises(UsageError, match="uint8"):
         PoseEstimator(config_with(tmp_path))(image)
 
 
@@ -157,7 +159,7 @@ def test_a_picture_wider_than_opencv_warps(network: Sliced, tmp_path: Path) -> N
 
 
 def test_boxes_for_a_network_that_needs_none(network: Sliced, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave out boxes"):
+    with pytest.raises(UsageError, match=naming("boxes")):
         PoseEstimator(config_with(tmp_path, BOTTOM_UP))(IMAGE, BOXES)
 
 
@@ -171,8 +173,8 @@ def test_conventions_beside_the_checkpoint_are_obeyed_and_overrides_win(network:
 @pytest.mark.parametrize(
     ("ckpt", "overrides", "error", "words"),
     [
-        (None, {}, UsageError, "give --ckpt"),
-        ("absent.ckpt", {}, PoseError, r"checkpoint not found: absent\.ckpt"),
+        (None, {}, UsageError, "--ckpt"),
+        ("absent.ckpt", {}, PoseError, r"absent\.ckpt"),
         (None, {"demo.detctor": "hog"}, UsageError, r"demo\.detector"),
     ],
 )
@@ -206,7 +208,8 @@ def test_values_that_are_no_numbers_are_told_of(monkeypatch: pytest.MonkeyPatch,
     people = PoseEstimator(config_with(tmp_path, TOP_DOWN))(IMAGE, np.array([[10.0, 10, 60, 90]] * 2))
     assert np.isfinite(people.triplets).all()
     assert np.isfinite(people.scores).all()
-    assert caplog.text.count("NaN or infinite values for 2 of 2 people") == 1
+    (message,) = (message for message in caplog.messages if "NaN" in message)
+    assert re.search(r"\b2\D+2\b", message)
 
 
 @pytest.mark.parametrize(("category", "expected"), [([], 1), (["7"], 7), (["mouse"], 1), (["mouse", "4"], 4)])

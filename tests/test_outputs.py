@@ -13,6 +13,7 @@ from mspose.config.builder import default_config
 from mspose.config.text import save_config
 from mspose.errors import UsageError
 from mspose.outputs import check_targets, result_files
+from tests.messages import naming
 
 
 def symbolic(path: Path) -> Path:
@@ -41,7 +42,7 @@ def test_what_is_read_is_not_replaced(tmp_path: Path, key: str, name: str) -> No
     (tmp_path / "x").mkdir()
     config = default_config("simplepose", {key: str(path)})
     save_config(config, record)  # results of an earlier run, which could be replaced if they were not read
-    with pytest.raises(UsageError, match=rf"is read \({key}\)"):
+    with pytest.raises(UsageError, match=naming(key)):
         check_targets(config, [NAMES[name](path)], [record])
     check_targets(default_config("simplepose"), [path], [record])
 

@@ -10,6 +10,7 @@ import yaml
 
 from mspose.errors import UsageError
 from mspose.skeleton import COCO17, LEFT, MIDDLE, RIGHT, load_skeleton
+from tests.messages import tells_of
 
 THREE = {
     "name": "three",
@@ -87,38 +88,38 @@ class TestFile:
 
     def test_neither_name_nor_file(self):
         message = self.complaint(Path("coco18"))
-        assert message == "data.skeleton: 'coco18' is neither a built-in skeleton (coco17) nor a file"
+        assert tells_of(message, "data.skeleton", "'coco18'", "coco17")
 
     @pytest.mark.parametrize(
-        ("changes", "message"),
+        ("changes", "named"),
         [
-            ({"sigmas": "absent"}, "missing key 'sigmas'"),
-            ({"sigma": [1]}, "unknown key 'sigma'"),
-            ({"keypoints": []}, "keypoints must be a list of names"),
-            ({"keypoints": "head"}, "must be a list of names"),
-            ({"keypoints": [1, 2, 3]}, "must be a list of names"),
-            ({"keypoints": ["a", True, "b"]}, "a list of names"),
-            ({"keypoints": ["a", "b", "a"]}, "keypoints must be distinct"),
-            ({"sigmas": [0.1, 0.2]}, "of the 3 keypoints"),
-            ({"sigmas": 0.1}, "of the 3 keypoints"),
-            ({"sigmas": [0.1, 0.2, 0]}, "sigmas must be positive"),
-            ({"sigmas": [0.1, 0.2, float("nan")]}, "sigmas must be positive"),
-            ({"sigmas": ["x", 1, 1]}, "sigmas: numbers"),
-            ({"limbs": [["head", "foot"]]}, "'foot' is used but not listed under keypoints"),
-            ({"upper_body": ["foot"]}, "'foot' is used but not listed"),
-            ({"limbs": [["head"]]}, "limbs, flip_pairs: name"),
-            ({"limbs": None}, "limbs, flip_pairs: name pairs"),
-            ({"upper_body": 3}, "limbs, flip_pairs: name pairs"),
-            ({"flip_pairs": [["head", "left_hand"], ["left_hand", "right_hand"]]}, "stands in two flip_pairs"),
-            ({"flip_pairs": [["head", "head"]]}, "stands in two flip_pairs"),
-            ({"colors": [[1, 2, 3]]}, "one RGB triple"),
-            ({"colors": 5}, "one RGB triple"),
-            ({"colors": [[1, 2], [1, 2], [1, 2]]}, "one RGB triple"),
-            ({"colors": [[1, 2, 300]] * 3}, "one RGB triple"),
+            ({"sigmas": "absent"}, ("missing", "'sigmas'")),
+            ({"sigma": [1]}, ("unknown", "'sigma'")),
+            ({"keypoints": []}, ("keypoints", "list")),
+            ({"keypoints": "head"}, ("keypoints", "list")),
+            ({"keypoints": [1, 2, 3]}, ("keypoints", "list")),
+            ({"keypoints": ["a", True, "b"]}, ("keypoints", "list")),
+            ({"keypoints": ["a", "b", "a"]}, ("keypoints", "distinct")),
+            ({"sigmas": [0.1, 0.2]}, ("sigmas", 3)),
+            ({"sigmas": 0.1}, ("sigmas", 3)),
+            ({"sigmas": [0.1, 0.2, 0]}, ("sigmas", "positive")),
+            ({"sigmas": [0.1, 0.2, float("nan")]}, ("sigmas", "positive")),
+            ({"sigmas": ["x", 1, 1]}, ("sigmas", "numbers")),
+            ({"limbs": [["head", "foot"]]}, ("'foot'", "keypoints")),
+            ({"upper_body": ["foot"]}, ("'foot'", "keypoints")),
+            ({"limbs": [["head"]]}, ("limbs", "flip_pairs")),
+            ({"limbs": None}, ("limbs", "flip_pairs")),
+            ({"upper_body": 3}, ("limbs", "flip_pairs")),
+            ({"flip_pairs": [["head", "left_hand"], ["left_hand", "right_hand"]]}, ("flip_pairs", "two")),
+            ({"flip_pairs": [["head", "head"]]}, ("flip_pairs", "two")),
+            ({"colors": [[1, 2, 3]]}, ("colors", "RGB", 3)),
+            ({"colors": 5}, ("colors", "RGB", 3)),
+            ({"colors": [[1, 2], [1, 2], [1, 2]]}, ("colors", "RGB", 3)),
+            ({"colors": [[1, 2, 300]] * 3}, ("colors", "RGB", 3)),
         ],
     )
-    def test_mistake_is_named(self, tmp_path, changes, message):
-        assert message in self.complaint(store(tmp_path, **changes))
+    def test_mistake_is_named(self, tmp_path, changes, named):
+        assert tells_of(self.complaint(store(tmp_path, **changes)), *named)
 
     @pytest.mark.parametrize("content", [b"name: [", b"- a\n", b"", b"\xff\xfe\x00"])
     def test_not_a_skeleton_file(self, tmp_path, content):

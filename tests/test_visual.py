@@ -21,6 +21,7 @@ from mspose.visual import (
     strongest_vectors,
     write_image,
 )
+from tests.messages import naming
 
 L_SHOULDER, R_SHOULDER, L_ELBOW, R_ELBOW = 5, 6, 7, 8
 GREY = np.full((200, 300, 3), 128, np.uint8)
@@ -135,7 +136,7 @@ def test_grey_picture_is_drawn_on_in_colour(shape: tuple[int, ...]) -> None:
 
 
 def test_float_picture_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a uint8 image"):
+    with pytest.raises(ValueError, match="uint8"):
         draw_poses(GREY / 255, ARMS, COCO17)
 
 
@@ -239,7 +240,7 @@ def test_written_image_reads_back(tmp_path: Path) -> None:
     ("name", "image"), [("pose.xyz", GREY), ("pose.png", np.zeros((0, 0, 3), np.uint8))], ids=["format", "empty"]
 )
 def test_image_that_cannot_be_written(name: str, image: np.ndarray, tmp_path: Path) -> None:
-    with pytest.raises(PoseError, match=f"cannot write .*{name}"):
+    with pytest.raises(PoseError, match=naming(tmp_path / name)):
         write_image(tmp_path / name, image)
     assert not list(tmp_path.iterdir())
 
@@ -247,7 +248,7 @@ def test_image_that_cannot_be_written(name: str, image: np.ndarray, tmp_path: Pa
 def test_failed_encoding_leaves_the_earlier_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = write_image(tmp_path / "pose.png", GREY)
     monkeypatch.setattr(cv2, "imencode", lambda *_: (False, None))
-    with pytest.raises(PoseError, match="cannot write"):
+    with pytest.raises(PoseError, match=naming(path)):
         write_image(path, GREY)
     assert list(tmp_path.iterdir()) == [path]
     assert cv2.imread(str(path)) is not None

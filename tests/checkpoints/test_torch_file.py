@@ -20,6 +20,7 @@ from mspose.checkpoints import torch_file
 from mspose.checkpoints.origins import read_weights
 from mspose.checkpoints.torch_file import read_torch, write_torch
 from mspose.errors import PoseError
+from tests.messages import naming
 
 GOLDEN = json.loads((Path(__file__).resolve().parents[1] / "golden" / "golden_torch_files.json").read_text())
 VALUES = {
@@ -71,7 +72,7 @@ def test_any_cut_is_one_line(name: str, tmp_path: Path) -> None:
     end = data.rindex(b"OrderedDict") if name == "tar" else len(data)
     for size in [*range(0, min(end, 300), 7), *np.linspace(300, end - 1, 120).astype(int)]:
         path.write_bytes(data[:size])
-        refused(path, "not a readable PyTorch file")
+        refused(path, "PyTorch")
 
 
 @pytest.mark.parametrize("name", ["zip", "stream", "tar"])
@@ -97,7 +98,7 @@ def test_damaged_numbers_in_a_zip_are_noticed(tmp_path: Path) -> None:
     at = data.index(VALUES["a.weight"].tobytes())
     data[at + 5] ^= 1
     (tmp_path / "b.pth").write_bytes(data)
-    refused(tmp_path / "b.pth", "data/0 is damaged")
+    refused(tmp_path / "b.pth", naming("archive/data/0"))
 
 
 def test_written_files_come_back_bit_for_bit(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_names_held_twice_are_refused(tmp_path: Path) -> None:
     with warnings.catch_warnings(), zipfile.ZipFile(tmp_path / "a.pth", "a") as archive:
         warnings.simplefilter("ignore")
         archive.writestr("archive/data/0", b"other")
-    refused(tmp_path / "a.pth", "a name twice")
+    refused(tmp_path / "a.pth", naming("twice"))
 
 
 @pytest.mark.parametrize("length", [0, 1, 255, 256, 257, 600])
@@ -200,14 +201,14 @@ def test_names_as_lines_of_any_length(length: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"data.pkl": None}, "no data.pkl"),
+        ({"data.pkl": None}, r"data\.pkl"),
         ({"data/0": None}, "archive/data/0"),
-        ({"data/0": b"\0" * 40}, "'a.weight' reaches beyond its storage"),
-        ({"data/0": b""}, "'a.weight' reaches beyond its storage"),
-        ({"data.pkl": b"\x80\2cposix\nsystem\nX\2\0\0\0id\x85R."}, "'posix.system', which is refused"),
-        ({"data.pkl": b"\x80\2K\1."}, "no state dict"),
-        ({"data.pkl": b"\x80\2}(X\1\0\0\0aK\1X\1\0\0\0bK\2u."}, "no state dict of tensors by name, but a, b"),
-        ({"data.pkl": b"\x80\2(X\6\0\0\0modulecmodels\nNet\nK\1K\2K\3tQ."}, "'models.Net', which is refused"),
+        ({"data/0": b"\0" * 40}, naming("'a.weight'", "beyond")),
+        ({"data/0": b""}, naming("'a.weight'", "beyond")),
+        ({"data.pkl": b"\x80\2cposix\nsystem\nX\2\0\0\0id\x85R."}, "'posix.system'"),
+        ({"data.pkl": b"\x80\2K\1."}, "state dict"),
+        ({"data.pkl": b"\x80\2}(X\1\0\0\0aK\1X\1\0\0\0bK\2u."}, naming("state dict", "a, b")),
+        ({"data.pkl": b"\x80\2(X\6\0\0\0modulecmodels\nNet\nK\1K\2K\3tQ."}, "'models.Net'"),
     ],
 )
 def test_other_contents_are_refused(changes: dict, match: str, tmp_path: Path) -> None:
@@ -221,13 +222,13 @@ def test_other_contents_are_refused(changes: dict, match: str, tmp_path: Path) -
         (b"FloatStorage", b"ComplexFloatStorage", "torch.ComplexFloatStorage"),
         (b"FloatStorage", b"QInt8Storage", "torch.QInt8Storage"),
         (b"ctorch\nFloatStorage", b"cos\nFloatStorage", "os.FloatStorage"),
-        (b"J\4\0\0\0J\1\0\0\0t", b"J\5\0\0\0J\1\0\0\0t", "beyond its storage"),
-        (b"J\4\0\0\0J\1\0\0\0t", b"J\xff\xff\xff\xffJ\1\0\0\0t", "impossible shape"),
-        (b"tQJ\0\0\0\0(J\3", b"tQJ\1\0\0\0(J\3", "beyond its storage"),
-        (b"J\x0c\0\0\0tQ", b"J\xff\xff\0\0tQ", "beyond its storage"),
-        (b"J\x0c\0\0\0tQ", b"J\xff\xff\xff\xfftQ", "damaged storage"),
+        (b"J\4\0\0\0J\1\0\0\0t", b"J\5\0\0\0J\1\0\0\0t", naming("'a.weight'", "beyond")),
+        (b"J\4\0\0\0J\1\0\0\0t", b"J\xff\xff\xff\xffJ\1\0\0\0t", "shape"),
+        (b"tQJ\0\0\0\0(J\3", b"tQJ\1\0\0\0(J\3", naming("'a.weight'", "beyond")),
+        (b"J\x0c\0\0\0tQ", b"J\xff\xff\0\0tQ", naming("'a.weight'", "beyond")),
+        (b"J\x0c\0\0\0tQ", b"J\xff\xff\xff\xfftQ", naming("damaged", "storage")),
         (b"_rebuild_tensor_v2", b"_rebuild_sparse_tensor", "torch._utils._rebuild_sparse_tensor"),
-        (b"X\1\0\0\0b", b"X\x08\0\0\0a.weight", "'a.weight' twice"),
+        (b"X\1\0\0\0b", b"X\x08\0\0\0a.weight", naming("'a.weight'", "twice")),
     ],
 )
 def test_impossible_tensors_are_refused(old: bytes, new: bytes, match: str, tmp_path: Path) -> None:
@@ -246,10 +247,10 @@ def doublings(levels: int = 24) -> bytes:
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
-        (b"X\1\0\0\0" + b"0X", doublings() + b"X", "damaged storage"),
-        (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0", b"(K\1J\4\0\0\0t(\x8a\x0b" + b"\x7f" * 11, "too large"),
-        (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0J\1\0\0\0t", b"(J\0\0\2\0J\0\0\2\0t(K\0K\0t", "repeat their numbers"),
-        (b"a.weight", b"a.wei\x1bht", r"a parameter called 'a\.wei\\x1bht'"),
+        (b"X\1\0\0\0" + b"0X", doublings() + b"X", naming("damaged", "storage")),
+        (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0", b"(K\1J\4\0\0\0t(\x8a\x0b" + b"\x7f" * 11, "large"),
+        (b"(J\3\0\0\0J\4\0\0\0t(J\4\0\0\0J\1\0\0\0t", b"(J\0\0\2\0J\0\0\2\0t(K\0K\0t", naming("65536 MB")),
+        (b"a.weight", b"a.wei\x1bht", r"'a\.wei\\x1bht'"),
         (b"FloatStorage", b"Flo\x1btStorage", r"'torch\.Flo\\x1btStorage'"),
     ],
 )
@@ -315,7 +316,7 @@ def test_nothing_outside_of_a_storage_of_an_old_file_is_read(
 
     good = file(4, (1, 3), (2,), (2,), 0)
     assert read_torch(good)["a"].tolist() == [2, 4]
-    refused(file(count, view, shape, strides, offset), "reaches beyond|impossible shape|damaged|cut short|repeat")
+    refused(file(count, view, shape, strides, offset), "beyond|shape|damaged|short|repeat")
 
 
 def test_headers_that_lead_backwards_end(tmp_path: Path) -> None:
@@ -324,7 +325,7 @@ def test_headers_that_lead_backwards_end(tmp_path: Path) -> None:
     data[124:136] = b"\xff" * 10 + b"\xfe\x00"  # a size of -512
     data[148:156] = b"%06o\0 " % (sum(data[:148]) + 8 * 32 + sum(data[156:512]))
     path.write_bytes(data)
-    refused(path, "cut short")
+    refused(path, "short")
 
 
 @pytest.mark.parametrize("name", ["storages", "tensors", "pickle"])
@@ -336,7 +337,7 @@ def test_hostile_keys_of_old_files_do_no_harm(name: str, tmp_path: Path) -> None
         "tensors": b"\x80\2K\1.\x80\2(" + key + key + b"Nt.",
         "pickle": b"\x80\2" + key + b"Q.",
     }[name]
-    refused(tar_file(tmp_path / "a.pth.tar", members), "cut short|damaged|an object")
+    refused(tar_file(tmp_path / "a.pth.tar", members), "short|damaged|object")
 
 
 def test_archives_that_unpack_to_far_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +346,7 @@ def test_archives_that_unpack_to_far_too_much_are_refused(tmp_path: Path, monkey
     rezip(tmp_path / "a.pth", tmp_path / "b.pth", {}, zipfile.ZIP_DEFLATED)
     np.savez_compressed(tmp_path / "b.npz", a=np.zeros(400, np.float32), b=np.zeros(400, np.float32))
     for path in (tmp_path / "b.pth", tmp_path / "b.npz"):
-        with pytest.raises(PoseError, match="would unpack to 0 MB") as caught:
+        with pytest.raises(PoseError, match=naming("0 MB")) as caught:
             read_weights(path)
         assert path.name in str(caught.value)
     assert len(read_torch(tmp_path / "a.pth")) == 2  # not compressed

@@ -20,6 +20,7 @@ from mspose.checkpoints.safetensors_file import read_safetensors, write_safetens
 from mspose.checkpoints.torch_file import write_torch
 from mspose.errors import PoseError
 from tests.graph import ms
+from tests.messages import naming
 
 VALUES = {
     "a.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -71,31 +72,31 @@ def test_safetensors_of_half_the_width(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "match"),
+    ("header", "named"),
     [
-        ({"a": {"dtype": "F32", "shape": [5], "data_offsets": [0, 20]}}, "a reaches beyond the file"),
-        ({"a": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}}, "a reaches beyond the file"),
-        ({"a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}}, "cut short"),
-        ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 16]}}, "cut short"),
+        ({"w.bias": {"dtype": "F32", "shape": [5], "data_offsets": [0, 20]}}, ("w.bias", "beyond")),
+        ({"w.bias": {"dtype": "F32", "shape": [-4], "data_offsets": [0, 16]}}, ("w.bias", "beyond")),
+        ({"a": {"dtype": "F32", "shape": [4], "data_offsets": [16, 0]}}, ("short",)),
+        ({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 16]}}, ("short",)),
         (
             {
                 "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
                 "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
             },
-            "overlap",
+            ("overlap",),
         ),
-        ({"a": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, "a holds numbers of type F8_E4M3"),
-        ({"a": {"dtype": "F32"}}, "cut short"),
-        ({"a": 1}, "cut short"),
-        ([], "cut short"),
-        (b'{"a":1,"a":2}', "a name twice"),
-        (b"{" * 5000, "cut short"),
-        (b'{"a"', "cut short"),
+        ({"w.bias": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}, ("w.bias", "F8_E4M3")),
+        ({"a": {"dtype": "F32"}}, ("short",)),
+        ({"a": 1}, ("short",)),
+        ([], ("short",)),
+        (b'{"a":1,"a":2}', ("twice",)),
+        (b"{" * 5000, ("short",)),
+        (b'{"a"', ("short",)),
     ],
 )
-def test_broken_safetensors_are_one_line(header: object, match: str, tmp_path: Path) -> None:
+def test_broken_safetensors_are_one_line(header: object, named: tuple[str, ...], tmp_path: Path) -> None:
     path = safetensors(tmp_path / "a.safetensors", header)
-    with pytest.raises(PoseError, match=rf"a\.safetensors.*{match}|{match}.*a\.safetensors") as caught:
+    with pytest.raises(PoseError, match=naming(path, *named)) as caught:
         read_safetensors(path)
     assert "\n" not in str(caught.value)
 
@@ -149,7 +150,7 @@ def test_checkpoint_with_a_name_twice_is_refused(tmp_path: Path) -> None:
     write_ckpt({"a": np.ones(1), "b": np.ones(1)}, tmp_path / "a.ckpt")
     data = (tmp_path / "a.ckpt").read_bytes()
     (tmp_path / "a.ckpt").write_bytes(data + data[: len(data) // 2])
-    with pytest.raises(PoseError, match="holds a twice"):
+    with pytest.raises(PoseError, match=naming(tmp_path / "a.ckpt", "twice")):
         read_ckpt(tmp_path / "a.ckpt")
 
 
@@ -178,15 +179,15 @@ def test_the_content_says_what_a_file_is(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b"", "is empty"),
-        (b"just text", "none of PyTorch"),
-        (b"\ntext after a line", "not a readable MindSpore"),
-        (b"\x80\2text", "not a readable PyTorch"),
-        (b"PK\3\4", "not a readable PyTorch"),
-        (b"<html>", "none of PyTorch"),
-        (b"PK\3\4" + b"\0" * 22 + b"\5\0\0\0a.npy", "not a readable .npz"),
-        (b"\x1f\x8b\x08", "none of PyTorch"),
-        (b"\xff\xff\xff\xff\xff\0\0\0{", "not a readable safetensors"),
+        (b"", "empty"),
+        (b"just text", "PyTorch.*safetensors.*npz"),
+        (b"\ntext after a line", "readable MindSpore"),
+        (b"\x80\2text", "readable PyTorch"),
+        (b"PK\3\4", "readable PyTorch"),
+        (b"<html>", "PyTorch.*safetensors.*npz"),
+        (b"PK\3\4" + b"\0" * 22 + b"\5\0\0\0a.npy", "readable .npz"),
+        (b"\x1f\x8b\x08", "PyTorch.*safetensors.*npz"),
+        (b"\xff\xff\xff\xff\xff\0\0\0{", "readable safetensors"),
     ],
 )
 def test_other_files_are_one_line(content: bytes, match: str, tmp_path: Path) -> None:
@@ -198,14 +199,14 @@ def test_other_files_are_one_line(content: bytes, match: str, tmp_path: Path) ->
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    for path, match in ((tmp_path / "none.pth", "weights not found"), (tmp_path, "are a folder")):
-        with pytest.raises(PoseError, match=match):
+    for path, word in ((tmp_path / "none.pth", "found"), (tmp_path, "folder")):
+        with pytest.raises(PoseError, match=naming(path, word)):
             read_weights(path)
 
 
 def test_pickled_objects_in_npz_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", a=np.array([{}], dtype=object))
-    with pytest.raises(PoseError, match=r"a\.npz: Object arrays cannot be loaded"):
+    with pytest.raises(PoseError, match=naming(tmp_path / "a.npz", "allow_pickle")):
         read_weights(tmp_path / "a.npz")
 
 
@@ -215,7 +216,7 @@ def test_what_is_no_number_in_npz_is_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "b.npz", "a") as archive:
         archive.writestr("other", b"text")
     for name in ("a.npz", "b.npz"):
-        with pytest.raises(PoseError, match=rf"{name}: other"):
+        with pytest.raises(PoseError, match=naming(tmp_path / name, "other")):
             read_weights(tmp_path / name)
 
 

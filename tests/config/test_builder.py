@@ -20,6 +20,7 @@ from mspose.migrate.translate import read_values
 from mspose.networks import networks
 from mspose.skeleton import load_skeleton
 from tests.conftest import ROOT
+from tests.messages import naming, tells_of
 
 CONFIGS = ROOT / "configs"
 SKELETONS = sorted(CONFIGS.glob("skeletons/*.yaml"))
@@ -95,23 +96,23 @@ class TestInheritance:
     def test_circle(self, tmp_path):
         write(tmp_path, "b.yaml", "base: recipe.yaml")
         path = write(tmp_path, "recipe.yaml", "base: b.yaml")
-        assert complaint(path) == f"{path}: base: files include each other in a circle"
+        assert tells_of(complaint(path), path, "base", "circle")
 
     def test_file_that_is_its_own_base(self, tmp_path):
         assert "circle" in recipe_complaint(tmp_path, "base: [recipe.yaml]")
 
     def test_missing_base_is_named(self, tmp_path):
         path = write(tmp_path, "recipe.yaml", "base: absent.yaml")
-        assert complaint(path).startswith(f"{path}: base: configuration file not found: absent.yaml")
+        assert tells_of(complaint(path), path, "base", "absent.yaml")
 
     @pytest.mark.parametrize("value", ["5", "{a: 1}", "[5]", "[[a.yaml]]"])
     def test_base_that_is_no_file_name(self, tmp_path, value):
-        assert "base must be a file name or a list of them" in recipe_complaint(tmp_path, f"base: {value}")
+        assert tells_of(recipe_complaint(tmp_path, f"base: {value}"), "base", repr(parse_value(value)))
 
     def test_an_error_in_a_base_names_the_base(self, tmp_path):
         base = write(tmp_path, "a.yaml", "train: {lrr: 1}")
         path = write(tmp_path, "recipe.yaml", "base: a.yaml")
-        assert complaint(path).startswith(f"{base}: unknown key 'train.lrr'")
+        assert tells_of(complaint(path), base, "'train.lrr'")
 
 
 class TestReading:
@@ -151,31 +152,31 @@ class TestReading:
         assert config.data.train_set == "2017"
 
     def test_missing_file(self, tmp_path):
-        assert complaint(tmp_path / "c.yaml").startswith(f"configuration file not found: {tmp_path / 'c.yaml'}; ")
+        assert tells_of(complaint(tmp_path / "c.yaml"), tmp_path / "c.yaml", "found")
 
     def test_folder(self, tmp_path):
-        assert complaint(tmp_path).startswith(f"configuration file cannot be read: {tmp_path}")
+        assert tells_of(complaint(tmp_path), tmp_path, "read")
 
     def test_binary_file(self, tmp_path):
         (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00PK")
-        assert complaint(tmp_path / "c.yaml").startswith(f"configuration file cannot be read: {tmp_path / 'c.yaml'}")
+        assert tells_of(complaint(tmp_path / "c.yaml"), tmp_path / "c.yaml", "read")
 
     @pytest.mark.parametrize("text", ["train: [", "train:\n\tlr: 1\n", "train: {lr: !!python/name:os.system }"])
     def test_invalid_yaml(self, tmp_path, text):
-        assert "not valid YAML" in recipe_complaint(tmp_path, text)
+        assert "YAML" in recipe_complaint(tmp_path, text)
 
     @pytest.mark.parametrize("text", ["train:\n  lr: 1\n  lr: 2\n", "train: {lr: 1}\ntrain: {lr: 2}\n"])
     def test_duplicate_key(self, tmp_path, text):
-        assert "duplicate key" in recipe_complaint(tmp_path, text)
+        assert tells_of(recipe_complaint(tmp_path, text), "duplicate")
 
     @pytest.mark.parametrize("text", ["- train\n", "5\n", "true\n"])
     def test_top_level_that_is_no_mapping(self, tmp_path, text):
-        assert "must be a mapping of sections" in recipe_complaint(tmp_path, text)
+        assert "sections" in recipe_complaint(tmp_path, text)
 
 
 class TestUnknownAndWrong:
     def test_unknown_section(self, tmp_path):
-        assert "unknown section 'tran'; did you mean 'train'?" in recipe_complaint(tmp_path, "tran: {lr: 1}")
+        assert tells_of(recipe_complaint(tmp_path, "tran: {lr: 1}"), "'tran'", "'train'")
 
     @pytest.mark.parametrize(
         ("key", "nearest"),
@@ -190,24 +191,24 @@ class TestUnknownAndWrong:
     def test_misspelt_key(self, tmp_path, key, nearest):
         section, name = key.split(".")
         message = recipe_complaint(tmp_path, f"{section}: {{{name}: 1}}")
-        assert f"unknown key {key!r}; did you mean {nearest!r}?" in message
+        assert tells_of(message, repr(key), repr(nearest))
 
     def test_key_of_another_section_is_found(self):
-        with pytest.raises(UsageError, match=r"unknown key 'model.batch_size'; did you mean '\w+\.batch_size'"):
+        with pytest.raises(UsageError, match=r"'model\.batch_size'.*'(train|eval)\.batch_size'"):
             set_here("model.batch_size", 1)
 
     @pytest.mark.parametrize(
-        ("key", "clause"),
+        ("key", "named"),
         [
-            ("TEST.MODEL_FILE", "TEST.MODEL_FILE of SimplePoseNet is runtime.ckpt here"),
-            ("TEST.NMS_THRE", "TEST.NMS_THRE of SimplePoseNet is no key here: the document shows nothing"),
-            ("heatmap_size", "did you mean 'codec.heatmap_size'?"),  # ours, though OpenPose had one too
+            ("TEST.MODEL_FILE", ("TEST.MODEL_FILE", "SimplePoseNet", "runtime.ckpt")),
+            ("TEST.NMS_THRE", ("TEST.NMS_THRE", "SimplePoseNet", "no key")),
+            ("heatmap_size", ("'codec.heatmap_size'",)),  # ours, though OpenPose had one too
         ],
     )
-    def test_key_of_an_original_system(self, key, clause):
+    def test_key_of_an_original_system(self, key, named):
         with pytest.raises(UsageError) as caught:
             set_here(key, 1)
-        assert clause in str(caught.value)
+        assert tells_of(str(caught.value), *named)
 
     @pytest.mark.parametrize(
         ("named", "meant"),
@@ -219,19 +220,19 @@ class TestUnknownAndWrong:
         ],
     )
     def test_misspelt_recipe(self, named, meant):
-        with pytest.raises(UsageError, match=rf"did you mean {meant}\?"):
+        with pytest.raises(UsageError, match=naming(meant)):
             find_recipe(named)
 
     def test_rank_table_in_the_place_of_a_recipe(self, tmp_path):
         message = recipe_complaint(tmp_path, '{"version": "1.0", "server_count": "1", "server_list": []}')
-        assert "is a rank table, not a recipe" in message
+        assert tells_of(message, "rank table", "scripts/run_distribute_train.sh")
 
     def test_key_like_no_other(self):
-        with pytest.raises(UsageError, match="here: unknown key 'qqqq'; --help lists all keys"):
+        with pytest.raises(UsageError, match=naming("here", "'qqqq'", "--help")):
             set_here("qqqq", 1)
 
     def test_section_that_is_a_value(self, tmp_path):
-        assert "train must be a mapping of keys, not 5" in recipe_complaint(tmp_path, "train: 5")
+        assert tells_of(recipe_complaint(tmp_path, "train: 5"), "train", 5)
 
     @pytest.mark.parametrize(
         ("key", "value", "kind"),
@@ -255,18 +256,18 @@ class TestUnknownAndWrong:
     def test_wrong_type(self, key, value, kind):
         with pytest.raises(UsageError) as caught:
             set_here(key, value)
-        assert str(caught.value) == f"here: {key} must be {kind}, not {value!r}"
+        assert tells_of(str(caught.value), "here", key, kind, repr(value))
 
     @pytest.mark.parametrize("value", ["${data.root}", "${oc.env:HOME}", "???"])
     def test_omegaconf_has_no_magic_words(self, value):
-        with pytest.raises(UsageError, match=r"data\.root must be text"):
+        with pytest.raises(UsageError, match=naming("here", "data.root", repr(value))):
             set_here("data.root", value)
-        with pytest.raises(UsageError, match=r"data\.mean must be a list of numbers"):
+        with pytest.raises(UsageError, match=naming("here", "data.mean", repr(value))):
             set_here("data.mean", [value, 1, 2])
 
     def test_wrong_choice(self, tmp_path):
         message = recipe_complaint(tmp_path, "model: {depth: 51}")
-        assert "model.depth must be one of 18, 34, 50, 101, 152, not 51" in message
+        assert tells_of(message, "model.depth", 18, 34, 50, 101, 152, 51)
 
     @pytest.mark.parametrize(
         ("key", "value"),
@@ -297,10 +298,10 @@ class TestUnknownAndWrong:
         assert name in complaint(write(tmp_path, "recipe.yaml", text))
 
     def test_impossible_value_names_the_file(self, tmp_path):
-        assert "train.batch_size must be greater than 0, not 0" in recipe_complaint(tmp_path, "train: {batch_size: 0}")
+        assert tells_of(recipe_complaint(tmp_path, "train: {batch_size: 0}"), "train.batch_size", 0)
 
     def test_error_of_an_override_names_it(self, tmp_path):
-        assert complaint(write(tmp_path, "c.yaml", ""), train__lr="x").startswith("override: train.lr")
+        assert tells_of(complaint(write(tmp_path, "c.yaml", ""), train__lr="x"), "override", "train.lr", "'x'")
 
 
 class TestValues:
@@ -396,25 +397,24 @@ class TestNetworks:
             text = f"format: 2\nmodel: {{name: {network}, {name}: {value}}}\n"
         else:
             text += f"{section}: {{{name}: {str(value).lower()}}}\n"
-        with pytest.raises(UsageError, match=rf"{re.escape(key)} is a key of .*{owner}.*, not of {network}"):
+        with pytest.raises(UsageError, match=naming(key, owner, network)):
             load_config(write(tmp_path, "c.yaml", text), overrides)
 
     def test_old_file_may_name_keys_of_others_at_their_defaults(self, tmp_path, messages):
         text = "model: {name: openpose, depth: 50, se: none}\neval: {nms: oks, bbox_file: boxes.json}\n"
         load_config(write(tmp_path, "c.yaml", text))
-        assert "4 keys of other networks" in messages()
-        assert all(key in messages() for key in ("model.depth", "model.se", "eval.nms", "eval.bbox_file"))
+        assert tells_of(messages(), 4, "model.depth", "model.se", "eval.nms", "eval.bbox_file")
 
     def test_old_file_may_not_set_them_otherwise(self, tmp_path):
         text = "model: {name: openpose, depth: 101}"
-        assert "model.depth is a key of fastpose, simplepose, not of openpose" in recipe_complaint(tmp_path, text)
+        assert tells_of(recipe_complaint(tmp_path, text), "model.depth", "fastpose", "simplepose", "openpose")
 
     def test_old_names_of_keys_are_known_in_old_files_only(self, tmp_path):
         text = "model: {name: openpose}\ndata: {rotation_factor: 7}\ncodec: {sigma: 5}\n"
         config = load_config(write(tmp_path, "c.yaml", text))
         assert (config.data.max_rotation, config.codec.joint_sigma) == (7, 5)
         message = recipe_complaint(tmp_path, f"format: 2\n{text}")
-        assert "data.rotation_factor is called data.max_rotation for openpose" in message
+        assert tells_of(message, "data.rotation_factor", "data.max_rotation", "openpose")
 
     def test_what_an_old_partial_recipe_leaves_out_is_what_it_was(self, tmp_path):
         old = load_config(write(tmp_path, "c.yaml", "model: {name: openpose}"))
@@ -428,7 +428,7 @@ class TestNetworks:
 
     def test_other_network_than_the_recipe_names_both(self, tmp_path):
         path = write(tmp_path, "c.yaml", "format: 2\nmodel: {name: openpose}")
-        with pytest.raises(UsageError, match=rf"model\.name is simplepose, but {re.escape(str(path))} is of openpose"):
+        with pytest.raises(UsageError, match=naming("model.name", "simplepose", path, "openpose")):
             load_config(path, {"model.name": "simplepose"})
 
     def test_unknown_network_lists_what_there_is(self, tmp_path):
@@ -437,11 +437,11 @@ class TestNetworks:
     def test_size_of_the_maps_follows_and_must_agree(self, tmp_path):
         path = write(tmp_path, "c.yaml", "format: 2\ndata: {input_size: [96, 128]}")
         assert load_config(path).codec.heatmap_size == [24, 32]
-        with pytest.raises(UsageError, match=r"codec\.heatmap_size must be \[24, 32\]"):
+        with pytest.raises(UsageError, match=naming("codec.heatmap_size", "[24, 32]")):
             load_config(path, {"codec.heatmap_size": [48, 64]})
 
     def test_newer_format_is_refused(self, tmp_path):
-        assert "format must be 2" in recipe_complaint(tmp_path, "format: 3")
+        assert tells_of(recipe_complaint(tmp_path, "format: 3"), "format", 2, 3)
 
     def test_network_from_outside_the_package(self, tmp_path, monkeypatch):
         write(
@@ -452,8 +452,8 @@ class TestNetworks:
         )
         monkeypatch.chdir(tmp_path)
         assert default_config("outside.nets", {"model.deconv_filters": [8, 8, 8]}).model.name == "outside.nets"
-        for name, words in (("outside.gone", "cannot be imported"), ("json.decoder", "NETWORK")):
-            with pytest.raises(UsageError, match=words):
+        for name, word in (("outside.gone", "imported"), ("json.decoder", "NETWORK")):
+            with pytest.raises(UsageError, match=naming(name, word)):
                 default_config(name)
 
 
@@ -529,21 +529,21 @@ LAUGHS = "a: &a {k: v}\n" + "".join(
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "named"),
     [
-        (LAUGHS, ""),
-        ("a: &a [*a]\n", ""),
-        ("data: " + "[" * 3000 + "]" * 3000, ""),
-        ("data: " + "{a: " * 3000, ""),
-        ("".join(" " * i + "a:\n" for i in range(1200)), ""),
-        ("a: " + "9" * 5000, ""),
-        ("data:\n  root: x\n\tval_set: y\n", "line 3 .*tab"),
-        ("data:\n  root: x\n  \tval_set: y\n", "line 3 .*tab"),
+        (LAUGHS, ()),
+        ("a: &a [*a]\n", ()),
+        ("data: " + "[" * 3000 + "]" * 3000, ()),
+        ("data: " + "{a: " * 3000, ()),
+        ("".join(" " * i + "a:\n" for i in range(1200)), ()),
+        ("a: " + "9" * 5000, ()),
+        ("data:\n  root: x\n\tval_set: y\n", ("line 3", "tab")),
+        ("data:\n  root: x\n  \tval_set: y\n", ("line 3", "tab")),
     ],
 )
 @pytest.mark.parametrize("read", [load_config, load_skeleton, read_values])
-def test_hostile_yaml_is_one_line_in_every_reader(read, text, words, tmp_path):
+def test_hostile_yaml_is_one_line_in_every_reader(read, text, named, tmp_path):
     (tmp_path / "x.yaml").write_text(text)
-    with pytest.raises(UsageError, match=rf"x\.yaml.*{words}") as caught:
+    with pytest.raises(UsageError, match=naming(tmp_path / "x.yaml", *named)) as caught:
         read(tmp_path / "x.yaml" if read is not load_skeleton else str(tmp_path / "x.yaml"))
     assert "\n" not in str(caught.value)

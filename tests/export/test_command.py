@@ -22,6 +22,7 @@ from mspose.export import command
 from mspose.export.command import export_checkpoint
 from mspose.skeleton import COCO17, load_skeleton
 from tests.export.networks import build, small_config
+from tests.messages import naming
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -149,7 +150,7 @@ def test_graph_has_symbolic_axes_and_no_batch_norm(any_batch: tuple[Config, Path
 
 def test_a_difference_above_tolerance_leaves_no_file(tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path, export__tolerance=1e-12)
-    with pytest.raises(PoseError, match="differs from the checkpoint"):
+    with pytest.raises(PoseError, match=naming("export.tolerance", "1e-12")):
         export_checkpoint(config)
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -157,24 +158,24 @@ def test_a_difference_above_tolerance_leaves_no_file(tmp_path: Path) -> None:
 def test_a_wrong_network_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = small_config("simplepose", tmp_path)
     monkeypatch.setattr(command, "prepare", lambda network, config: build(config, seed=1))
-    with pytest.raises(PoseError, match="differs from the checkpoint"):
+    with pytest.raises(PoseError, match=naming("export.tolerance")):
         export_checkpoint(config)
 
 
 def test_air_needs_ascend(tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path, export__file_format="AIR")
-    with pytest.raises(UsageError, match="AIR needs an Ascend"):
+    with pytest.raises(UsageError, match=naming("export.file_format=AIR", "Ascend")):
         export_checkpoint(config)
 
 
 def test_air_has_a_fixed_input(tmp_path: Path) -> None:
     assert command.form_of(small_config("openpose", tmp_path, export__file_format="AIR")).shape == [1, 3, 64, 96]
-    with pytest.raises(UsageError, match=r"export\.batch_size=null: an AIR file has a fixed batch"):
+    with pytest.raises(UsageError, match=naming("export.batch_size=null", "AIR")):
         command.form_of(small_config("openpose", tmp_path, export__file_format="AIR", export__batch_size=None))
 
 
 def test_nothing_runs_air(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"nothing here runs AIR.*x\.air"):
+    with pytest.raises(UsageError, match=naming("AIR", tmp_path / "x.air")):
         open_backend(small_config("simplepose", tmp_path, runtime__ckpt=str(tmp_path / "x.air")))
 
 
@@ -182,7 +183,7 @@ def test_onnx_runs_in_one_process(exported: tuple[Config, Path], monkeypatch: py
     monkeypatch.setenv("RANK_SIZE", "2")
     config = copy.deepcopy(exported[0])
     config.runtime.ckpt = str(exported[1])
-    with pytest.raises(UsageError, match="runs in one process; RANK_SIZE in the environment asks for 2"):
+    with pytest.raises(UsageError, match=naming("runtime.backend=onnx", "RANK_SIZE", 2)):
         open_backend(config)
 
 
@@ -196,13 +197,13 @@ def test_folder_with_a_space_and_letters_beyond_ascii(kind: str, tmp_path: Path)
 
 def test_recipe_of_another_network(exported: tuple[Config, Path], tmp_path: Path) -> None:
     config = small_config("openpose", tmp_path, runtime__ckpt=str(exported[1]))
-    with pytest.raises(UsageError, match=r"is simplepose, the configuration's model\.name is openpose"):
+    with pytest.raises(UsageError, match=naming(exported[1], "simplepose", "model.name", "openpose")):
         open_backend(config)
 
 
 def test_ending_of_another_format(tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path, export__file_name="pose.onnx")
-    with pytest.raises(UsageError, match=r"export\.file_name"):
+    with pytest.raises(UsageError, match=naming("export.file_name", "pose.onnx")):
         export_checkpoint(config)
 
 
@@ -211,7 +212,7 @@ def test_model_that_its_card_does_not_describe(exported: tuple[Config, Path], tm
     content = exported[1].read_bytes()
     card_path(path).write_bytes(card_path(exported[1]).read_bytes())
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(PoseError, match="not the model that"):
+    with pytest.raises(PoseError, match=naming(path, card_path(path))):
         open_onnx(path, RuntimeConfig())
 
 
@@ -220,19 +221,19 @@ def test_broken_file_without_card(ending: str, tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path)
     path = tmp_path / f"broken{ending}"
     path.write_bytes(b"\x08\x04broken" * 100)
-    with pytest.raises(PoseError, match="not a readable") as error:
+    with pytest.raises(PoseError, match=naming(path)) as error:
         opened(config, path)
     assert "\n" not in str(error.value)
 
 
 def test_backend_that_does_not_run_such_files(exported: tuple[Config, Path], tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path, runtime__ckpt=str(exported[1]), runtime__backend="mindir")
-    with pytest.raises(UsageError, match=r"runtime\.backend=mindir runs \.mindir"):
+    with pytest.raises(UsageError, match=naming("runtime.backend=mindir", ".mindir", exported[1])):
         open_backend(config)
 
 
 def test_other_sizes_are_refused(exported: tuple[Config, Path]) -> None:
-    with pytest.raises(UsageError, match="1x3x96x64, not 1x3x64x64"):
+    with pytest.raises(UsageError, match=naming("1x3x96x64", "1x3x64x64")):
         open_onnx(exported[1], RuntimeConfig())(np.zeros((1, 3, 64, 64), np.float32))
 
 
@@ -246,7 +247,7 @@ def test_cards_of_others_are_refused(change: dict, exported: tuple[Config, Path]
     card.write_text(json.dumps(content))
     assert isinstance(read_card(tmp_path / "x.onnx"), ModelCard)
     card.write_text(json.dumps(content | change))
-    with pytest.raises(PoseError, match="not a model card"):
+    with pytest.raises(PoseError, match=naming(card)):
         read_card(tmp_path / "x.onnx")
 
 
@@ -268,6 +269,6 @@ def test_no_room_for_the_card_leaves_no_model(tmp_path: Path, monkeypatch: pytes
 def test_mindspore_reports_a_broken_file_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     config = small_config("simplepose", tmp_path)
     (tmp_path / "broken.mindir").write_bytes(b"")
-    with pytest.raises(PoseError, match="not a readable MindIR"):
+    with pytest.raises(PoseError, match=naming(tmp_path / "broken.mindir")):
         open_mindir(tmp_path / "broken.mindir", config.runtime)
     assert "ERROR" not in capfd.readouterr().err

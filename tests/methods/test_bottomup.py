@@ -23,6 +23,7 @@ from mspose.methods.evaluator import Evaluator
 from mspose.networks import method_of
 from mspose.skeleton import COCO17, load_skeleton
 from mspose.synthetic.sample import generate
+from tests.messages import naming
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "openpose_vgg19_368.yaml"
 
@@ -99,7 +100,7 @@ def test_thresholds_are_configured(sample_dir: Path) -> None:
 
 
 def test_threshold_out_of_range_is_named(sample_dir: Path) -> None:
-    with pytest.raises(UsageError, match=r"codec\.limb_support must lie between 0\.1 and 1, not 1\.5"):
+    with pytest.raises(UsageError, match=naming("codec.limb_support", "0.1", 1, "1.5")):
         load_config(CONFIG, {"data.root": str(sample_dir), "codec.limb_support": 1.5})
 
 
@@ -245,7 +246,7 @@ class TestSmallSkeletons:
 def test_the_limits_are_keys(sample_dir: Path) -> None:
     for key, value in {"min_keypoints": 18, "min_area": 1e9}.items():
         config = load_config(CONFIG, {"data.root": str(sample_dir), f"data.{key}": value})
-        with pytest.raises(PoseError, match=rf"data\.{key}"):
+        with pytest.raises(PoseError, match=naming(f"data.{key}")):
             method_of(config).training_set()
 
 

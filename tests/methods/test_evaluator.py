@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from mspose.geometry import transform_points
 from mspose.methods.evaluator import Evaluator, Outcome
 from mspose.networks import method_of
 from mspose.skeleton import COCO17
+from tests.messages import naming
 
 
 class Oracle:
@@ -99,9 +101,9 @@ def test_categories_that_are_not_chosen_play_no_part(
         evaluator, outcome = evaluated(config, changed, tmp_path, category=["person"])
     assert outcome.figures == pytest.approx(expected, abs=1e-9)
     count = len(content["annotations"])
-    assert f"{count} of bird (6), {count} of dog (5)" in caplog.text
+    assert re.search(rf"\b{count} \D*bird \(6\)\D*\b{count} \D*dog \(5\)", caplog.text)
     assert evaluator.annotations.category_id == 1
-    with pytest.raises(UsageError, match=r"person \(1\), dog \(5\); data\.category"):
+    with pytest.raises(UsageError, match=naming("person (1)", "dog (5)", "data.category")):
         evaluated(config, changed, tmp_path, category=[])
 
 
@@ -155,11 +157,11 @@ class TestTestSets:
         assert len(evaluator.draw(outcome, tmp_path / "drawn", 2)) == 2
 
     def test_there_are_no_annotated_boxes(self, bare: Config) -> None:
-        with pytest.raises(UsageError, match=r"image_info\.json annotates nobody.*eval\.bbox_file"):
+        with pytest.raises(UsageError, match=naming("image_info.json", "eval.bbox_file")):
             Evaluator(method_of(bare))
 
     def test_nobody_of_the_category_is_another_matter(self, config: Config, content: dict, tmp_path: Path) -> None:
-        with pytest.raises(PoseError, match=r"nobody of person \(1\)"):
+        with pytest.raises(PoseError, match=naming("nobody", "person (1)")):
             evaluated(config, {**content, "annotations": []}, tmp_path)
 
 
@@ -180,8 +182,8 @@ def test_values_that_are_no_numbers_are_counted_and_make_valid_json(
     evaluator.save(outcome, tmp_path)
     text = (tmp_path / "keypoints_results.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(name))
-    assert caplog.text.count("NaN or infinite") == 1
-    assert f"3 of {len(evaluator)} people" in caplog.text
+    assert caplog.text.count("NaN") == 1
+    assert re.search(rf"\b3\D+{len(evaluator)}\b", caplog.text)
     assert np.isfinite([result["score"] for result in outcome.results]).all()
 
 
@@ -209,11 +211,11 @@ def test_one_picture_that_cannot_be_read_is_left_out_and_counted(
     assert json.loads((tmp_path / "metrics.json").read_text())["skipped_images"] == 1
     second = next(file for file in evaluator.images.files if file != path)
     second.write_text("no picture")
-    with pytest.raises(PoseError, match=r"2 images cannot be read.*evaluation set"):
+    with pytest.raises(PoseError, match=naming(2, "evaluation set")):
         evaluator.run(lambda inputs: (constant,))
 
 
-@pytest.mark.parametrize(("edit", "words"), [("areas", "not comparable"), ("test set", "no figures: ")])
+@pytest.mark.parametrize(("edit", "words"), [("areas", "comparable"), ("test set", "no figures")])
 def test_the_command_says_what_figures_are_worth(
     config: Config, content: dict, tmp_path: Path, caplog, monkeypatch: pytest.MonkeyPatch, edit: str, words: str
 ) -> None:

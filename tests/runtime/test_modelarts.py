@@ -25,6 +25,7 @@ from mspose.errors import PoseError
 from mspose.runtime import modelarts
 from mspose.runtime.modelarts import unzip
 from tests.conftest import ROOT
+from tests.messages import tells_of
 
 # obs://NAME is the folder $STORE/NAME; every call is noted in $STORE/calls.
 MOXING = """
@@ -161,7 +162,7 @@ class TestCommandLine:
     @pytest.mark.parametrize("flag", ["--init_method=tcp://10.0.0.1:6666", "--rank=0", "--world_size=1"])
     def test_flags_of_the_platform_are_left_alone(self, flag, caplog):
         assert split_arguments([flag]) == ("", {})
-        assert "ModelArts' own" in caplog.text
+        assert flag.partition("=")[0] in caplog.text
 
     def test_disabled_it_does_nothing(self, platform):
         seen: list[Config] = []
@@ -208,7 +209,9 @@ class TestData:
     def test_data_of_another_address_in_the_folder(self, platform, capsys):
         platform.config()
         assert platform.run(print, data_url="obs://data") == 1
-        assert "holds a copy of obs://data/coco, not of obs://data" in capsys.readouterr().err
+        message = capsys.readouterr().err
+        assert tells_of(message, platform.data, "obs://data/coco")
+        assert message.count("obs://data") == 2
 
     def test_local_folder_is_used_in_place(self, platform):
         local = platform.store / "data" / "coco"
@@ -232,16 +235,16 @@ class TestData:
 
     def test_nothing_at_the_address(self, platform, capsys):
         assert platform.run(print, data_url="obs://absent") == 1
-        assert "error: modelarts: copy_parallel obs://absent to" in capsys.readouterr().err
+        assert tells_of(capsys.readouterr().err, "copy_parallel", "obs://absent")
 
     def test_no_local_folder(self, platform, capsys):
         assert platform.run(print, data_url="/absent") == 2
-        assert "modelarts.data_url: no such folder: /absent" in capsys.readouterr().err
+        assert tells_of(capsys.readouterr().err, "modelarts.data_url", "/absent")
 
     def test_no_moxing(self, platform, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "moxing", None)
         assert platform.run(print) == 1
-        assert "need moxing" in capsys.readouterr().err
+        assert tells_of(capsys.readouterr().err, "moxing", "modelarts.data_url", "modelarts.train_url")
 
     def test_weights_and_their_conventions(self, platform, tmp_path):
         platform.put("weights/w.ckpt", "")
@@ -358,7 +361,7 @@ class TestResults:
     def test_failure_to_send_fails_the_run(self, platform, capsys):
         (platform.store / "results").write_text("a file where the folder should be")
         assert platform.run(lambda config: write(config, "log")) == 1
-        assert "error: modelarts: copy" in capsys.readouterr().err
+        assert tells_of(capsys.readouterr().err, "copy", "obs://results")
 
     def test_output_inside_the_copied_folder_stays(self, platform):
         output = platform.output / "checkpoint"
@@ -430,6 +433,7 @@ class TestUnzip:
         with pytest.raises(PoseError) as caught:
             unzip(path, folder)
         assert [p for p in folder.rglob("*") if p != path] == []
+        assert tells_of(str(caught.value), path)
         return str(caught.value)
 
     def test_merges_into_what_is_there(self, tmp_path):
@@ -441,7 +445,7 @@ class TestUnzip:
     @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "C:/x"])
     def test_paths_that_lead_out(self, tmp_path, name):
         path = archive(tmp_path / "a.zip", **{"good": "1", name: "2"})
-        assert f"unsafe path {name!r}" in self.complaint(path, tmp_path)
+        assert repr(name) in self.complaint(path, tmp_path)
         assert not (tmp_path.parent / "x").exists()
 
     def test_links(self, tmp_path):
@@ -449,7 +453,7 @@ class TestUnzip:
             link = zipfile.ZipInfo("link")
             link.external_attr = (stat.S_IFLNK | 0o777) << 16
             file.writestr(link, "/etc/passwd")
-        assert "'link' is a link or a device" in self.complaint(tmp_path / "a.zip", tmp_path)
+        assert "'link'" in self.complaint(tmp_path / "a.zip", tmp_path)
 
     @pytest.mark.parametrize("second", ["a/b.jpg", "a//b.jpg", "./a/b.jpg"])
     @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -457,11 +461,11 @@ class TestUnzip:
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
             file.writestr("a/b.jpg", "1")
             file.writestr(second, "2")
-        assert "'a/b.jpg' 2 times" in self.complaint(tmp_path / "a.zip", tmp_path)
+        assert tells_of(self.complaint(tmp_path / "a.zip", tmp_path), "'a/b.jpg'", 2)
 
     def test_nothing_in_it(self, tmp_path):
-        assert "no files" in self.complaint(archive(tmp_path / "a.zip"), tmp_path)
-        assert "no files" in self.complaint(archive(tmp_path / "a.zip", **{"folder/": ""}), tmp_path)
+        assert "files" in self.complaint(archive(tmp_path / "a.zip"), tmp_path)
+        assert "files" in self.complaint(archive(tmp_path / "a.zip", **{"folder/": ""}), tmp_path)
 
     def test_any_change_is_unzipped_or_one_line(self, tmp_path):
         whole = archive(tmp_path / "a.zip", **{"a/1.jpg": "1" * 50, "2.jpg": "2"}).read_bytes()
@@ -479,12 +483,12 @@ class TestUnzip:
     def test_damaged(self, tmp_path):
         path = archive(tmp_path / "a.zip", good="1" * 100)
         path.write_bytes(path.read_bytes().replace(b"1111", b"1211"))
-        assert "damaged" in self.complaint(path, tmp_path)
+        assert "'good'" in self.complaint(path, tmp_path)
 
     def test_too_large(self, tmp_path, monkeypatch):
         usage = shutil.disk_usage(tmp_path)
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=10))
-        assert "GB are free" in self.complaint(archive(tmp_path / "a.zip", x="1" * 11), tmp_path)
+        assert "modelarts.data_path" in self.complaint(archive(tmp_path / "a.zip", x="1" * 11), tmp_path)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -20,6 +20,7 @@ from mspose.config.builder import default_config
 from mspose.errors import PoseError
 from mspose.files import unlisted, write_text
 from mspose.runtime.results import locked, results_folder
+from tests.messages import naming
 
 HOLD = """
 import sys, time
@@ -156,6 +157,6 @@ def test_every_command_that_fills_a_folder_respects_its_lock(tmp_path: Path, nam
         keys["demo.input"] = str(sample_dir / "val2017")
     config = default_config("simplepose", keys)
     (tmp_path / "out").mkdir()
-    with locked(tmp_path / "out", name), pytest.raises(PoseError, match=f"process {os.getpid()} "):
+    with locked(tmp_path / "out", name), pytest.raises(PoseError, match=naming(tmp_path / "out", os.getpid())):
         COMMANDS[name].function()(config)
     assert os.listdir(tmp_path / "out") == []
