@@ -306,13 +306,17 @@ def test_nothing_outside_of_a_storage_of_an_old_file_is_read(
         return tar_file(
             tmp_path / "a.pth.tar",
             {
-                "storages": b"\x80\2K\1.\x80\2(U\1sU\3cpu" + kind + b"t."
-                + struct.pack("<q4f", count, 1, 2, 3, 4) + pickle.dumps(views, 2),
-                "tensors": b"\x80\2K\1." + pickle.dumps(("t", "v" if view else "s", None), 2)
+                "storages": b"\x80\2K\1.\x80\2(U\1sU\3cpu"
+                + kind
+                + b"t."
+                + struct.pack("<q4f", count, 1, 2, 3, 4)
+                + pickle.dumps(views, 2),
+                "tensors": b"\x80\2K\1."
+                + pickle.dumps(("t", "v" if view else "s", None), 2)
                 + struct.pack(f"<i4x{len(numbers)}q", len(shape), *numbers),
                 "pickle": b"\x80\2}X\1\0\0\0aX\1\0\0\0tQs.",
             },
-        )  # fmt: skip
+        )
 
     good = file(4, (1, 3), (2,), (2,), 0)
     assert read_torch(good)["a"].tolist() == [2, 4]

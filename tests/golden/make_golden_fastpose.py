@@ -4,11 +4,8 @@ Run `python -m tests.golden.make_golden_fastpose` only after the parity tests pa
 where the reference numerics are absent.
 """
 
-import json
-
-from mspose.backends.checkpoint import MindSporeBackend
 from mspose.models.fastpose import FastPose
-from tests.golden.formula import picture
+from tests.golden.networks import write_golden
 from tests.models.test_fastpose import GOLDEN, fill, torch_keys
 
 NARROW = {"base_width": 16, "num_keypoints": 5, "width": 64}
@@ -21,27 +18,12 @@ CASES = {
 }
 
 
-def main() -> None:
-    """Write the file."""
-    cases = []
-    for name, arguments in CASES.items():
-        network = FastPose(**arguments)
-        fill(network, torch_keys(network))
-        (maps,) = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
-        every = max(1, maps.size // 60)
-        values = [round(float(v), 6) for v in maps.reshape(-1)[::every]]
-        cases.append(
-            {
-                "name": name,
-                "arguments": arguments,
-                "shape": list(maps.shape),
-                "every": every,
-                "largest": float(abs(maps).max()),
-                "values": values,
-            }
-        )
-    GOLDEN.write_text(json.dumps(cases, indent=1) + "\n")
+def make(**arguments: object) -> FastPose:
+    """The network with formula weights."""
+    network = FastPose(**arguments)
+    fill(network, torch_keys(network))
+    return network
 
 
 if __name__ == "__main__":
-    main()
+    write_golden(GOLDEN, CASES, make)

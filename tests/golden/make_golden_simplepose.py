@@ -4,12 +4,9 @@ Run `python -m tests.golden.make_golden_simplepose` only after the parity tests 
 where the reference numerics are absent.
 """
 
-import json
-
-from mspose.backends.checkpoint import MindSporeBackend
 from mspose.models.simplepose import SimplePose
-from tests.golden.formula import picture
-from tests.models.test_simplepose import GOLDEN, fill, torch_keys
+from tests.golden.networks import torch_keys, write_golden
+from tests.models.test_simplepose import GOLDEN, fill
 
 NARROW = {"base_width": 16, "num_keypoints": 5, "deconv_filters": [16, 16, 16]}
 CASES = {
@@ -21,27 +18,12 @@ CASES = {
 }
 
 
-def main() -> None:
-    """Write the file."""
-    cases = []
-    for name, arguments in CASES.items():
-        network = SimplePose(**arguments)
-        fill(network, torch_keys(network))
-        (maps,) = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
-        every = max(1, maps.size // 60)
-        values = [round(float(v), 6) for v in maps.reshape(-1)[::every]]
-        cases.append(
-            {
-                "name": name,
-                "arguments": arguments,
-                "shape": list(maps.shape),
-                "every": every,
-                "largest": float(abs(maps).max()),
-                "values": values,
-            }
-        )
-    GOLDEN.write_text(json.dumps(cases, indent=1) + "\n")
+def make(**arguments: object) -> SimplePose:
+    """The network with formula weights."""
+    network = SimplePose(**arguments)
+    fill(network, torch_keys(network))
+    return network
 
 
 if __name__ == "__main__":
-    main()
+    write_golden(GOLDEN, CASES, make)

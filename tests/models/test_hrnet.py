@@ -14,19 +14,10 @@ from mspose.checkpoints.origins import recognise
 from mspose.models.hrnet import HRNet
 from mspose.models.layers import enlarge
 from tests.golden.formula import parameter, picture
+from tests.golden.networks import torch_keys
 from tests.graph import ms
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "golden_hrnet.json"
-
-
-def torch_keys(network: HRNet) -> dict[str, tuple[int, ...]]:
-    """Names and shapes that a PyTorch checkpoint of this network has."""
-    renamed = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    keys = {}
-    for p in network.get_parameters():
-        prefix, _, last = p.name.removeprefix("backbone.").rpartition(".")
-        keys[f"{prefix}.{renamed.get(last, last)}"] = tuple(p.shape)
-    return keys
 
 
 def fill(network: HRNet, keys: dict[str, tuple[int, ...]]) -> None:

@@ -17,19 +17,10 @@ from mspose.models.resnet import MaxPool
 from mspose.models.simplepose import SimplePose
 from mspose.networks.simplepose import simplepose_from_torch
 from tests.golden.formula import parameter, picture
+from tests.golden.networks import torch_keys
 from tests.graph import ms
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "golden_simplepose.json"
-
-
-def torch_keys(network: SimplePose) -> dict[str, tuple[int, ...]]:
-    """Names and shapes that a PyTorch checkpoint of this network has."""
-    renamed = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    keys = {}
-    for p in network.get_parameters():
-        prefix, _, last = p.name.removeprefix("backbone.").rpartition(".")
-        keys[f"{prefix}.{renamed.get(last, last)}"] = tuple(p.shape)
-    return keys
 
 
 def fill(network: SimplePose, keys: dict[str, tuple[int, ...]]) -> None:

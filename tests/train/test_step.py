@@ -15,8 +15,9 @@ from mspose.models.simplepose import SimplePose
 from mspose.runtime.device import Runtime
 from mspose.train.step import TrainStep, build_optimizer
 from tests.golden.formula import picture
+from tests.golden.networks import torch_keys
 from tests.graph import ms
-from tests.models.test_simplepose import fill, torch_keys
+from tests.models.test_simplepose import fill
 
 
 class Tiny(nn.Cell):

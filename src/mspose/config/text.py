@@ -23,19 +23,27 @@ class Text(str):
     __slots__ = ()
 
 
+def read_text(path: Path) -> str:
+    """The text of a configuration file.
+
+    Raises:
+        UsageError: it is missing or cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UsageError(f"configuration file not found: {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"configuration file cannot be read: {path}: {error}") from error
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping safely; `1e-4` is a number.
 
     Raises:
         UsageError: missing file, invalid YAML or not a mapping.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UsageError(f"configuration file not found: {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"configuration file cannot be read: {path}: {error}") from error
-    content = parse_yaml(text, str(path))
+    content = parse_yaml(read_text(path), str(path))
     if not isinstance(content, dict):
         raise UsageError(f"{path}: must be a mapping of sections")
     return content

@@ -30,8 +30,7 @@ def overlapped(
     """Yield what `write(after(run(before(item))))` gives for each item, in order.
 
     Reading and `before` have a thread of their own, and so have `after` and `write`; `run` is called in the thread that
-    iterates.
-    An error in any of them ends the iteration with it; whoever stops iterating early must close the iterator.
+    iterates. An error in any of them ends the iteration with it; whoever stops iterating early must close the iterator.
 
     Args:
         items: read one by one.

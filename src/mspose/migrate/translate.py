@@ -26,6 +26,7 @@ from mspose.config.describe import all_keys
 from mspose.config.originals import Row, rows
 from mspose.config.recipes import find_recipe, recipes
 from mspose.config.schema import SECTIONS, Config, get
+from mspose.config.text import read_text
 from mspose.errors import PoseError, UsageError
 from mspose.files import parse_yaml, user_path, write_text
 from mspose.migrate.values import Old, Untranslatable, Values, convert
@@ -179,12 +180,7 @@ def read_values(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing, cannot be read, or is neither.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UsageError(f"configuration file not found: {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"configuration file cannot be read: {path}: {error}") from error
+    text = read_text(path)
     if path.suffix == ".py":
         try:
             return _python_values(path, text)
