@@ -51,6 +51,16 @@ def test_outputs_equal_golden_numbers(case: dict) -> None:
     np.testing.assert_allclose(maps.reshape(-1)[:: case["every"]], case["values"], rtol=0, atol=1e-4 * case["largest"])
 
 
+def test_modules_and_blocks_are_as_many_as_asked_for() -> None:
+    names = [p.name for p in HRNet(4, 3, 8, modules=(1, 3, 2), blocks=2).trainable_params()]
+    for stage, modules in ((2, 1), (3, 3), (4, 2)):
+        assert {name.split(".")[2] for name in names if name.startswith(f"backbone.stage{stage}.")} == {
+            str(number) for number in range(modules)
+        }
+    for branch in ("backbone.layer1.", "backbone.stage4.1.branches.3."):
+        assert {name.removeprefix(branch)[0] for name in names if name.startswith(branch)} == {"0", "1"}
+
+
 def test_convolutions_start_narrow() -> None:
     ms.set_seed(3)
     values = {p.name: p.asnumpy() for p in HRNet(8, 17).get_parameters()}

@@ -5,6 +5,7 @@ Parameter names are the authors' with MindSpore's batch-norm names; the backbone
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import mindspore as ms
@@ -14,9 +15,6 @@ from mindspore.common.initializer import Normal, initializer
 from mspose.models.layers import BatchNorm2d, Conv2d, enlarge
 from mspose.models.resnet import BasicBlock, Bottleneck
 
-# Modules of the stages with two, three and four branches, and blocks of each branch of a module.
-MODULES = (1, 4, 3)
-BLOCKS = 4
 # Of the weights of all convolutions, as the authors start them.
 SPREAD = 0.001
 
@@ -49,12 +47,13 @@ class Module(nn.Cell):
     Args:
         widths: channels of the branches, finest first; each has half the resolution of the one before.
         outputs: how many of the branches are wanted behind it.
+        blocks: on each branch.
     """
 
-    def __init__(self, widths: list[int], outputs: int) -> None:
+    def __init__(self, widths: list[int], outputs: int, blocks: int) -> None:
         super().__init__()
         self.branches = nn.CellList(
-            [nn.SequentialCell(*[BasicBlock(width, width, 1) for _ in range(BLOCKS)]) for width in widths]
+            [nn.SequentialCell(*[BasicBlock(width, width, 1) for _ in range(blocks)]) for width in widths]
         )
         self.fuse_layers = nn.CellList(
             [nn.CellList([_fuse(widths, i, j) for j in range(len(widths))]) for i in range(outputs)]
@@ -84,26 +83,28 @@ class HRNetBackbone(nn.Cell):
     Args:
         width: channels C of the finest branch (32, 48); the others have 2C, 4C and 8C.
         stem_width: channels of the stem; the first stage has four times as many.
+        modules: of the stages with two, three and four branches.
+        blocks: of the first stage, and of each branch of a module.
     """
 
-    def __init__(self, width: int, stem_width: int = 64) -> None:
+    def __init__(self, width: int, stem_width: int = 64, modules: Sequence[int] = (1, 4, 3), blocks: int = 4) -> None:
         super().__init__()
         self.conv1 = Conv2d(3, stem_width, 3, 2)
         self.bn1 = BatchNorm2d(stem_width, behind=self.conv1)
         self.conv2 = Conv2d(stem_width, stem_width, 3, 2)
         self.bn2 = BatchNorm2d(stem_width, behind=self.conv2)
         self.relu = nn.ReLU()
-        channels = (stem_width, *[stem_width * Bottleneck.expansion] * BLOCKS)
+        channels = (stem_width, *[stem_width * Bottleneck.expansion] * blocks)
         self.layer1 = nn.SequentialCell(*[Bottleneck(before, stem_width, 1) for before, _ in pairwise(channels)])
         stages = [[width * 2**branch for branch in range(count)] for count in (2, 3, 4)]
         before = [channels[-1]]
-        for widths, modules in zip(stages, MODULES):
+        for widths, count in zip(stages, modules):
             number = len(widths)
             setattr(self, f"transition{number - 1}", _transition(before, widths))
-            outputs = [number] * modules
+            outputs = [number] * count
             if widths is stages[-1]:
                 outputs[-1] = 1  # behind the last module only the finest branch is read
-            setattr(self, f"stage{number}", nn.CellList([Module(widths, count) for count in outputs]))
+            setattr(self, f"stage{number}", nn.CellList([Module(widths, kept, blocks) for kept in outputs]))
             before = widths
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
@@ -130,13 +131,20 @@ class HRNet(nn.Cell):
     """Maps pictures to one heat map a keypoint.
 
     Args:
-        width, stem_width: of the backbone.
+        width, stem_width, modules, blocks: of the backbone.
         num_keypoints: J, channels of the output.
     """
 
-    def __init__(self, width: int, num_keypoints: int, stem_width: int = 64) -> None:
+    def __init__(
+        self,
+        width: int,
+        num_keypoints: int,
+        stem_width: int = 64,
+        modules: Sequence[int] = (1, 4, 3),
+        blocks: int = 4,
+    ) -> None:
         super().__init__()
-        self.backbone = HRNetBackbone(width, stem_width)
+        self.backbone = HRNetBackbone(width, stem_width, modules, blocks)
         self.final_layer = Conv2d(width, num_keypoints, 1, has_bias=True)
         for _, cell in self.cells_and_names():
             if isinstance(cell, Conv2d):

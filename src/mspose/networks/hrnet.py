@@ -9,7 +9,7 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import FIXED, POSITIVE, ModelConfig, key
+from mspose.config.schema import FIXED, POSITIVE, Check, ModelConfig, key
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
 from mspose.networks.heatmaps import heatmap_codec, joints_mse
@@ -25,15 +25,23 @@ class HRNetKeys(ModelConfig):
 
     width: int = key(32, "channels of the finest branch (32, 48); the others are x2, x4, x8", POSITIVE, FIXED)
     stem_width: int = key(64, "channels of the stem; the first stage has x4", POSITIVE, FIXED)
+    modules: list[int] = key(
+        [1, 4, 3],
+        "modules of the stages with two, three and four branches",
+        Check(lambda v: len(v) == 3 and min(v) > 0, "be three positive numbers"),
+        FIXED,
+    )
+    blocks: int = key(4, "blocks of the first stage, and of each branch of a module", POSITIVE, FIXED)
 
 
 def _build(keys: HRNetKeys, skeleton: Skeleton) -> nn.Cell:
     from mspose.models.hrnet import HRNet
 
-    return HRNet(keys.width, skeleton.num_keypoints, keys.stem_width)
+    return HRNet(keys.width, skeleton.num_keypoints, keys.stem_width, keys.modules, keys.blocks)
 
 
 def _keys(shapes: Shapes) -> dict[str, Any]:
+    # Not how many modules and blocks there are: a file that has lost some would pass for a smaller network.
     return {
         "width": shapes["backbone.transition1.0.0.weight"][0],
         "stem_width": shapes["backbone.conv1.weight"][0],
