@@ -3,7 +3,7 @@
     python scripts/benchmark.py pipeline --data ../shared/coco-mini
     python scripts/benchmark.py forward|train [--depth 50] [--batch 8] [--torch-python PYTHON]
     python scripts/benchmark.py decode|nms|targets
-    python scripts/benchmark.py backends [--networks simplepose fastpose openpose] [--batch 8] [--torch-python PYTHON]
+    python scripts/benchmark.py backends [--recipes RECIPE ...] [--batch 8] [--torch-python PYTHON]
     python scripts/benchmark.py grouping --data ../shared/coco-mini [--maps MAPS.npz]
 
 Machines are shared and noisy: the two sides alternate, medians are printed, and the ratio is the figure to quote.
@@ -12,6 +12,7 @@ Machines are shared and noisy: the two sides alternate, medians are printed, and
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -114,9 +115,10 @@ class Worker:
 
 def network(arguments: argparse.Namespace) -> None:
     """Forward pass or training step of SimplePose beside PyTorch eager, ms/image."""
-    shape = [str(arguments.depth), str(arguments.batch), "192", "256"]
+    model = json.dumps({"name": "simplepose", "depth": arguments.depth})
+    sizes = ["--depth", str(arguments.depth), "--batch", str(arguments.batch)]
     ours = Worker(
-        [sys.executable, __file__, f"{arguments.part}-worker", "--depth", shape[0], "--batch", shape[1]],
+        [sys.executable, __file__, f"{arguments.part}-worker", *sizes],
         dict(os.environ),
     )
     print(f"ms/image, SimplePose-R{arguments.depth} {arguments.part}, batch {arguments.batch}, 192x256")
@@ -129,7 +131,8 @@ def network(arguments: argparse.Namespace) -> None:
         series = [ours.measure(iterations) for _ in range(arguments.rounds)]
         print(f"{'MindSpore':28} median {statistics.median(series):10.4f}")
         return
-    theirs = Worker([arguments.torch_python, str(ROOT / "scripts/torch_baseline.py"), arguments.part, *shape], plain)
+    baseline = [arguments.torch_python, str(ROOT / "scripts/torch_baseline.py"), arguments.part]
+    theirs = Worker([*baseline, model, str(arguments.batch), "192", "256"], plain)
     alternate(arguments.rounds, MindSpore=lambda: ours.measure(iterations), PyTorch=lambda: theirs.measure(iterations))
 
 
@@ -304,11 +307,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8, help="images a step (default: 8)")
     parser.add_argument("--rounds", type=int, default=7, help="alternating rounds (default: 7)")
     parser.add_argument(
-        "--networks",
+        "--recipes",
         nargs="+",
-        default=["simplepose", "fastpose", "openpose"],
-        choices=("simplepose", "fastpose", "openpose"),
-        help="networks for backends (default: all)",
+        default=["simplepose_r50_256x192", "fastpose_r50_256x192", "hrnet_w32_256x192", "openpose_vgg19_368"],
+        metavar="RECIPE",
+        help="recipes for backends (default: one of each network)",
     )
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")
     arguments = parser.parse_args()

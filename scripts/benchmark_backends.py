@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +22,20 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
 
-RECIPES = {"simplepose": "simplepose_r50_256x192", "fastpose": "fastpose_r50_256x192", "openpose": "openpose_vgg19_368"}
-
 
 def backends(arguments: argparse.Namespace, worker: type) -> None:
     """Milliseconds an image of each network in each backend, and the ratios that matter."""
+    from mspose.networks import method_of
+
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ONEDNN_")}
     torch = [arguments.torch_python, "-c", "import torch"]
     has_torch = not subprocess.run(torch, capture_output=True, check=False).returncode
-    print(f"ms/image, median of {arguments.rounds} alternating rounds, batch {arguments.batch} (openpose: 1)")
-    for name in arguments.networks:
+    print(f"ms/image, median of {arguments.rounds} alternating rounds, batch {arguments.batch} (whole pictures: 1)")
+    for recipe in arguments.recipes:
         with tempfile.TemporaryDirectory() as folder:
-            config, files = _export(name, Path(folder), environment)
+            config, files = _export(recipe, Path(folder), environment)
             width, height = config.data.input_size
-            batch = 1 if name == "openpose" else arguments.batch
+            batch = arguments.batch if method_of(config).needs_boxes else 1
             commands = {
                 backend: [
                     sys.executable,
@@ -55,40 +57,39 @@ def backends(arguments: argparse.Namespace, worker: type) -> None:
                     arguments.torch_python,
                     str(ROOT / "scripts/torch_baseline.py"),
                     "forward",
-                    str(config.model.depth),
+                    json.dumps(asdict(config.model)),
                     str(batch),
                     str(width),
                     str(height),
-                    name,
                 ]
             workers = {backend: worker(command, environment) for backend, command in commands.items()}
             rounds = [
                 {backend: process.measure(4) for backend, process in workers.items()} for _ in range(arguments.rounds)
             ]
-        _report(name, f"{width}x{height}", rounds)
+        _report(recipe, f"batch {batch}", rounds)
 
 
-def _report(name: str, size: str, rounds: list[dict[str, float]]) -> None:
+def _report(recipe: str, batch: str, rounds: list[dict[str, float]]) -> None:
     def ratio(a: str, b: str) -> str:
         if b not in rounds[0]:
             return ""
         return f"  {statistics.median(r[a] / r[b] for r in rounds):.2f} x {b}"
 
-    print(f"{name} {size}")
+    print(f"{recipe}, {batch}")
     for backend in rounds[0]:
         against = {"mindspore": "PyTorch", "mindir": "PyTorch", "onnx": "session"}.get(backend, "")
         median = statistics.median(r[backend] for r in rounds)
         print(f"  {backend:10} {median:8.1f}{ratio(backend, against)}", flush=True)
 
 
-def _export(name: str, folder: Path, environment: dict[str, str]) -> tuple[object, dict[str, Path]]:
+def _export(recipe: str, folder: Path, environment: dict[str, str]) -> tuple[object, dict[str, Path]]:
     """Random weights of a recipe as checkpoint, MindIR and ONNX; made in a process of its own."""
     from mspose.config.builder import load_config
 
-    config = load_config(ROOT / f"configs/{RECIPES[name]}.yaml")
+    config = load_config(ROOT / f"configs/{recipe}.yaml")
     files = {ending: folder / f"network.{ending}" for ending in ("ckpt", "mindir", "onnx")}
     subprocess.run(
-        [sys.executable, __file__, "make", str(folder), RECIPES[name], "0"],
+        [sys.executable, __file__, "make", str(folder), recipe, "0"],
         check=True,
         env=environment,
         stdout=subprocess.DEVNULL,

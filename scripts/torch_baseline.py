@@ -1,11 +1,13 @@
 """PyTorch baseline of scripts/benchmark.py: the same network in eager mode, in a process of its own.
 
 Reads one line a round from standard input and answers with milliseconds an image. Started by benchmark.py:
-    python scripts/torch_baseline.py forward|train DEPTH BATCH WIDTH HEIGHT [simplepose|fastpose|openpose]
+    python scripts/torch_baseline.py forward|train MODEL BATCH WIDTH HEIGHT
+MODEL is the section `model` of the recipe in JSON.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 
@@ -126,14 +128,83 @@ class OpenPose(nn.Module):
         return maps[0], maps[1]
 
 
-NETWORKS = {"simplepose": pose_resnet, "fastpose": fastpose, "openpose": lambda depth: OpenPose()}
+def _conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, relu: bool = True) -> nn.Sequential:
+    layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if relu else []))
+
+
+class HRNetModule(nn.Module):
+    """Four blocks on each branch, then the sum of all in each branch's resolution."""
+
+    def __init__(self, widths: list[int], outputs: int, blocks: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Sequential(*[Block(width, width, 1, False) for _ in range(blocks)]) for width in widths
+        )
+        self.fuse = nn.ModuleList(
+            nn.ModuleList(self._path(widths, i, j) for j in range(len(widths))) for i in range(outputs)
+        )
+
+    @staticmethod
+    def _path(widths: list[int], i: int, j: int) -> nn.Module:
+        if i == j:
+            return nn.Identity()
+        if i < j:
+            return nn.Sequential(
+                _conv_norm(widths[j], widths[i], 1, relu=False), nn.Upsample(scale_factor=2 ** (j - i), mode="nearest")
+            )
+        steps = [_conv_norm(widths[j], widths[j], 3, 2) for _ in range(i - j - 1)]
+        return nn.Sequential(*steps, _conv_norm(widths[j], widths[i], 3, 2, relu=False))
+
+    def forward(self, maps: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Maps of the branches → the same, exchanged."""
+        maps = [branch(x) for branch, x in zip(self.branches, maps)]
+        return [torch.relu(sum(path(x) for path, x in zip(row, maps))) for row in self.fuse]
+
+
+class HRNet(nn.Module):
+    """Stem, four bottlenecks, three stages of modules, 1×1 convolution."""
+
+    def __init__(self, model: dict, joints: int = 17) -> None:
+        super().__init__()
+        width, stem, blocks = model["width"], model["stem_width"], model["blocks"]
+        first = [Block(stem if not i else 4 * stem, stem, 1, True) for i in range(blocks)]
+        self.stem = nn.Sequential(_conv_norm(3, stem, 3, 2), _conv_norm(stem, stem, 3, 2), *first)
+        self.new, self.kept, self.stages = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        before = [4 * stem]
+        for branches, modules in zip((2, 3, 4), model["modules"]):
+            widths = [width * 2**i for i in range(branches)]
+            self.kept.append(
+                nn.ModuleList(nn.Identity() if a == b else _conv_norm(a, b, 3) for a, b in zip(before, widths))
+            )
+            self.new.append(_conv_norm(before[-1], widths[-1], 3, 2))
+            counts = [branches] * modules
+            counts[-1] = 1 if branches == 4 else branches
+            self.stages.append(nn.Sequential(*[HRNetModule(widths, count, blocks) for count in counts]))
+            before = widths
+        self.head = nn.Conv2d(width, joints, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) → (N, J, H/4, W/4)."""
+        maps = [self.stem(x)]
+        for kept, new, stage in zip(self.kept, self.new, self.stages):
+            maps = stage([*[cell(x) for cell, x in zip(kept, maps)], new(maps[-1])])
+        return self.head(maps[0])
+
+
+NETWORKS = {
+    "simplepose": lambda model: pose_resnet(model["depth"]),
+    "fastpose": lambda model: fastpose(model["depth"]),
+    "openpose": lambda model: OpenPose(),
+    "hrnet": HRNet,
+}
 
 
 def main() -> None:
     """Answer each line on standard input with the milliseconds an image of one round."""
-    mode, depth, batch, width, height = sys.argv[1], *map(int, sys.argv[2:6])
+    mode, model, batch, width, height = sys.argv[1], json.loads(sys.argv[2]), *map(int, sys.argv[3:6])
     torch.manual_seed(0)
-    network = NETWORKS[sys.argv[6] if len(sys.argv) > 6 else "simplepose"](depth)
+    network = NETWORKS[model["name"]](model)
     image = torch.randn(batch, 3, height, width)
     target = torch.rand(batch, 17, height // 4, width // 4)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
