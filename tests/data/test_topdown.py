@@ -13,7 +13,7 @@ from mspose.codecs.heatmap import HeatmapCodec
 from mspose.config.topdown import TopDownData
 from mspose.data.coco import Images, People, labelled, load_annotations
 from mspose.data.proposals import propose
-from mspose.data.topdown import Normalizer, TopDownDataset, half_body, random_crop
+from mspose.data.topdown import Normalizer, TopDownDataset
 from mspose.geometry import crop_matrix, transform_points
 from mspose.images import ImageError
 from mspose.skeleton import COCO17, Skeleton, load_skeleton
@@ -24,7 +24,6 @@ STRIDE = 4
 PLAIN = TopDownData(flip=0.0, scale_factor=0.0, rotation_prob=0.0)
 # Pictures as they are, so that grey levels of a crop can be read off.
 LEVELS = replace(PLAIN, mean=[0.0] * 3, std=[1.0] * 3, scale=1.0)
-UPPER = np.isin(np.arange(17), COCO17.upper_body)
 
 
 def blobs(joints: int) -> tuple[np.ndarray, np.ndarray]:
@@ -279,96 +278,6 @@ class TestProposals:
         np.testing.assert_array_equal(
             eval_sample(make(tmp_path, LEVELS, proposals_epoch=1)), eval_sample(make(tmp_path, LEVELS))
         )
-
-
-class TestRandomCrop:
-    CENTER, SIZE = np.array([50.0, 60.0], np.float32), np.array([150.0, 200.0], np.float32)
-    KEYPOINTS = np.zeros((17, 3), np.float32)
-
-    @pytest.fixture
-    def crops(self):
-        rng = np.random.default_rng(0)
-        return [random_crop(rng, self.CENTER, self.SIZE, self.KEYPOINTS, UPPER, TopDownData()) for _ in range(4000)]
-
-    def test_scale(self, crops):
-        ratios = np.array([crop.size / self.SIZE for crop in crops])
-        np.testing.assert_allclose(ratios[:, 0], ratios[:, 1], rtol=1e-6)
-        assert (ratios.min(), ratios.max()) == (pytest.approx(0.7), pytest.approx(1.3))
-        # One standard deviation lies on either bound: 15.9 % of a normal distribution beyond each.
-        assert np.mean(ratios[:, 0] > 1.2999) == pytest.approx(0.159, abs=0.02)
-        assert np.mean(ratios[:, 0] < 0.7001) == pytest.approx(0.159, abs=0.02)
-
-    def test_rotation(self, crops):
-        degrees = np.array([crop.rotation for crop in crops])
-        assert (degrees.min(), degrees.max()) == (-80, 80)
-        turned = degrees[degrees != 0]
-        assert len(turned) / len(degrees) == pytest.approx(0.6, abs=0.025)
-        assert np.mean(np.abs(turned) < 40) == pytest.approx(0.683, abs=0.03)
-        assert np.mean(turned) == pytest.approx(0, abs=3)
-
-    def test_flip(self, crops):
-        assert np.mean([crop.flip for crop in crops]) == pytest.approx(0.5, abs=0.025)
-
-    def test_centre_stays(self, crops):
-        assert all(np.array_equal(crop.center, self.CENTER) for crop in crops)
-
-    def test_nothing_to_draw(self):
-        crop = random_crop(np.random.default_rng(0), self.CENTER, self.SIZE, self.KEYPOINTS, UPPER, PLAIN)
-        assert (crop.size.tolist(), crop.rotation, crop.flip) == ([150, 200], 0.0, False)
-
-
-class TestHalfBody:
-    POINTS = blobs(17)[1][:, :2].astype(np.float64)
-
-    def crop(self, labelled_joints: int, seed: int = 0, **changes: object):
-        keypoints = blobs(17)[1]
-        keypoints[labelled_joints:, 2] = 0
-        data = replace(PLAIN, half_body_prob=1.0, **changes)
-        return random_crop(
-            np.random.default_rng(seed), np.array([200.0, 200]), np.array([300.0, 400]), keypoints, UPPER, data
-        )
-
-    def test_only_with_more_labelled_joints_than_asked_for(self):
-        assert self.crop(8).center.tolist() == [200, 200]
-        assert self.crop(9).center.tolist() != [200, 200]
-        assert self.crop(9, half_body_joints=9).center.tolist() == [200, 200]
-
-    def test_never_by_default(self):
-        assert TopDownData().half_body_prob == 0
-        crop = random_crop(
-            np.random.default_rng(0), np.array([200.0, 200]), np.array([300.0, 400]), blobs(17)[1], UPPER, PLAIN
-        )
-        assert crop.center.tolist() == [200, 200]
-
-    def halves(self, visible: np.ndarray) -> list:
-        return [half_body(np.random.default_rng(seed), self.POINTS, visible, UPPER, 0.75) for seed in range(400)]
-
-    def test_upper_or_lower_half(self):
-        centers = np.array([center for center, _ in self.halves(np.ones(17, bool))])
-        upper, lower = self.POINTS[UPPER].mean(axis=0), self.POINTS[~UPPER].mean(axis=0)
-        is_upper = np.isclose(centers, upper, atol=1e-3).all(axis=1)
-        assert (is_upper | np.isclose(centers, lower, atol=1e-3).all(axis=1)).all()
-        assert is_upper.mean() == pytest.approx(0.69, abs=0.07)
-
-    def test_size_is_half_again_that_of_the_joints(self):
-        center, size = next(half for half in self.halves(np.ones(17, bool)) if half[0][1] > 200)
-        extent = np.ptp(self.POINTS[~UPPER], axis=0)
-        width = max(extent[0], extent[1] * 0.75)
-        np.testing.assert_allclose(size, [1.5 * width, 1.5 * width / 0.75], rtol=1e-5)
-        assert center.dtype == np.float32
-
-    def test_half_with_too_few_joints_gives_way_to_the_other(self):
-        visible = UPPER.copy()
-        visible[-2:] = True
-        expected = self.POINTS[UPPER].mean(axis=0)
-        assert all(np.allclose(center, expected, atol=1e-3) for center, _ in self.halves(visible))
-
-    def test_neither_half(self):
-        assert set(self.halves(np.isin(np.arange(17), [0, 1, 15, 16]))) == {None}
-
-    def test_joints_on_one_spot(self):
-        spot = np.full((17, 2), 50.0)
-        assert half_body(np.random.default_rng(0), spot, np.ones(17, bool), UPPER, 0.75) is None
 
 
 class TestNormalizer:
