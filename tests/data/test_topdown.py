@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from mspose.codecs.heatmap import HeatmapCodec
 from mspose.config.topdown import TopDownData
 from mspose.data.coco import Images, People, labelled, load_annotations
+from mspose.data.loader import BadImages, Plan, train_batches
 from mspose.data.proposals import propose
 from mspose.data.topdown import Normalizer, TopDownDataset
 from mspose.geometry import crop_matrix, transform_points
@@ -278,6 +280,94 @@ class TestProposals:
         np.testing.assert_array_equal(
             eval_sample(make(tmp_path, LEVELS, proposals_epoch=1)), eval_sample(make(tmp_path, LEVELS))
         )
+
+
+class TestStages:
+    STAGES: ClassVar = [{"epoch": 2, "rotation_prob": 1.0, "cutout_prob": 1.0}, {"epoch": 5, "cutout_prob": 0.0}]
+    DATA = replace(LEVELS, crop_draws="truncated", scale_factor=0.3, stages=STAGES)
+
+    @pytest.mark.parametrize(
+        ("epoch", "rotation", "cutout"), [(0, 0, 0), (1, 0, 0), (2, 1, 1), (4, 1, 1), (5, 1, 0), (9, 1, 0)]
+    )
+    def test_samples_are_those_of_a_recipe_with_these_values(self, tmp_path, epoch, rotation, cutout):
+        same = replace(self.DATA, stages=[], rotation_prob=float(rotation), cutout_prob=float(cutout))
+        for index in range(3):
+            expected = train_sample(make(tmp_path, same), index, epoch)
+            for found, wanted in zip(train_sample(make(tmp_path, self.DATA), index, epoch), expected):
+                np.testing.assert_array_equal(found, wanted)
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    @pytest.mark.parametrize("world", [1, 3])
+    def test_batches_of_a_run_that_continues_are_those_of_the_whole_run(self, tmp_path, world, workers):
+        """Steps are read ahead across the beginning of a stage; each sample follows its own epoch."""
+        dataset = make(tmp_path, self.DATA)
+        for rank in range(world):
+            plan = Plan(len(dataset), 3 // world, seed=4, rank=rank, world=world)
+
+            def run(begin: int, plan: Plan = plan) -> list[tuple[np.ndarray, ...]]:
+                options = (dataset.train_sample, dataset.train_shapes, plan, begin, 6, workers, 4, BadImages(1))
+                return list(train_batches(*options))
+
+            whole = run(0)
+            for begin in (1, 2, 3, 5):
+                for batch, expected in zip(run(begin), whole[begin:], strict=True):
+                    for found, wanted in zip(batch, expected):
+                        np.testing.assert_array_equal(found, wanted)
+            for epoch, (images, *_) in enumerate(whole):
+                for image, index in zip(images, plan.epoch_indices(epoch)[0]):
+                    np.testing.assert_array_equal(image, train_sample(dataset, int(index), epoch)[0])
+
+    def test_evaluation_knows_no_stages(self, tmp_path):
+        np.testing.assert_array_equal(eval_sample(make(tmp_path, self.DATA)), eval_sample(make(tmp_path, LEVELS)))
+
+
+class TestRecipesOfOthers:
+    """Everything that RTMPose and MMPose draw, at once."""
+
+    DATA = replace(
+        LEVELS,
+        flip=0.5,
+        crop_draws="truncated",
+        scale_factor=0.4,
+        rotation_factor=80.0,
+        rotation_prob=0.6,
+        shift_prob=1.0,
+        half_body_prob=0.3,
+    )
+
+    @pytest.mark.parametrize("epoch", range(6))
+    def test_each_target_is_on_its_joint(self, tmp_path, epoch):
+        image, target, weight = train_sample(make(tmp_path, self.DATA), epoch=epoch)
+        inside = (target.max(axis=(1, 2)) == 1) & (weight == 1)
+        assert inside.sum() >= 4
+        x, y = peaks(target)[inside].T
+        levels = [level_of(joints)[inside] for joints in (np.arange(17), COCO17.flip_index)]
+        assert any(np.abs(image[0, y, x] - level).max() <= 1 for level in levels)
+
+    def test_keypoints_out_of_the_crop_have_no_weight(self, tmp_path):
+        dataset = make(tmp_path, replace(LEVELS, half_body_prob=1.0, half_body_upper=1.0))
+        dataset.people.keypoints[:, -1, 1] = 399  # far below the upper body
+        _, target, weight = train_sample(dataset)
+        upper = np.isin(np.arange(17), COCO17.upper_body)
+        assert weight[upper].all()
+        assert not weight[-1]
+        assert not target[weight == 0].any()
+
+    def test_pixels_change_and_targets_stay(self, tmp_path):
+        plain = replace(LEVELS, half_body_prob=0.3)
+        changed = replace(plain, hsv_jitter=[5, 30, 30], blur_prob=1.0, median_blur_prob=1.0, cutout_prob=1.0)
+        before, after = train_sample(make(tmp_path, plain)), train_sample(make(tmp_path, changed))
+        for found, wanted in zip(after[1:], before[1:]):
+            np.testing.assert_array_equal(found, wanted)
+        assert np.abs(after[0] - before[0]).max() > 10
+
+    def test_shift_beside_the_picture_shows_black(self, tmp_path):
+        data = replace(LEVELS, crop_draws="truncated", shift_prob=1.0, shift_factor=1.0)
+        dataset = make(tmp_path, data)
+        cv2.imwrite(str(tmp_path / "x.png"), np.full((400, 400, 3), 90, np.uint8))
+        shares = [(train_sample(dataset, 0, epoch)[0] == 0).mean() for epoch in range(20)]
+        assert min(shares) < 0.1
+        assert max(shares) > 0.3
 
 
 class TestNormalizer:
