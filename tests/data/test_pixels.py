@@ -48,6 +48,13 @@ class TestShiftColor:
         assert shift_color(red, np.array([-10, 0, 0]))[0, 0].tolist() == pytest.approx([67, 0, 200], abs=2)
         assert shift_color(red, np.array([60, 0, 0]))[0, 0].tolist() == pytest.approx([0, 200, 0], abs=2)
 
+    @pytest.mark.parametrize("shifts", [(4, -29, 17), (-4, 29, -29), (0, 0, 5)])
+    def test_plain_arithmetic(self, shifts):
+        hsv = cv2.cvtColor(PICTURE, cv2.COLOR_BGR2HSV).astype(int) + shifts
+        hsv = np.dstack([hsv[..., 0] % 180, hsv[..., 1:].clip(0, 255)]).astype(np.uint8)
+        expected = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+        np.testing.assert_array_equal(shift_color(PICTURE, np.array(shifts)), expected)
+
 
 class TestJitter:
     def test_each_value_every_other_time_within_its_bound(self):
