@@ -11,7 +11,8 @@ from scipy.special import ndtr, ndtri
 from mspose.config.topdown import TopDownData
 from mspose.geometry import box_to_crop
 
-# A half-body crop is the box of its keypoints enlarged by this factor, and has more than so many of them.
+# A half-body crop is the box of its keypoints enlarged by this factor, and has more than so many of them. (MMPose is
+# content with two of the upper body: of nine labelled ones of COCO's there are always three.)
 HALF_BODY_PADDING = 1.5
 HALF_BODY_LEAST = 2
 
