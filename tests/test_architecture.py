@@ -25,7 +25,7 @@ FLOORS = (
     ("methods",),
     ("models",),
     ("networks",),
-    ("config.builder", "config.describe"),
+    ("config.builder", "config.describe", "config.stages", "config.values"),
     ("checkpoints",),
     ("resolve", "outputs", "backends"),
     ("detection", "migrate", "export", "deploy", "train", "evaluate", "estimator", "create"),

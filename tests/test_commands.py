@@ -19,6 +19,7 @@ import pytest
 
 from mspose.checkpoints.io import load, save
 from tests.graph import ms
+from tests.messages import names
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/quickstart/simplepose.yaml"
@@ -146,8 +147,12 @@ def test_run_killed_at_any_step_ends_with_the_same_weights(
         "train.eval_epochs=0",
         "train.ema=0.9",
         f"runtime.amp={precision}",
+        "data.crop_draws=truncated",
+        "data.stages=[{epoch: 2, shift_prob: 0.5, cutout_prob: 0.5}]",
     )
-    assert run("train.py", *options, f"output={tmp_path / 'whole'}").returncode == 0
+    whole_run = run("train.py", *options, f"output={tmp_path / 'whole'}")
+    assert whole_run.returncode == 0
+    assert names(whole_run.stdout, "epoch 3", "data.shift_prob=0.5", "data.cutout_prob=0.5")
     folder = tmp_path / "killed"
     # Of 42 steps: the third is followed by the first checkpoint, and after the 28th enough is left that a slow reader
     # still meets the run alive. The moment lies anywhere in the next step, or while a checkpoint is written.

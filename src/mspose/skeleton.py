@@ -54,6 +54,11 @@ class Skeleton:
         """J, the number of keypoints."""
         return len(self.keypoints)
 
+    @property
+    def has_halves(self) -> bool:
+        """Whether some keypoints, and not all, are of the upper body."""
+        return 0 < len(set(self.upper_body)) < self.num_keypoints
+
     @cached_property
     def flip_index(self) -> np.ndarray:
         """Permutation (J,) such that `keypoints[flip_index]` are the keypoints of the mirrored person."""

@@ -16,7 +16,6 @@ from mspose.data.bottomup import (
     BottomUpDataset,
     random_color,
     random_view,
-    shift_color,
 )
 from mspose.data.coco import Annotations, Images, People
 from mspose.data.ignore_mask import usable, write_masks
@@ -424,8 +423,6 @@ class TestRandomView:
 
 
 class TestColor:
-    PICTURE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8), (0, 0), 2)
-
     def test_half_of_the_time_within_bounds(self):
         rng = np.random.default_rng(0)
         draws = [random_color(rng, LIMITS) for _ in range(4000)]
@@ -434,27 +431,6 @@ class TestColor:
         assert shifts.min(axis=0).tolist() == [-10, -40, -30]
         assert shifts.max(axis=0).tolist() == [10, 40, 30]
         np.testing.assert_allclose(np.abs(shifts).mean(axis=0), [5, 20, 15], rtol=0.1)
-
-    def test_no_shift_changes_next_to_nothing(self):
-        difference = shift_color(self.PICTURE, np.zeros(3, int)).astype(int) - self.PICTURE
-        assert np.abs(difference).max() <= 4
-
-    def test_value_is_brightness_and_bounded(self):
-        grey = np.array([[[0, 0, 0], [100, 100, 100], [250, 250, 250]]], np.uint8)
-        assert shift_color(grey, np.array([0, 0, 20]))[0, :, 0].tolist() == [20, 120, 255]
-        assert shift_color(grey, np.array([0, 0, -20]))[0, :, 0].tolist() == [0, 80, 230]
-
-    def test_saturation(self):
-        blue = np.array([[[200, 100, 100]]], np.uint8)
-        pale, none = (shift_color(blue, np.array([0, shift, 0]))[0, 0] for shift in (-64, -255))
-        assert pale[0] == 200
-        assert 140 <= pale[1] == pale[2] <= 160
-        assert none.tolist() == [200, 200, 200]
-
-    def test_hue_goes_round_the_circle(self):
-        red = np.array([[[0, 0, 200]]], np.uint8)
-        assert shift_color(red, np.array([-10, 0, 0]))[0, 0].tolist() == pytest.approx([67, 0, 200], abs=2)
-        assert shift_color(red, np.array([60, 0, 0]))[0, 0].tolist() == pytest.approx([0, 200, 0], abs=2)
 
 
 def test_real_pictures(coco_mini):

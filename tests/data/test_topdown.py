@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from mspose.codecs.heatmap import HeatmapCodec
 from mspose.config.topdown import TopDownData
 from mspose.data.coco import Images, People, labelled, load_annotations
+from mspose.data.loader import BadImages, Plan, train_batches
 from mspose.data.proposals import propose
-from mspose.data.topdown import Normalizer, TopDownDataset, half_body, random_crop
+from mspose.data.topdown import Normalizer, TopDownDataset
 from mspose.geometry import crop_matrix, transform_points
 from mspose.images import ImageError
 from mspose.skeleton import COCO17, Skeleton, load_skeleton
@@ -24,7 +26,6 @@ STRIDE = 4
 PLAIN = TopDownData(flip=0.0, scale_factor=0.0, rotation_prob=0.0)
 # Pictures as they are, so that grey levels of a crop can be read off.
 LEVELS = replace(PLAIN, mean=[0.0] * 3, std=[1.0] * 3, scale=1.0)
-UPPER = np.isin(np.arange(17), COCO17.upper_body)
 
 
 def blobs(joints: int) -> tuple[np.ndarray, np.ndarray]:
@@ -281,94 +282,92 @@ class TestProposals:
         )
 
 
-class TestRandomCrop:
-    CENTER, SIZE = np.array([50.0, 60.0], np.float32), np.array([150.0, 200.0], np.float32)
-    KEYPOINTS = np.zeros((17, 3), np.float32)
+class TestStages:
+    STAGES: ClassVar = [{"epoch": 2, "rotation_prob": 1.0, "cutout_prob": 1.0}, {"epoch": 5, "cutout_prob": 0.0}]
+    DATA = replace(LEVELS, crop_draws="truncated", scale_factor=0.3, stages=STAGES)
 
-    @pytest.fixture
-    def crops(self):
-        rng = np.random.default_rng(0)
-        return [random_crop(rng, self.CENTER, self.SIZE, self.KEYPOINTS, UPPER, TopDownData()) for _ in range(4000)]
+    @pytest.mark.parametrize(
+        ("epoch", "rotation", "cutout"), [(0, 0, 0), (1, 0, 0), (2, 1, 1), (4, 1, 1), (5, 1, 0), (9, 1, 0)]
+    )
+    def test_samples_are_those_of_a_recipe_with_these_values(self, tmp_path, epoch, rotation, cutout):
+        same = replace(self.DATA, stages=[], rotation_prob=float(rotation), cutout_prob=float(cutout))
+        for index in range(3):
+            expected = train_sample(make(tmp_path, same), index, epoch)
+            for found, wanted in zip(train_sample(make(tmp_path, self.DATA), index, epoch), expected):
+                np.testing.assert_array_equal(found, wanted)
 
-    def test_scale(self, crops):
-        ratios = np.array([crop.size / self.SIZE for crop in crops])
-        np.testing.assert_allclose(ratios[:, 0], ratios[:, 1], rtol=1e-6)
-        assert (ratios.min(), ratios.max()) == (pytest.approx(0.7), pytest.approx(1.3))
-        # One standard deviation lies on either bound: 15.9 % of a normal distribution beyond each.
-        assert np.mean(ratios[:, 0] > 1.2999) == pytest.approx(0.159, abs=0.02)
-        assert np.mean(ratios[:, 0] < 0.7001) == pytest.approx(0.159, abs=0.02)
+    @pytest.mark.parametrize("workers", [1, 3])
+    @pytest.mark.parametrize("world", [1, 3])
+    def test_batches_of_a_run_that_continues_are_those_of_the_whole_run(self, tmp_path, world, workers):
+        """Steps are read ahead across the beginning of a stage; each sample follows its own epoch."""
+        dataset = make(tmp_path, self.DATA)
+        for rank in range(world):
+            plan = Plan(len(dataset), 3 // world, seed=4, rank=rank, world=world)
 
-    def test_rotation(self, crops):
-        degrees = np.array([crop.rotation for crop in crops])
-        assert (degrees.min(), degrees.max()) == (-80, 80)
-        turned = degrees[degrees != 0]
-        assert len(turned) / len(degrees) == pytest.approx(0.6, abs=0.025)
-        assert np.mean(np.abs(turned) < 40) == pytest.approx(0.683, abs=0.03)
-        assert np.mean(turned) == pytest.approx(0, abs=3)
+            def run(begin: int, plan: Plan = plan) -> list[tuple[np.ndarray, ...]]:
+                options = (dataset.train_sample, dataset.train_shapes, plan, begin, 6, workers, 4, BadImages(1))
+                return list(train_batches(*options))
 
-    def test_flip(self, crops):
-        assert np.mean([crop.flip for crop in crops]) == pytest.approx(0.5, abs=0.025)
+            whole = run(0)
+            for begin in (1, 2, 3, 5):
+                for batch, expected in zip(run(begin), whole[begin:], strict=True):
+                    for found, wanted in zip(batch, expected):
+                        np.testing.assert_array_equal(found, wanted)
+            for epoch, (images, *_) in enumerate(whole):
+                for image, index in zip(images, plan.epoch_indices(epoch)[0]):
+                    np.testing.assert_array_equal(image, train_sample(dataset, int(index), epoch)[0])
 
-    def test_centre_stays(self, crops):
-        assert all(np.array_equal(crop.center, self.CENTER) for crop in crops)
-
-    def test_nothing_to_draw(self):
-        crop = random_crop(np.random.default_rng(0), self.CENTER, self.SIZE, self.KEYPOINTS, UPPER, PLAIN)
-        assert (crop.size.tolist(), crop.rotation, crop.flip) == ([150, 200], 0.0, False)
+    def test_evaluation_knows_no_stages(self, tmp_path):
+        np.testing.assert_array_equal(eval_sample(make(tmp_path, self.DATA)), eval_sample(make(tmp_path, LEVELS)))
 
 
-class TestHalfBody:
-    POINTS = blobs(17)[1][:, :2].astype(np.float64)
+class TestRecipesOfOthers:
+    """Everything that RTMPose and MMPose draw, at once."""
 
-    def crop(self, labelled_joints: int, seed: int = 0, **changes: object):
-        keypoints = blobs(17)[1]
-        keypoints[labelled_joints:, 2] = 0
-        data = replace(PLAIN, half_body_prob=1.0, **changes)
-        return random_crop(
-            np.random.default_rng(seed), np.array([200.0, 200]), np.array([300.0, 400]), keypoints, UPPER, data
-        )
+    DATA = replace(
+        LEVELS,
+        flip=0.5,
+        crop_draws="truncated",
+        scale_factor=0.4,
+        rotation_factor=80.0,
+        rotation_prob=0.6,
+        shift_prob=1.0,
+        half_body_prob=0.3,
+    )
 
-    def test_only_with_more_labelled_joints_than_asked_for(self):
-        assert self.crop(8).center.tolist() == [200, 200]
-        assert self.crop(9).center.tolist() != [200, 200]
-        assert self.crop(9, half_body_joints=9).center.tolist() == [200, 200]
+    @pytest.mark.parametrize("epoch", range(6))
+    def test_each_target_is_on_its_joint(self, tmp_path, epoch):
+        image, target, weight = train_sample(make(tmp_path, self.DATA), epoch=epoch)
+        inside = (target.max(axis=(1, 2)) == 1) & (weight == 1)
+        assert inside.sum() >= 4
+        x, y = peaks(target)[inside].T
+        levels = [level_of(joints)[inside] for joints in (np.arange(17), COCO17.flip_index)]
+        assert any(np.abs(image[0, y, x] - level).max() <= 1 for level in levels)
 
-    def test_never_by_default(self):
-        assert TopDownData().half_body_prob == 0
-        crop = random_crop(
-            np.random.default_rng(0), np.array([200.0, 200]), np.array([300.0, 400]), blobs(17)[1], UPPER, PLAIN
-        )
-        assert crop.center.tolist() == [200, 200]
+    def test_keypoints_out_of_the_crop_have_no_weight(self, tmp_path):
+        dataset = make(tmp_path, replace(LEVELS, half_body_prob=1.0, half_body_upper=1.0))
+        dataset.people.keypoints[:, -1, 1] = 399  # far below the upper body
+        _, target, weight = train_sample(dataset)
+        upper = np.isin(np.arange(17), COCO17.upper_body)
+        assert weight[upper].all()
+        assert not weight[-1]
+        assert not target[weight == 0].any()
 
-    def halves(self, visible: np.ndarray) -> list:
-        return [half_body(np.random.default_rng(seed), self.POINTS, visible, UPPER, 0.75) for seed in range(400)]
+    def test_pixels_change_and_targets_stay(self, tmp_path):
+        plain = replace(LEVELS, half_body_prob=0.3)
+        changed = replace(plain, hsv_jitter=[5, 30, 30], blur_prob=1.0, median_blur_prob=1.0, cutout_prob=1.0)
+        before, after = train_sample(make(tmp_path, plain)), train_sample(make(tmp_path, changed))
+        for found, wanted in zip(after[1:], before[1:]):
+            np.testing.assert_array_equal(found, wanted)
+        assert np.abs(after[0] - before[0]).max() > 10
 
-    def test_upper_or_lower_half(self):
-        centers = np.array([center for center, _ in self.halves(np.ones(17, bool))])
-        upper, lower = self.POINTS[UPPER].mean(axis=0), self.POINTS[~UPPER].mean(axis=0)
-        is_upper = np.isclose(centers, upper, atol=1e-3).all(axis=1)
-        assert (is_upper | np.isclose(centers, lower, atol=1e-3).all(axis=1)).all()
-        assert is_upper.mean() == pytest.approx(0.69, abs=0.07)
-
-    def test_size_is_half_again_that_of_the_joints(self):
-        center, size = next(half for half in self.halves(np.ones(17, bool)) if half[0][1] > 200)
-        extent = np.ptp(self.POINTS[~UPPER], axis=0)
-        width = max(extent[0], extent[1] * 0.75)
-        np.testing.assert_allclose(size, [1.5 * width, 1.5 * width / 0.75], rtol=1e-5)
-        assert center.dtype == np.float32
-
-    def test_half_with_too_few_joints_gives_way_to_the_other(self):
-        visible = UPPER.copy()
-        visible[-2:] = True
-        expected = self.POINTS[UPPER].mean(axis=0)
-        assert all(np.allclose(center, expected, atol=1e-3) for center, _ in self.halves(visible))
-
-    def test_neither_half(self):
-        assert set(self.halves(np.isin(np.arange(17), [0, 1, 15, 16]))) == {None}
-
-    def test_joints_on_one_spot(self):
-        spot = np.full((17, 2), 50.0)
-        assert half_body(np.random.default_rng(0), spot, np.ones(17, bool), UPPER, 0.75) is None
+    def test_shift_beside_the_picture_shows_black(self, tmp_path):
+        data = replace(LEVELS, crop_draws="truncated", shift_prob=1.0, shift_factor=1.0)
+        dataset = make(tmp_path, data)
+        cv2.imwrite(str(tmp_path / "x.png"), np.full((400, 400, 3), 90, np.uint8))
+        shares = [(train_sample(dataset, 0, epoch)[0] == 0).mean() for epoch in range(20)]
+        assert min(shares) < 0.1
+        assert max(shares) > 0.3
 
 
 class TestNormalizer:

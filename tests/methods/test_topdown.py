@@ -16,6 +16,7 @@ from mspose.geometry import compose, crop_matrix
 from mspose.methods.evaluator import Evaluator, Outcome
 from mspose.networks import method_of
 from mspose.visual import write_image
+from tests.messages import names
 
 
 @pytest.fixture
@@ -112,6 +113,41 @@ def test_training_set_knows_when_proposals_begin(sample_dir: Path) -> None:
         dataset.train_sample(0, epoch, sample)
     np.testing.assert_array_equal(samples[0][0], samples[1][0])
     assert np.abs(samples[2][0] - samples[0][0]).max() > 0.1
+
+
+def training_log(sample_dir: Path, caplog: pytest.LogCaptureFixture, **overrides: object) -> str:
+    """What is said when a training set is loaded."""
+    caplog.set_level("INFO", logger="pose")
+    values = {"data.root": str(sample_dir), **{key.replace("__", "."): value for key, value in overrides.items()}}
+    method_of(default_config(overrides=values)).training_set()
+    return caplog.text
+
+
+def test_stages_that_never_begin_are_named(sample_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stages = [{"epoch": 3, "flip": 0}, {"epoch": 5, "flip": 1}]
+    assert names(training_log(sample_dir, caplog, data__stages=stages, train__epochs=4), "data.stages", 5, "epochs=4")
+    caplog.clear()
+    assert "data.stages" not in training_log(sample_dir, caplog, data__stages=stages, train__epochs=6)
+
+
+@pytest.mark.parametrize("upper", ["", "upper_body: [a, b]", "upper_body: [a]"])
+def test_skeleton_without_halves_and_half_body_crops(
+    sample_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, upper: str
+) -> None:
+    truth = json.loads((sample_dir / "annotations" / "person_keypoints_train2017.json").read_text())
+    for person in truth["annotations"]:
+        person["keypoints"] = person["keypoints"][:6]
+    truth["categories"][0]["keypoints"] = ["a", "b"]
+    (tmp_path / "two.json").write_text(json.dumps(truth))
+    (tmp_path / "two.yaml").write_text(
+        f"name: two\nkeypoints: [a, b]\nlimbs: []\nflip_pairs: [[a, b]]\nsigmas: [0.1, 0.1]\n{upper}\n"
+    )
+    options = {"data.skeleton": str(tmp_path / "two.yaml"), "data.train_annotations": str(tmp_path / "two.json")}
+    options = {key.replace(".", "__"): value for key, value in options.items()}
+    text = training_log(sample_dir, caplog, **options, data__half_body_prob=0.3)
+    assert names(text, "two", "upper_body", "data.half_body_prob") == (upper != "upper_body: [a]")
+    caplog.clear()
+    assert "upper_body" not in training_log(sample_dir, caplog, **options)
 
 
 @pytest.mark.parametrize("unbiased", [False, True])

@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from mspose.config import format1
-from mspose.config.describe import type_name, what_is
+from mspose.config.describe import what_is
 from mspose.config.hints import nearest_key
 from mspose.config.recipes import find_recipe
 from mspose.config.schema import FREE, NEVER, PATHS, SECTIONS, Config, Section, default_of, get, keys_of
-from mspose.config.text import FORMAT, Text, parse_value, read_yaml
+from mspose.config.stages import typed_stages
+from mspose.config.text import FORMAT, read_yaml
+from mspose.config.values import KeyProblem, store, stored
 from mspose.errors import UsageError
 from mspose.files import user_path
 from mspose.networks import find_network, networks
@@ -33,20 +34,6 @@ log = logging.getLogger("pose")
 
 # What a layer is: a file or a configuration in Python, what lies beside weights, or single keys that somebody gave.
 FILE, WEIGHTS, GIVEN = "file", "weights", "given"
-
-
-class KeyProblem(UsageError):
-    """A key that cannot have its value, or cannot be set at all.
-
-    Attributes:
-        key: the key.
-        words: what is wrong, behind the key; of an unknown key a hint, which begins with a semicolon.
-    """
-
-    def __init__(self, key: str, words: str, source: str = "") -> None:
-        text = f"unknown key {key!r}{words}" if words[:1] == ";" else f"{key} {words}"
-        super().__init__(f"{source}: {text}" if source else text)
-        self.key, self.words = key, words
 
 
 @dataclass(frozen=True)
@@ -231,34 +218,14 @@ class _Build:
         raise KeyProblem(key, what_is(key, self._entry, self._section), layer.source)
 
     def _set(self, key: str, value: Any, source: str) -> None:
-        section, _, name = key.partition(".")
-        wanted = self._keys[key]
-        if isinstance(value, Text):
-            # Paths and names stay text: a folder called 2017 or a name like 1e5 must not turn into a number.
-            value = str(value) if wanted.type == "str" else parse_value(value)
-        if wanted.type == "list[str]" and isinstance(value, str | int):
-            value = [str(value)] if value != "" else []
-        try:
-            # OmegaConf gives "${…}" (interpolation) and "???" (missing) a meaning that nothing here uses.
-            if "${" in str(value) or "???" in str(value):
-                raise ValueError
-            OmegaConf.update(self._sections[section], name, value)
-            stored = self._value(key)
-        except (OmegaConfBaseException, ValueError) as error:
-            raise KeyProblem(key, f"must be {type_name(wanted)}, not {value!r}", source) from error
-        choices = wanted.metadata["choices"]
-        if choices and stored not in choices and isinstance(stored, str):  # onnx for ONNX, cpu for CPU
-            same = [choice for choice in choices if str(choice).casefold() == stored.casefold()]
-            if same:
-                stored = same[0]
-                OmegaConf.update(self._sections[section], name, stored)
-        if choices and stored not in choices:
-            raise KeyProblem(key, f"must be one of {', '.join(map(str, choices))}, not {value!r}", source)
+        section, _, _ = key.partition(".")
+        if key == "data.stages":
+            value = typed_stages(self._entry.schema["data"], value, source)
+        store(self._sections[section], self._keys[key], key, value, source)
 
     def _value(self, key: str) -> Any:
         section, _, name = key.partition(".")
-        value = OmegaConf.select(self._sections[section], name)
-        return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        return stored(self._sections[section], name)
 
     def _note(self, key: str, before: Any, layer: Layer) -> None:
         """Say so where what lies beside weights differs from what somebody wrote."""

@@ -68,6 +68,7 @@ def type_name(f: Field) -> str:
         "list[int]": "a list of whole numbers",
         "list[float]": "a list of numbers",
         "list[str]": "a list of texts",
+        "list[dict[str, Any]]": "a list of mappings",
     }
     kind = str(f.type)
     optional = kind.endswith(" | None")

@@ -45,11 +45,14 @@ def one_of(*choices: Any) -> Check:
     return Check(lambda v: v in choices, f"be one of {', '.join(map(str, choices))}")
 
 
-def key(default: Any, help: str, check: Check | tuple = (), role: str = NEVER) -> Any:
-    """A dataclass field with a default, one line of help, the check or the only values it may have, and its role."""
+def key(default: Any, help: str, check: Check | tuple = (), role: str = NEVER, staged: bool = False) -> Any:
+    """A dataclass field with a default, one line of help, the check or the only values it may have, and its role.
+
+    `staged` keys may change in the course of training: see `mspose.config.stages`.
+    """
     choices = check if isinstance(check, tuple) else ()
     wanted = one_of(*choices) if choices else None if isinstance(check, tuple) else check
-    metadata = {"help": help, "choices": choices, "check": wanted, "role": role}
+    metadata = {"help": help, "choices": choices, "check": wanted, "role": role, "staged": staged}
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -102,7 +105,7 @@ class DataConfig(Section):
     scale: float = key(255.0, "pixel values are divided by this", POSITIVE, INPUT)
     mean: list[float] = key([0.485, 0.456, 0.406], "then this is subtracted, channel by channel", THREE, INPUT)
     std: list[float] = key([0.229, 0.224, 0.225], "then they are divided by this", THREE_POSITIVE, INPUT)
-    flip: float = key(0.5, "probability of a horizontal flip in training", FRACTION)
+    flip: float = key(0.5, "probability of a horizontal flip in training", FRACTION, staged=True)
     workers: int = key(0, "threads that read and crop; 0: one for each CPU core, 16 at most", THREADS)
     prefetch: int = key(4, "batches prepared ahead", POSITIVE)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from mspose.config.schema import (
     ABOVE_0_TO_1,
@@ -30,11 +31,67 @@ class TopDownData(DataConfig):
         "UDP's geometry: crop, maps and mirroring count from the centres of the outermost pixels (arXiv 1911.07524)",
         role=FIXED,
     )
-    scale_factor: float = key(0.3, "standard deviation and bound of the random scale", BELOW_1)
-    rotation_factor: float = key(40.0, "spread of the random rotation in degrees, at most twice this", NOT_NEGATIVE)
-    rotation_prob: float = key(0.6, "probability of a rotation", FRACTION)
-    half_body_prob: float = key(0.0, "probability of cropping to the upper or lower body; 0: never", FRACTION)
-    half_body_joints: int = key(8, "half-body crops need more labelled keypoints than this", NOT_NEGATIVE)
+    crop_draws: str = key(
+        "clipped",
+        "random scale and rotation: normal, what lies beyond the bounds laid on them (clipped: SimpleBaselines, HRNet, "
+        "ViTPose), or normal within one standard deviation (truncated: MMPose 1.x, RTMPose)",
+        ("clipped", "truncated"),
+        staged=True,
+    )
+    scale_factor: float = key(0.3, "standard deviation and bound of the random scale", BELOW_1, staged=True)
+    rotation_factor: float = key(
+        40.0,
+        "standard deviation of the random rotation in degrees; its bound is twice this (clipped) or this (truncated)",
+        NOT_NEGATIVE,
+        staged=True,
+    )
+    rotation_prob: float = key(0.6, "probability of a rotation", FRACTION, staged=True)
+    shift_factor: float = key(
+        0.16,
+        "bound of the random shift along x and y, as a share of the padded box; uniform (clipped; not of half-body "
+        "crops) or normal (truncated)",
+        FRACTION,
+        staged=True,
+    )
+    shift_prob: float = key(0.0, "probability of a shift; 0: never", FRACTION, staged=True)
+    half_body_prob: float = key(
+        0.0, "probability of cropping to the upper or lower body; 0: never", FRACTION, staged=True
+    )
+    half_body_joints: int = key(8, "half-body crops need more labelled keypoints than this", NOT_NEGATIVE, staged=True)
+    half_body_upper: float = key(
+        0.6915,
+        "probability that it is the upper body, where either has three labelled keypoints; 0.6915: as HRNet's draw",
+        FRACTION,
+        staged=True,
+    )
+    hsv_jitter: list[int] = key(
+        [0, 0, 0],
+        "bounds of the random change of hue (units of two degrees), saturation and value (levels), each made every "
+        "other time; YOLOX, RTMPose: [5,30,30]",
+        Check(
+            lambda v: len(v) == 3 and min(v) >= 0 and v[0] <= 90 and max(v) <= 255,
+            "be [hue, saturation, value], 0 to 90, and twice 0 to 255",
+        ),
+        staged=True,
+    )
+    blur_prob: float = key(0.0, "probability of a mean filter over 3, 5 or 7 pixels", FRACTION, staged=True)
+    median_blur_prob: float = key(0.0, "probability of a median filter over 3, 5 or 7 pixels", FRACTION, staged=True)
+    cutout_prob: float = key(
+        0.0, "probability of a black hole, 0.2 to 0.4 of the crop wide and high", FRACTION, staged=True
+    )
+    stages: list[dict[str, Any]] = key(
+        [],
+        "other values of keys of augmentation after so many epochs: [{epoch: 390, shift_prob: 0, cutout_prob: 0.5}]",
+    )
+
+    def changes(self, epochs: int) -> dict[str, Any]:
+        """What `stages` has changed after so many epochs: names of keys → values."""
+        passed = [stage for stage in self.stages if stage["epoch"] <= epochs]
+        return {name: value for stage in passed for name, value in stage.items() if name != "epoch"}
+
+    def after(self, epochs: int) -> TopDownData:
+        """The section as it is after so many epochs."""
+        return replace(self, **self.changes(epochs))
 
 
 @dataclass

@@ -15,6 +15,7 @@ from mspose.codecs.base import Codec
 from mspose.config.bottomup import BottomUpData
 from mspose.data.coco import Annotations
 from mspose.data.ignore_mask import MIN_AREA, AnnotatedMasks, MaskFolder, select_usable
+from mspose.data.pixels import shift_color
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
 from mspose.geometry import PADDING_LEVEL, resize_canvas, transform_points, warp
@@ -215,12 +216,3 @@ def random_color(rng: np.random.Generator, augmentation: BottomUpAugmentation) -
     bounds = np.array([augmentation.hue, augmentation.saturation, augmentation.value])
     shifts = rng.integers(-bounds, bounds + 1)
     return shifts if rng.random() < augmentation.color else None
-
-
-def shift_color(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Add to hue (units of two degrees, round the circle), saturation and value (bounded) of (H, W, 3) uint8 BGR."""
-    levels = np.arange(256)[:, None] + shifts
-    table = np.clip(levels, 0, 255)
-    table[:, 0] = levels[:, 0] % 180
-    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    return cv2.cvtColor(cv2.LUT(hsv, table[None].astype(np.uint8)), cv2.COLOR_HSV2BGR)

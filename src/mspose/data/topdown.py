@@ -6,7 +6,7 @@ workers and after any interruption.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
 
 import cv2
 import numpy as np
@@ -15,23 +15,10 @@ from mspose.codecs.base import Codec
 from mspose.config.schema import DataConfig
 from mspose.config.topdown import TopDownData
 from mspose.data.coco import Images, People
+from mspose.data.crops import Crop, Frame, random_crop
+from mspose.data.pixels import change_pixels
 from mspose.data.proposals import propose
-from mspose.geometry import box_to_crop, crop_matrix, transform_points, warp
-
-# Half-body crops as published for HRNet and AlphaPose: their draw `randn() < 0.5` takes the upper half this often,
-# and the crop is the box of the chosen joints enlarged by this factor.
-UPPER_HALF_PROB = 0.6915
-HALF_BODY_PADDING = 1.5
-
-
-@dataclass(frozen=True)
-class Crop:
-    """Which part of a picture a sample shows: centre and size in image pixels, rotation in degrees, mirrored or not."""
-
-    center: np.ndarray
-    size: np.ndarray
-    rotation: float = 0.0
-    flip: bool = False
+from mspose.geometry import BOX_PADDING, box_to_crop, crop_matrix, transform_points, warp
 
 
 class Normalizer:
@@ -74,7 +61,9 @@ class TopDownDataset:
         self.images, self.people, self.skeleton = images, people, codec.skeleton
         self._aspect = data.input_size[0] / data.input_size[1]
         self.centers, self.sizes = box_to_crop(people.boxes, self._aspect)
-        self._data, self._codec, self._seed, self._proposals_epoch = data, codec, seed, proposals_epoch
+        self._codec, self._seed, self._proposals_epoch = codec, seed, proposals_epoch
+        self._stage_epochs = [stage["epoch"] for stage in data.stages]
+        self._stages = [data.after(epochs) for epochs in (0, *self._stage_epochs)]
         self.size = (data.input_size[0], data.input_size[1])
         self.unbiased = data.unbiased
         self._normalize = Normalizer(data)
@@ -107,12 +96,14 @@ class TopDownDataset:
             ImageError: the picture cannot be read.
         """
         rng = np.random.default_rng((self._seed, epoch, index))
+        data = self._stages[bisect_right(self._stage_epochs, epoch)]
         keypoints = self.people.keypoints[index]
-        center, size = self.centers[index], self.sizes[index]
+        frame = Frame(self.centers[index], self.sizes[index], self.people.boxes[index, 2:] * BOX_PADDING)
         if 0 < self._proposals_epoch <= epoch:
-            center, size = self._proposal(rng, index)
-        crop = random_crop(rng, center, size, keypoints, self._upper, self._data)
-        matrix = self._read(index, crop, out[0])
+            frame = self._proposal(rng, index)
+        crop = random_crop(rng, frame, keypoints, self._upper, data)
+        pixels, matrix = self._cut(index, crop)
+        self._normalize(change_pixels(rng, pixels, data), out[0])
         keypoints = np.column_stack([transform_points(keypoints[:, :2], matrix), keypoints[:, 2]])
         if crop.flip:
             keypoints = keypoints[self.skeleton.flip_index]
@@ -125,64 +116,17 @@ class TopDownDataset:
         Raises:
             ImageError: the picture cannot be read.
         """
-        self._read(index, Crop(self.centers[index], self.sizes[index]), out[0])
+        pixels, _ = self._cut(index, Crop(self.centers[index], self.sizes[index]))
+        self._normalize(pixels, out[0])
 
-    def _proposal(self, rng: np.random.Generator, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def _proposal(self, rng: np.random.Generator, index: int) -> Frame:
         row = self.people.image_index[index]
         box = propose(rng, self.people.boxes[index], self.images.widths[row], self.images.heights[row])
         centers, sizes = box_to_crop(box, self._aspect)
-        return centers[0], sizes[0]
+        return Frame(centers[0], sizes[0], box[2:] * BOX_PADDING)
 
-    def _read(self, index: int, crop: Crop, out: np.ndarray) -> np.ndarray:
+    def _cut(self, index: int, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels (H, W, 3) uint8 BGR of a crop, and the matrix (2, 3) from the picture to them."""
         image = self.images.read(int(self.people.image_index[index]))
         matrix = crop_matrix(crop.center, crop.size, self.size, crop.rotation, crop.flip, self.unbiased)
-        self._normalize(warp(image, matrix, self.size), out)
-        return matrix
-
-
-def random_crop(
-    rng: np.random.Generator,
-    center: np.ndarray,
-    size: np.ndarray,
-    keypoints: np.ndarray,
-    upper: np.ndarray,
-    data: TopDownData,
-) -> Crop:
-    """Draw half-body, scale, rotation and flip as SimpleBaselines does.
-
-    Args:
-        center, size: (2,) of the person's crop.
-        keypoints: (J, 3) annotated x, y, visibility.
-        upper: (J,) bool, the keypoints of the upper body.
-    """
-    visible = keypoints[:, 2] > 0
-    if visible.sum() > data.half_body_joints and rng.random() < data.half_body_prob:
-        half = half_body(rng, keypoints[:, :2], visible, upper, data.input_size[0] / data.input_size[1])
-        center, size = half or (center, size)
-    factor = data.scale_factor
-    size = size * np.clip(1 + rng.standard_normal() * factor, 1 - factor, 1 + factor)
-    bound = 2 * data.rotation_factor
-    rotation = np.clip(rng.standard_normal() * data.rotation_factor, -bound, bound)
-    rotation = float(rotation) if rng.random() <= data.rotation_prob else 0.0
-    return Crop(center, size, rotation, bool(rng.random() < data.flip))
-
-
-def half_body(
-    rng: np.random.Generator, points: np.ndarray, visible: np.ndarray, upper: np.ndarray, aspect: float
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Centre and size of a crop around the labelled keypoints of the upper or the lower body.
-
-    Returns None where neither half has more than two labelled keypoints that span an area.
-    """
-    halves = [points[visible & upper], points[visible & ~upper]]
-    if rng.random() >= UPPER_HALF_PROB:
-        halves.reverse()
-    chosen = next((half for half in halves if len(half) > 2), None)
-    if chosen is None:
-        return None
-    extent = chosen.max(axis=0) - chosen.min(axis=0)
-    if extent.max() <= 0:
-        return None
-    center = chosen.mean(axis=0)
-    _, sizes = box_to_crop(np.concatenate([center - extent / 2, extent])[None], aspect, HALF_BODY_PADDING)
-    return center.astype(np.float32), sizes[0]
+        return warp(image, matrix, self.size), matrix

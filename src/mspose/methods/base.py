@@ -181,6 +181,10 @@ class Method(ABC):
             PoseError, UsageError: it cannot be used, or nobody in it can be learnt from.
         """
 
+    def training_stage(self, epochs: int) -> str:
+        """What the configuration changes in training samples after so many epochs, for the log; empty: nothing."""
+        return ""
+
     @abstractmethod
     def evaluation_set(self, annotations: Annotations, annotated: People, annotated_boxes: bool) -> EvaluationSet:
         """The inputs of an annotation file.

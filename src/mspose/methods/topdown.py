@@ -71,6 +71,7 @@ class TopDown(Method):
                 f"{annotations.path}"
             )
         log.info(f"loaded {len(people)} people in {len(annotations.images)} images from {annotations.path}{others}")
+        self._note_idle_keys()
         return TopDownDataset(
             self.data,
             annotations.images,
@@ -79,6 +80,23 @@ class TopDown(Method):
             config.runtime.seed,
             section_as(config.train, TopDownTrain).proposals_epoch,
         )
+
+    def _note_idle_keys(self) -> None:
+        """Say which augmentation will not take place although it is asked for."""
+        data, epochs = self.data, self.config.train.epochs
+        late = [stage["epoch"] for stage in data.stages if stage["epoch"] >= epochs]
+        if late:
+            log.warning(f"note: data.stages: with train.epochs={epochs} no stage after {late[0]} epochs begins")
+        used = (data.after(epoch).half_body_prob for epoch in (0, *(stage["epoch"] for stage in data.stages)))
+        if any(used) and not self.skeleton.has_halves:
+            log.warning(
+                f"note: skeleton {self.skeleton.name} does not say what the upper body is (upper_body): "
+                "data.half_body_prob does not count"
+            )
+
+    def training_stage(self, epochs: int) -> str:
+        """The keys that `data.stages` has changed after so many epochs."""
+        return ", ".join(f"data.{name}={value}" for name, value in self.data.changes(epochs).items())
 
     def evaluation_set(self, annotations: Annotations, annotated: People, annotated_boxes: bool) -> EvaluationSet:
         """Crops around annotated or detected boxes."""

@@ -21,12 +21,13 @@ from typing import Any
 
 import yaml
 
-from mspose.config.builder import ConfigBuilder, KeyProblem
+from mspose.config.builder import ConfigBuilder
 from mspose.config.describe import all_keys
 from mspose.config.originals import Row, rows
 from mspose.config.recipes import find_recipe, recipes
 from mspose.config.schema import SECTIONS, Config, get
 from mspose.config.text import read_text
+from mspose.config.values import KeyProblem
 from mspose.errors import PoseError, UsageError
 from mspose.files import parse_yaml, user_path, write_text
 from mspose.migrate.values import Old, Untranslatable, Values, convert

@@ -256,6 +256,32 @@ class Checkpoint(Hook):
             self._run.snapshots.save(self._run.position)
 
 
+class Stage(Hook):
+    """Says what a stage of the recipe changes when it begins, and when a run continues in it.
+
+    Args:
+        changes: in words, after so many epochs.
+    """
+
+    def __init__(self, run: Run, changes: Callable[[int], str]) -> None:
+        self._run, self._changes, self._told = run, changes, ""
+
+    def before_first_step(self) -> None:
+        position = self._run.position
+        if position.step < len(self._run.rates):
+            self._tell(position.step // position.steps_per_epoch)
+
+    def after_step(self, now: Moment) -> None:
+        if now.ends_epoch and not now.ends_run:
+            self._tell(now.epoch)
+
+    def _tell(self, epochs: int) -> None:
+        changes = self._changes(epochs)
+        if changes != self._told:
+            self._run.progress.line(f"from epoch {epochs + 1} on: {changes}")
+        self._told = changes
+
+
 class Curves(Hook):
     """Draws curves.png at the ends of epochs and of the run."""
 

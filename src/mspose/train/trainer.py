@@ -32,6 +32,7 @@ from mspose.train.hooks import (
     Log,
     Moment,
     Run,
+    Stage,
     StopAtBadLoss,
     StopOnSignal,
     stop_signals,
@@ -165,7 +166,7 @@ class Trainer:
         hooks: list[Hook] = [Log(run, self.network_entry.loss_line), StopAtBadLoss(), EpochTime(run), StopOnSignal(run)]
         if self.evaluator:
             hooks.append(Evaluate(run, self.evaluator, self.forward))  # a checkpoint knows the best AP so far
-        return [*hooks, Checkpoint(run), Curves(run)]
+        return [*hooks, Checkpoint(run), Curves(run), Stage(run, self.method.training_stage)]
 
     def _loop(self, bad_images: BadImages, progress: Progress, hooks: Sequence[Hook]) -> None:
         """The steps from the current position to the last one."""

@@ -1,0 +1,49 @@
+"""What is said when a stage of the recipe begins, in a whole run and in one that continues."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from mspose.config.builder import default_config
+from mspose.networks import method_of
+from mspose.train.hooks import Moment, Stage
+from tests.messages import tells_of
+
+STAGES = [{"epoch": 2, "flip": 0.1}, {"epoch": 4, "scale_factor": 0.2}]
+PER_EPOCH, EPOCHS = 3, 6
+
+
+def said(begin: int = 0, epochs: int = EPOCHS) -> dict[int, str]:
+    """Lines of a run that begins at a step: steps done before the line → line."""
+    method = method_of(default_config(overrides={"data.stages": STAGES, "train.epochs": epochs}))
+    lines: dict[int, str] = {}
+    total = epochs * PER_EPOCH
+    position = SimpleNamespace(step=begin, steps_per_epoch=PER_EPOCH)
+    progress = SimpleNamespace(line=lambda text: lines.setdefault(position.step, text))
+    hook = Stage(SimpleNamespace(position=position, rates=range(total), progress=progress), method.training_stage)
+    hook.before_first_step()
+    for step in range(begin + 1, total + 1):
+        position.step = step
+        hook.after_step(Moment(step, PER_EPOCH, total, None, 0.0))
+    return lines
+
+
+def test_when_each_stage_begins():
+    lines = said()
+    assert list(lines) == [2 * PER_EPOCH, 4 * PER_EPOCH]
+    assert tells_of(lines[2 * PER_EPOCH], "epoch 3", "data.flip=0.1")
+    assert tells_of(lines[4 * PER_EPOCH], "epoch 5", "data.flip=0.1", "data.scale_factor=0.2")
+
+
+@pytest.mark.parametrize(
+    ("begin", "steps"), [(5, [6, 12]), (6, [6, 12]), (7, [7, 12]), (11, [11, 12]), (12, [12]), (14, [14]), (18, [])]
+)
+def test_a_run_that_continues_says_where_it_stands(begin, steps):
+    assert list(said(begin)) == steps
+
+
+def test_a_stage_that_never_begins_is_not_announced():
+    assert list(said(epochs=4)) == [2 * PER_EPOCH]
+    assert list(said(epochs=2)) == []
