@@ -43,6 +43,7 @@ MARKED = {
         "tests/runtime/test_ranks.py::test_two_ranks",
         "tests/test_commands.py",
         "tests/test_export_commands.py",
+        "tests/test_model_pages.py::test_figures_of_all_networks",
         "tests/test_scripts.py::test_killed_rank_under_msrun",
         "tests/test_scripts.py::test_rank_that_raises",
         "tests/test_scripts.py::test_training_and_evaluation",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -169,9 +170,10 @@ def missing_recipes(text: str) -> list[str]:
     return [name for name in named_recipes(text) if name not in there]
 
 
-def missing_links(text: str) -> list[str]:
+def missing_links(text: str, folder: Path = ROOT) -> list[str]:
+    """Links to files that are not there, of a text in a folder."""
     local = [target for target in [*links(text), *links(text, images=True)] if not re.match(r"#|https?:", target)]
-    return [target for target in local if not (ROOT / unquote(target.split("#")[0])).exists()]
+    return [target for target in local if not (folder / unquote(target.split("#")[0])).exists()]
 
 
 def missing_anchors(text: str) -> list[str]:

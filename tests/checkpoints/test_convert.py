@@ -28,7 +28,7 @@ from mspose.networks import build_model
 from mspose.networks.fastpose import fastpose_to_torch
 from tests.golden.formula import parameter, picture
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
-from tests.messages import naming, tells_of
+from tests.messages import names, naming, tells_of
 
 NARROW = {"model.depth": 18, "model.base_width": 8, "model.deconv_filters": [8, 8, 8]}
 
@@ -415,3 +415,23 @@ def test_the_configuration_obeys_the_file(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "recipe.yaml"]
     (tmp_path / "a.pth.yaml").write_text("data: {color: rgb}")
     assert parse(["--config", str(config), "--ckpt", str(tmp_path / "a.pth")]).data.color == "rgb"
+
+
+def test_deformable_convolutions_are_refused(tmp_path: Path) -> None:
+    """AlphaPose's `fast_dcn_*`: without its offsets the rest would fit, and compute something else."""
+    config = parse(["--config", str(recipe(tmp_path, {"model.depth": 18, "model.base_width": 8}, "fastpose"))])
+    values = state_dict(tmp_path / "recipe.yaml") | {
+        "preact.layer2.0.conv2_offset.weight": np.zeros((18, 16, 3, 3), np.float32)
+    }
+    write_torch(values, tmp_path / "fast_dcn.pth")
+    config.runtime.ckpt = str(tmp_path / "fast_dcn.pth")
+    with pytest.raises(PoseError, match=naming(tmp_path / "fast_dcn.pth", "conv2_offset.weight", "out of scope")):
+        load_checkpoint(build_model(config), config)
+
+
+def test_what_the_network_has_no_place_for_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = load_config(recipe(tmp_path))
+    write_torch(state_dict(tmp_path / "recipe.yaml") | {"extra.weight": np.zeros(2, np.float32)}, tmp_path / "a.pth")
+    config.runtime.ckpt = str(tmp_path / "a.pth")
+    load_checkpoint(build_model(config), config)
+    assert names(caplog.text, tmp_path / "a.pth", "backbone.extra.weight")

@@ -25,11 +25,13 @@ from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
 from mspose.files import atomic_path, short_name, unlisted
+from mspose.networks import find_network
+from mspose.skeleton import load_skeleton
 
 log = logging.getLogger("pose")
 
 # Raised when conversion changes, so that what an earlier version kept is not taken for its result.
-_VERSION = 1
+_VERSION = 2
 
 
 def resolve_checkpoint(path: str | Path, config: Config) -> Path:
@@ -129,10 +131,15 @@ def check_model(recognised: Recognised, config: Config, path: str | Path) -> Non
     """Refuse weights of a network other than the configured one, naming each key that differs.
 
     Raises:
-        PoseError, UsageError: another network, depth, width or the like; or no pose network at all.
+        PoseError, UsageError: another network, depth, width or the like, or of a kind that is not read; or no pose
+            network at all.
     """
     check_network(recognised, config, path)
     _check_keys(list(recognised.model), recognised, config, path)
+    shapes = {name: value.shape for name, value in recognised.values.items()}
+    reason = find_network(config.model.name).refused(shapes, load_skeleton(config.data.skeleton))
+    if reason:
+        raise PoseError(f"{path} {reason}")
 
 
 def check_network(recognised: Recognised, config: Config, path: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,15 +17,20 @@ from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.networks import find_network
 
+log = logging.getLogger("pose")
+
 
 def load_checkpoint(network: nn.Cell, config: Config) -> None:
-    """Load `runtime.ckpt`, ours or of any origin that `mspose.checkpoints.origins` knows.
+    """Load `runtime.ckpt`, ours or of any origin that `mspose.checkpoints.origins` knows; say what of it the network
+    has no place for.
 
     Raises:
         PoseError: the file is unreadable, or of another network.
     """
     path = config.runtime.ckpt
-    assign(network, network_weights(load(resolve_checkpoint(path, config))), path)
+    report = assign(network, network_weights(load(resolve_checkpoint(path, config))), path)
+    if report.unused:
+        log.warning(f"note: {path}: {report}")
 
 
 def load_backbone(network: nn.Cell, path: str | Path) -> str:

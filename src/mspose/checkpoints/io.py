@@ -75,6 +75,7 @@ def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Pat
     parameters = {parameter.name: parameter for parameter in network.get_parameters()}
     matched = [name for name in parameters if name in values]
     missing = [name for name in parameters if name not in values]
+    unused = [name for name in values if name not in parameters]
     other = [name for name in matched if tuple(parameters[name].shape) != tuple(values[name].shape)]
     if other or missing:
         if other:
@@ -85,11 +86,13 @@ def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Pat
             )
         else:
             detail = f"{len(missing)} of {len(parameters)} parameters are missing, such as {', '.join(missing[:2])}"
+            if unused:
+                detail += f", and {len(unused)} are of no use, such as {unused[0]} (names of two kinds of file?)"
         raise PoseError(f"checkpoint does not fit the network of the configuration: {source}: {detail}")
     for name in matched:
         # A copy: MindSpore 2.7 takes no views into files, which are read-only.
         parameters[name].set_data(ms.Tensor(np.array(values[name], np.float32)))
-    return LoadReport(matched, [name for name in values if name not in parameters])
+    return LoadReport(matched, unused)
 
 
 def _first_line(error: BaseException) -> str:

@@ -49,6 +49,15 @@ def batch_norm_from_torch(values: Mapping[str, np.ndarray]) -> dict[str, np.ndar
     return result
 
 
+def from_mmpose(values: Mapping[str, np.ndarray], head: str) -> dict[str, np.ndarray]:
+    """State dict of MMPose → the same names without `head`, and MindSpore's batch-norm names.
+
+    Args:
+        head: before the layers behind the backbone: `head.` in MMPose 1.x, `keypoint_head.` in 0.x.
+    """
+    return batch_norm_from_torch({name.removeprefix(head): value for name, value in values.items()})
+
+
 def batch_norm_to_torch(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """MindSpore's batch-norm names → PyTorch's, in PyTorch's order."""
     last_names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}

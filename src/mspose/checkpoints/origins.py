@@ -150,6 +150,7 @@ def recognise(values: Values, path: str | Path) -> Recognised:
         if origin.part == "backbone":
             _check_alone(prefix, weights, origin, path)
         plain = {name.removeprefix(prefix): value for name, value in weights.items()}
+        _check_unmixed(origin, network, prefix, weights, path)
         translated = origin.translate(plain)
         if len(translated) < len(weights):
             raise PoseError(f"two parameters have the same name (but for {prefix!r}): {path}")
@@ -159,7 +160,40 @@ def recognise(values: Values, path: str | Path) -> Recognised:
         model = {f"model.{key}": value for key, value in keys.items()}
         return Recognised(origin, translated, {"model.name": network, **model} if network else model)
     some = ", ".join(list(values)[:3]) or "nothing"
-    raise PoseError(f"the weights are of no network known here: {path} holds {len(values)} parameters, such as {some}")
+    raise PoseError(
+        f"the weights are of no network known here: {path} holds {len(values)} parameters, such as {some}"
+        f"{_nearest(weights)}"
+    )
+
+
+def _check_unmixed(origin: Origin, network: str, prefix: str, values: Values, path: str | Path) -> None:
+    """Refuse a file with the names of two kinds of file of one network: only one of them can be meant.
+
+    Raises:
+        PoseError: it has what tells another kind from this one.
+    """
+    for other, its_network in origins():
+        own = [prefix + anchor for anchor in origin.anchors if anchor not in other.anchors]
+        others = [prefix + anchor for anchor in other.anchors if anchor not in origin.anchors]
+        if its_network == network and own and others and all(name in values for name in others):
+            raise PoseError(
+                f"{path} mixes the names of two kinds of file: {own[0]} is of {origin.title}, {others[0]} of "
+                f"{other.title}"
+            )
+
+
+def _nearest(values: Values) -> str:
+    """Which kind of file a cut or mixed one would be, by all of its anchors but one; "" where none is so near."""
+    found = []
+    for origin, _ in origins():
+        for place, anchor in enumerate(reversed(origin.anchors)):
+            others = tuple(name for name in origin.anchors if name != anchor)
+            prefix = _prefix(others, values) if len(others) > 1 else None
+            if prefix is not None:
+                found.append((place, len(prefix), f"{origin.title} if it had {prefix}{anchor}"))
+    # Most files that lack one lack the last: that of the head, which is saved last.
+    best = min(found, key=lambda one: one[:2], default=None)
+    return f"; it would be {best[2]} (cut short, or names of two kinds of file?)" if best else ""
 
 
 def _check_alone(prefix: str, weights: Values, origin: Origin, path: str | Path) -> None:

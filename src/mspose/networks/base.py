@@ -26,6 +26,11 @@ def same(values: Values) -> dict[str, np.ndarray]:
     return dict(values)
 
 
+def nothing(shapes: Shapes, skeleton: Skeleton) -> str:
+    """Nothing against a file's shapes but that they must be the network's."""
+    return ""
+
+
 def no_keys(shapes: Shapes) -> dict[str, Any]:
     """Nothing that shapes would show."""
     return {}
@@ -104,6 +109,8 @@ class Network:
         to_torch: weights under our names → state dict of the PyTorch original, for a section `model`; None: there is no
             original, or no way back.
         torch_keys: keys of `model` that hold for the weights that `to_torch` gives.
+        refused: shapes of a file under our names, for a skeleton → why such files are not read, where there is more to
+            say than that shapes differ; else "".
         sections: dataclasses of further sections, where they are not those of the method.
         renamed: keys of files without `format: 2` that have another name here.
     """
@@ -123,6 +130,7 @@ class Network:
     head: str = "final_layer."
     to_torch: Callable[[Values, Any], dict[str, np.ndarray]] | None = None
     torch_keys: Mapping[str, Any] = field(default_factory=dict)
+    refused: Callable[[Shapes, Skeleton], str] = nothing
     sections: Mapping[str, type[Section]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
 

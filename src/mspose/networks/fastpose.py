@@ -153,6 +153,12 @@ def _keys(shapes: Shapes) -> dict[str, Any]:
     }
 
 
+def _deformable(shapes: Shapes, skeleton: Skeleton) -> str:
+    """What is to be said of AlphaPose's files with deformable convolutions: all else in them fits."""
+    offsets = next((name for name in shapes if name.endswith(".conv2_offset.weight")), "")
+    return f"has deformable convolutions ({offsets}), which are out of scope here" if offsets else ""
+
+
 WEIGHTS = (
     Origin(
         "FastPose of this repository",
@@ -193,4 +199,5 @@ NETWORK = Network(
     weights=WEIGHTS,
     to_torch=lambda values, keys: fastpose_to_torch(values, keys.shuffle),
     torch_keys={"shuffle": "channel"},
+    refused=_deformable,
 )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mspose.codecs.heatmap import HeatmapCodec, HeatmapKeys
 from mspose.config.schema import Config, section_as
 from mspose.config.topdown import TopDownData, TopDownEval
+from mspose.networks.base import Shapes
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -26,6 +27,19 @@ def heatmap_codec(config: Config, skeleton: Skeleton) -> HeatmapCodec:
         section_as(config.data, TopDownData).unbiased,
         keys.targets,
         keys.blur,
+    )
+
+
+def offset_maps(shapes: Shapes, skeleton: Skeleton) -> str:
+    """What is to be said of weights whose last layer gives three maps a keypoint, UDP's disc and offsets (arXiv
+    1911.07524, section 3.3), which no codec here reads."""
+    final = shapes.get("final_layer.weight")
+    count = skeleton.num_keypoints
+    if not final or final[0] != 3 * count:
+        return ""
+    return (
+        f"gives {final[0]} maps for {count} keypoints, three each (a disc and two offsets, as UDP's regression "
+        "has them), which is out of scope here: take a file with one heat map a keypoint"
     )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, network_weights
+from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, from_mmpose, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, POSITIVE, Check, ModelConfig, key
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.heatmaps import heatmap_codec, joints_mse, offset_maps
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -57,13 +58,6 @@ def hrnet_from_torch(values: Values) -> dict[str, np.ndarray]:
     return _backbone_first(batch_norm_from_torch(values))
 
 
-def hrnet_from_mmpose(values: Values) -> dict[str, np.ndarray]:
-    """State dict of MMPose, 1.x (`head.`) or 0.x (`keypoint_head.`) → names of `mspose.models.hrnet`."""
-    return batch_norm_from_torch(
-        {name.removeprefix("keypoint_").removeprefix("head."): value for name, value in values.items()}
-    )
-
-
 def hrnet_from_mindpose(values: Values) -> dict[str, np.ndarray]:
     """Checkpoint of mindpose → names of `mspose.models.hrnet`."""
     return {
@@ -100,14 +94,14 @@ WEIGHTS = (
     Origin(
         "HRNet of MMPose 1.x (PyTorch)",
         ("backbone.transition1.0.0.weight", "backbone.bn1.running_mean", "head.final_layer.weight"),
-        hrnet_from_mmpose,
+        partial(from_mmpose, head="head."),
         _keys,
         IMAGENET_RGB,
     ),
     Origin(
         "HRNet of MMPose 0.x (PyTorch)",
         ("backbone.transition1.0.0.weight", "backbone.bn1.running_mean", "keypoint_head.final_layer.weight"),
-        hrnet_from_mmpose,
+        partial(from_mmpose, head="keypoint_head."),
         _keys,
         IMAGENET_RGB,
     ),
@@ -145,4 +139,5 @@ NETWORK = Network(
     stride=lambda keys: 4,
     weights=WEIGHTS,
     to_torch=lambda values, keys: hrnet_to_torch(values),
+    refused=offset_maps,
 )

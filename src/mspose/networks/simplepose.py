@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, network_weights
+from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, from_mmpose, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, Check, key
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.heatmaps import heatmap_codec, joints_mse, offset_maps
 from mspose.networks.resnet import RESNET_WEIGHTS, ResNetKeys, resnet_from_zoo, resnet_keys
 from mspose.skeleton import Skeleton
 
@@ -94,13 +95,6 @@ def simplepose_from_zoo(values: Values) -> dict[str, np.ndarray]:
     }
 
 
-def simplepose_from_mmpose(values: Values) -> dict[str, np.ndarray]:
-    """State dict of MMPose, 1.x (`head.`) or 0.x (`keypoint_head.`) → names of `mspose.models.simplepose`."""
-    return batch_norm_from_torch(
-        {name.removeprefix("keypoint_").removeprefix("head."): value for name, value in values.items()}
-    )
-
-
 def simplepose_from_mindpose(values: Values) -> dict[str, np.ndarray]:
     """Checkpoint of mindpose → names of `mspose.models.simplepose`."""
     renamed = (("head.deconv_layer.", "deconv_layers."), ("head.", ""), (".down_sample.", ".downsample."))
@@ -173,14 +167,14 @@ WEIGHTS = (
     Origin(
         "SimpleBaselines of MMPose 1.x (PyTorch)",
         ("backbone.conv1.weight", "backbone.bn1.running_mean", "head.deconv_layers.0.weight"),
-        simplepose_from_mmpose,
+        partial(from_mmpose, head="head."),
         _keys,
         {**IMAGENET_RGB, "model.maxpool": "torch"},
     ),
     Origin(
         "SimpleBaselines of MMPose 0.x (PyTorch)",
         ("backbone.conv1.weight", "backbone.bn1.running_mean", "keypoint_head.deconv_layers.0.weight"),
-        simplepose_from_mmpose,
+        partial(from_mmpose, head="keypoint_head."),
         _keys,
         {**IMAGENET_RGB, "model.maxpool": "torch"},
     ),
@@ -205,4 +199,5 @@ NETWORK = Network(
     stride=_stride,
     weights=WEIGHTS,
     to_torch=lambda values, keys: simplepose_to_torch(values),
+    refused=offset_maps,
 )
