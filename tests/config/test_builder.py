@@ -277,6 +277,14 @@ class TestUnknownAndWrong:
             ("train.lr", float("nan")),
             ("train.warmup_steps", -1),
             ("train.ema", 1),
+            ("train.ema_warmup_steps", -1),
+            ("train.betas", [0.9]),
+            ("train.betas", [0.9, 1]),
+            ("train.layer_decay", 0),
+            ("train.layer_decay", 1.1),
+            ("train.warmup_factor", 1.5),
+            ("train.flat_epochs", 1),
+            ("train.end_factor", 0.5),
             ("data.flip", 1.5),
             ("data.scale_factor", 1),
             ("data.std", [1, 0, 1]),
@@ -296,6 +304,12 @@ class TestUnknownAndWrong:
         text = f"{section}: {{{name}: {str(value).replace('nan', '.nan')}}}"
         # The key found wrong may be a default that this one contradicts, so the file is not always named.
         assert name in complaint(write(tmp_path, "recipe.yaml", text))
+
+    def test_layer_decay_needs_a_network_in_layers(self, tmp_path):
+        assert tells_of(
+            recipe_complaint(tmp_path, "train: {layer_decay: 0.75}"), "train.layer_decay", "simplepose", 0.75
+        )
+        assert default_config("tests.toy.network", {"train.layer_decay": 0.75}).train.layer_decay == 0.75
 
     def test_impossible_value_names_the_file(self, tmp_path):
         assert tells_of(recipe_complaint(tmp_path, "train: {batch_size: 0}"), "train.batch_size", 0)

@@ -107,4 +107,10 @@ def _loss() -> nn.Cell:
     return VectorLoss()
 
 
-NETWORK = Network("toy", ToyKeys, TopDown, VectorKeys, _codec, _build, _loss, stride=lambda keys: 4)
+def _layer(name: str) -> int | None:
+    """A convolution with its norm is a layer: `backbone.3.weight` and `backbone.4.gamma` are of layer 1."""
+    part, number, *_ = name.split(".")
+    return int(number) // 3 if part == "backbone" else None
+
+
+NETWORK = Network("toy", ToyKeys, TopDown, VectorKeys, _codec, _build, _loss, stride=lambda keys: 4, layer=_layer)

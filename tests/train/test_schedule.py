@@ -70,6 +70,41 @@ def test_cosine_takes_no_milestones():
     np.testing.assert_array_equal(plain, stepped)
 
 
+def test_flat_cosine_as_rtmpose_publishes_it():
+    """lr to epoch 210, then half a cosine towards a twentieth of it in epoch 420."""
+    result = rates(10, epochs=420, lr=4e-3, schedule="cosine", flat_epochs=210, end_factor=0.05)
+    fall = np.arange(2100)
+    expected = 2e-4 + 0.5 * (4e-3 - 2e-4) * (1 + np.cos(np.pi * fall / 2100))
+    np.testing.assert_array_equal(result[:2101], np.float32(4e-3))
+    np.testing.assert_allclose(result[2100:], expected, rtol=1e-6)
+    assert 2e-4 < result[-1] < 2.0001e-4
+
+
+def test_cosine_from_the_start_to_its_end():
+    result = rates(1, epochs=4, lr=1.0, schedule="cosine", end_factor=0.5)
+    np.testing.assert_allclose(result, [1, 0.75 + 0.25 * np.sqrt(0.5), 0.75, 0.75 - 0.25 * np.sqrt(0.5)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("flat", [3, 9])
+def test_run_that_ends_before_the_fall(flat):
+    result = rates(2, epochs=3, lr=0.5, schedule="cosine", flat_epochs=flat, end_factor=0.1)
+    np.testing.assert_array_equal(result, np.float32(0.5))
+
+
+@pytest.mark.parametrize("first", [1e-5, 1e-3, 1.0])
+def test_warm_up_from_a_factor(first):
+    """The first step has it, the last of the warm-up is at the full rate, in between it is a line."""
+    plain = rates(5, epochs=400, lr=4e-3)
+    warm = rates(5, epochs=400, lr=4e-3, warmup_steps=1000, warmup_factor=first)
+    expected = first + (1 - first) * np.arange(1000) / 999
+    np.testing.assert_allclose(warm[:1000], plain[:1000] * expected, rtol=1e-6)
+    np.testing.assert_array_equal(warm[999:], plain[999:])
+
+
+def test_warm_up_of_one_step_from_a_factor():
+    np.testing.assert_allclose(rates(1, epochs=2, lr=1.0, milestones=[], warmup_steps=1, warmup_factor=0.1), [0.1, 1])
+
+
 @pytest.mark.parametrize("schedule", ["multistep", "cosine"])
 def test_warm_up_rises_to_the_schedule_and_then_leaves_it_alone(schedule):
     plain = rates(5, epochs=4, schedule=schedule)

@@ -10,8 +10,14 @@ import pytest
 from mindspore import nn
 
 from mspose.config.builder import default_config
+from mspose.errors import PoseError
+from mspose.runtime.device import Runtime
+from mspose.train.schedule import learning_rates
 from mspose.train.snapshots import Position, Snapshots
 from mspose.train.step import TrainStep
+from tests.graph import ms
+from tests.messages import naming
+from tests.toy.model import Toy, VectorLoss
 
 
 def make(folder: Path) -> Snapshots:
@@ -51,3 +57,47 @@ def test_what_a_killed_run_was_writing_goes_and_nothing_else(tmp_path: Path) -> 
         (tmp_path / name).touch()
     make(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)
+
+
+# Two steps an epoch: the warm-up of three reaches into the second, the fall begins with the third.
+ADAMW = {"optimizer": "adamw", "weight_decay": 0.05, "warmup_steps": 3, "warmup_factor": 1e-5, "lr": 4e-3}
+RTMPOSE = {"schedule": "cosine", "flat_epochs": 2, "end_factor": 0.05, "ema": 0.9998, "ema_warmup_steps": 5, **ADAMW}
+VITPOSE = {"milestones": [1, 2], "layer_decay": 0.75, "clip_norm": 1.0, "clip_scope": "global", **ADAMW}
+
+
+def toy_step(folder: Path, train: dict[str, object], **runtime: object) -> tuple[TrainStep, Snapshots]:
+    keys = {f"train.{key}": value for key, value in {"epochs": 3, **train}.items()}
+    config = default_config("tests.toy.network", keys | {f"runtime.{key}": value for key, value in runtime.items()})
+    ms.set_seed(1)
+    network = Runtime("CPU", amp=config.runtime.amp).adapt(Toy(4, 2))
+    step = TrainStep(network, VectorLoss(), learning_rates(config.train, 2), config)
+    folder.mkdir(exist_ok=True)
+    return step, Snapshots(folder, step, config)
+
+
+def toy_batch(number: int) -> list[ms.Tensor]:
+    rng = np.random.default_rng(number)
+    shapes = (2, 3, 32, 32), (2, 2, 8), (2, 2, 8), (2, 2)
+    return [ms.Tensor(rng.random(shape, np.float32)) for shape in shapes]
+
+
+@pytest.mark.parametrize("train", [RTMPOSE, VITPOSE], ids=["rtmpose", "vitpose"])
+@pytest.mark.parametrize("amp", ["O0", "O2"])
+def test_a_run_that_continues_is_the_run_that_never_stopped(tmp_path: Path, train: dict, amp: str) -> None:
+    step, snapshots = toy_step(tmp_path / "whole", train, amp=amp)
+    losses = [float(step(*toy_batch(number))) for number in range(3)]
+    snapshots.save(Position(3, 2))
+    losses += [float(step(*toy_batch(number))) for number in range(3, 6)]
+    other, others = toy_step(tmp_path / "continued", train, amp=amp)
+    assert others.resume(tmp_path / "whole/last.ckpt", 2).step == 3
+    assert [float(other(*toy_batch(number))) for number in range(3, 6)] == losses[3:]
+    for mine, its in zip(other.get_parameters(), step.get_parameters()):
+        np.testing.assert_array_equal(mine.asnumpy(), its.asnumpy(), err_msg=mine.name)
+
+
+def test_a_run_with_another_optimizer_is_not_continued(tmp_path: Path) -> None:
+    _, snapshots = toy_step(tmp_path / "adamw", ADAMW)
+    snapshots.save(Position(1, 2))
+    _, others = toy_step(tmp_path / "adam", {})
+    with pytest.raises(PoseError, match=naming(tmp_path / "adamw/last.ckpt", "beta1_power", "train.init_from")):
+        others.resume(tmp_path / "adamw/last.ckpt", 2)

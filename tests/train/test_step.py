@@ -13,7 +13,7 @@ from mspose.models.layers import Conv2d
 from mspose.models.losses import JointsMSELoss
 from mspose.models.simplepose import SimplePose
 from mspose.runtime.device import Runtime
-from mspose.train.step import TrainStep, build_optimizer
+from mspose.train.step import TrainStep
 from tests.golden.formula import picture
 from tests.golden.networks import torch_keys
 from tests.graph import ms
@@ -85,6 +85,22 @@ def test_average_follows_its_decay() -> None:
         np.testing.assert_allclose(averaged[f"ema.{name}"].asnumpy(), expected[name], atol=1e-5)
 
 
+def test_average_follows_its_warm_up() -> None:
+    """MMDetection's ExpMomentumEMA: the first average is a copy, later ones count the updates before them."""
+    settings = config()
+    settings.train.ema, settings.train.ema_warmup_steps = 0.9, 7
+    network = Tiny()
+    step = TrainStep(network, JointsMSELoss(), rates(*[0.1] * 20), settings)
+    expected = None
+    for updates in range(20):
+        step(*batch())
+        value = network.conv.weight.asnumpy().astype(np.float64)
+        momentum = (1 - 0.1) * np.exp(-(1 + updates) / 7) + 0.1
+        expected = value if expected is None else (1 - momentum) * expected + momentum * value
+        (averaged,) = (p.asnumpy() for p in step.averaged if p.name == "ema.conv.weight")
+        np.testing.assert_allclose(averaged, expected, rtol=0, atol=1e-6, err_msg=str(updates))
+
+
 @pytest.mark.parametrize("level", ["O1", "O2", "O3"])
 def test_mixed_precision_trains(level: str) -> None:
     network = Runtime("CPU", amp=level).adapt(Tiny())
@@ -132,27 +148,6 @@ def test_overflow_on_another_rank_skips_the_update_here_too() -> None:
     assert float(step.scaler.scale_value) == scale / 2
 
 
-def test_weight_decay_reaches_kernels_only() -> None:
-    settings = config()
-    settings.train.weight_decay = 0.1
-    optimizer = build_optimizer(Tiny(), rates(0.1), settings)
-    decays = {p.name: float(d) for group, d in zip(optimizer.group_params, optimizer.weight_decay) for p in [group]}
-    assert decays["conv.weight"] == pytest.approx(0.1)
-    assert decays["conv.bias"] == decays["bn.gamma"] == 0
-
-
-def test_backbone_learns_at_its_own_rate() -> None:
-    settings = config()
-    settings.train.backbone_lr, settings.train.optimizer = 0.25, "momentum"
-    network = SimplePose(18, 3, [8, 8, 8], base_width=8)
-    before = {p.name: p.asnumpy().copy() for p in network.trainable_params()}
-    gradients = tuple(ms.ops.ones_like(p) for p in network.trainable_params())
-    build_optimizer(network, rates(0.1, 0.1), settings)(gradients)
-    for p in network.trainable_params():
-        rate = 0.025 if p.name.startswith("backbone.") else 0.1
-        np.testing.assert_allclose(p.asnumpy(), before[p.name] - rate, atol=1e-6, err_msg=p.name)
-
-
 def test_each_gradient_is_clipped() -> None:
     settings = config()
     settings.train.clip_norm, settings.train.optimizer = 0.01, "momentum"
@@ -165,3 +160,48 @@ def test_each_gradient_is_clipped() -> None:
         assert change <= 0.01 * 1.001
         if p.name == "bn.beta":
             assert change == pytest.approx(0.01, rel=1e-3)
+
+
+def changes(level: str = "O0", factor: float = 1.0, **train: object) -> dict[str, np.ndarray]:
+    """What the first step takes off each parameter, at a rate of 1; its gradients come `factor` times as large."""
+
+    class Reduce(nn.Cell):
+        """Gradients averaged with those of other ranks."""
+
+        def construct(self, gradients: tuple) -> tuple:
+            return tuple([gradient * factor for gradient in gradients])
+
+    settings = config(amp=level, loss_scale=128.0 if level != "O0" else 0.0)
+    for key, value in {"optimizer": "momentum", **train}.items():
+        setattr(settings.train, key, value)
+    ms.set_seed(1)
+    network = Tiny()
+    step = TrainStep(Runtime("CPU", amp=level).adapt(network), JointsMSELoss(), rates(1.0, 1.0), settings)
+    step.reduce = Reduce() if factor != 1 else None
+    before = {p.name: p.asnumpy().copy() for p in network.trainable_params()}
+    step(*batch())
+    return {p.name: before[p.name] - p.asnumpy() for p in network.trainable_params()}
+
+
+def norm(gradients: dict[str, np.ndarray]) -> float:
+    return float(np.sqrt(sum(np.square(gradient, dtype=np.float64).sum() for gradient in gradients.values())))
+
+
+def test_all_gradients_are_clipped_as_one_vector() -> None:
+    plain = changes()
+    assert norm(plain) > 0.02
+    clipped = changes(clip_norm=0.01, clip_scope="global")
+    for name, gradient in plain.items():
+        np.testing.assert_allclose(clipped[name], gradient * 0.01 / norm(plain), atol=1e-7, err_msg=name)
+
+
+def test_gradients_below_the_bound_stay() -> None:
+    plain = changes()
+    for name, gradient in changes(clip_norm=1.01 * norm(plain), clip_scope="global").items():
+        np.testing.assert_array_equal(gradient, plain[name], err_msg=name)
+
+
+@pytest.mark.parametrize(("level", "factor"), [("O2", 1.0), ("O0", 100.0)])
+def test_what_is_clipped_is_free_of_the_loss_scale_and_averaged(level: str, factor: float) -> None:
+    clipped = changes(level, factor, clip_norm=0.01, clip_scope="global")
+    assert norm(clipped) == pytest.approx(0.01, rel=1e-4)

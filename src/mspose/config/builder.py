@@ -262,6 +262,8 @@ class _Build:
         for key in ("data.input_size", "export.size"):
             if any(side % multiple for side in get(config, key) or ()):
                 yield key, f"be [width, height], multiples of {multiple}"
+        if config.train.layer_decay != 1 and self._entry.layer is None:
+            yield "train.layer_decay", f"be 1 with {self._entry.name}, whose entry names no layers"
         derived = config.codec.derive(config.data, self._entry.stride(config.model))
         yield from ((f"codec.{key}", words) for key, words in derived)
 

@@ -126,13 +126,30 @@ class TrainConfig(Section):
     batch_size: int = key(64, "instances a step and device", POSITIVE)
     epochs: int = key(140, "passes over the training set", POSITIVE)
     shuffle: bool = key(True, "new order every epoch")
-    optimizer: str = key("adam", "optimizer", ("adam", "momentum"))
+    optimizer: str = key("adam", "optimizer; adamw: Adam with decoupled weight decay", ("adam", "adamw", "momentum"))
+    betas: list[float] = key(
+        [0.9, 0.999],
+        "decays of the mean gradient and of the mean square (adam, adamw)",
+        Check(lambda v: len(v) == 2 and all(0 < beta < 1 for beta in v), "be two numbers between 0 and 1"),
+    )
     lr: float = key(1e-3, "learning rate", POSITIVE)
     scale_lr: bool = key(False, "multiply lr by the number of devices")
     sync_batch_norm: bool = key(False, "batch norm sees the batches of all devices")
     backbone_lr: float = key(1.0, "learning rate of the backbone, as a multiple of lr", POSITIVE)
-    clip_norm: float = key(0.0, "largest norm of each parameter's gradient; 0: no clipping", NOT_NEGATIVE)
-    weight_decay: float = key(0.0, "L2 penalty added to the gradients of convolution weights", NOT_NEGATIVE)
+    layer_decay: float = key(
+        1.0,
+        "learning rate of each layer, as a multiple of that of the next one (networks of layers)",
+        ABOVE_0_TO_1,
+    )
+    clip_norm: float = key(0.0, "largest norm of a gradient; 0: no clipping", NOT_NEGATIVE)
+    clip_scope: str = key(
+        "parameter", "clip_norm bounds each parameter's gradient, or all of them as one vector", ("parameter", "global")
+    )
+    weight_decay: float = key(
+        0.0,
+        "weight decay, of kernels but not of norms and biases: an L2 penalty; with adamw decoupled",
+        NOT_NEGATIVE,
+    )
     schedule: str = key("multistep", "learning-rate schedule", ("multistep", "cosine"))
     milestones: list[int] = key([90, 120], "epochs after which the rate drops (multistep)", FROM_1)
     milestone_steps: list[int] = key([], "steps after which the rate drops, instead of milestones (multistep)", FROM_1)
@@ -140,11 +157,19 @@ class TrainConfig(Section):
     restart_epoch: int = key(
         0, "epochs after which the rate is lr again, to drop anew (multistep); 0: never", NOT_NEGATIVE
     )
-    warmup_steps: int = key(0, "steps over which the rate rises linearly from 0", NOT_NEGATIVE)
+    flat_epochs: int = key(0, "epochs at lr before the fall begins (cosine)", NOT_NEGATIVE)
+    end_factor: float = key(0.0, "where the fall ends, as a multiple of lr (cosine)", FRACTION)
+    warmup_steps: int = key(0, "steps over which the rate rises linearly", NOT_NEGATIVE)
+    warmup_factor: float = key(
+        0.0, "where the rise begins, as a multiple of what it ends at; 0: 1 / warmup_steps", FRACTION
+    )
     ema: float = key(
         0.0,
         "decay of an exponential moving average of the weights, used for evaluation; 0: off",
         Check(lambda v: 0 <= v < 1, "be 0 or a decay below 1"),
+    )
+    ema_warmup_steps: int = key(
+        0, "N: the decay rises as ema * (1 - exp(-step / N)); 0: as (1 + step) / (10 + step), up to ema", NOT_NEGATIVE
     )
     log_steps: int = key(100, "steps between two log lines", POSITIVE)
     save_epochs: int = key(5, "epochs between two checkpoints", POSITIVE)
@@ -160,9 +185,10 @@ class TrainConfig(Section):
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """A restart belongs to the multistep schedule."""
-        if self.restart_epoch and self.schedule != "multistep":
-            yield "restart_epoch", "be 0 unless train.schedule is multistep"
+        """Some keys belong to one schedule."""
+        for name, schedule in (("restart_epoch", "multistep"), ("flat_epochs", "cosine"), ("end_factor", "cosine")):
+            if getattr(self, name) and self.schedule != schedule:
+                yield name, f"be 0 unless train.schedule is {schedule}"
 
 
 @dataclass

@@ -82,6 +82,11 @@ ALPHAPOSE = {
 }
 
 
+def no_vector(name: str, ndim: int) -> bool:
+    """Whether a parameter is no vector, as norms and biases are."""
+    return ndim > 1
+
+
 def plain_line(epoch: int, step: int, loss: float) -> str:
     """How a loss is logged, from epoch and step in it, both from 1 on."""
     return f"epoch: {epoch} step: {step}, loss is {loss:.4g}"
@@ -104,6 +109,9 @@ class Network:
         takes_any_size: the input may have any size, also in an exported file.
         loss_line: how a loss is logged, as the original system did, for whoever reads its logs by program.
         weights: the files that hold it, its backbone's among them.
+        decays: whether weight decay reaches a parameter, by its name and number of dimensions.
+        layer: number of the layer that a parameter belongs to, by its name, from 0 at the picture on; None: it lies
+            behind all numbered ones. What `train.layer_decay` needs; without, the network cannot be trained with it.
         head: beginning of the names of the parameters that depend on the skeleton: a checkpoint for other keypoints can
             start everything but these.
         to_torch: weights under our names → state dict of the PyTorch original, for a section `model`; None: there is no
@@ -127,6 +135,8 @@ class Network:
     takes_any_size: bool = False
     loss_line: Callable[[int, int, float], str] = plain_line
     weights: tuple[Origin, ...] = ()
+    decays: Callable[[str, int], bool] = no_vector
+    layer: Callable[[str], int | None] | None = None
     head: str = "final_layer."
     to_torch: Callable[[Values, Any], dict[str, np.ndarray]] | None = None
     torch_keys: Mapping[str, Any] = field(default_factory=dict)

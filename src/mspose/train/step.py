@@ -10,6 +10,7 @@ import numpy as np
 from mindspore import amp, nn, ops
 
 from mspose.config.schema import Config
+from mspose.train.optimizer import build_optimizer
 
 _average = ops.MultitypeFuncGraph("average")
 
@@ -26,6 +27,10 @@ _clip = ops.MultitypeFuncGraph("clip")
 def _clip_one(limit: ms.Tensor, gradient: ms.Tensor) -> ms.Tensor:
     norm = ops.sqrt(ops.square(gradient).sum())
     return gradient * (limit / ops.maximum(norm, limit))
+
+
+def _square(gradient: ms.Tensor) -> ms.Tensor:
+    return ops.square(gradient).sum()
 
 
 class TrainStep(nn.Cell):
@@ -56,7 +61,8 @@ class TrainStep(nn.Cell):
             self.scaler = amp.StaticLossScaler(fixed) if fixed else amp.DynamicLossScaler(2.0**14, 2, 1000)
             for parameter, name in zip(self.scaler_state, ("scaler.scale_value", "scaler.counter")):
                 parameter.name = name
-        self.clip_norm, self.decay = config.train.clip_norm, config.train.ema
+        self.clip_norm, self.clips_all = config.train.clip_norm, config.train.clip_scope == "global"
+        self.decay, self.decay_steps = config.train.ema, config.train.ema_warmup_steps
         # Batch-norm statistics too: those of the latest weights would not fit averaged ones.
         self.values = ms.ParameterTuple(network.get_parameters())
         self.averaged = self.values.clone("ema") if config.train.ema else ()
@@ -112,45 +118,27 @@ class TrainStep(nn.Cell):
 
     def _update(self, gradients: tuple[ms.Tensor, ...]) -> bool:
         if self.clip_norm:
-            gradients = self.hyper_map(ops.partial(_clip, ms.Tensor(self.clip_norm, ms.float32)), gradients)
+            gradients = self._clipped(gradients)
         done = self.optimizer(gradients)
         if self.averaged:
-            # The first steps count more, or the initial weights would stay in the average for 1 / (1 - decay) steps.
-            step = self.optimizer.global_step[0].astype(ms.float32)
-            decay = ops.minimum((1 + step) / (10 + step), ms.Tensor(self.decay, ms.float32))
+            decay = self._decay(self.optimizer.global_step[0].astype(ms.float32))
             done = ops.depend(done, self.hyper_map(ops.partial(_average, decay), self.averaged, self.values))
         return done
 
+    def _clipped(self, gradients: tuple[ms.Tensor, ...]) -> tuple[ms.Tensor, ...]:
+        limit = ms.Tensor(self.clip_norm, ms.float32)
+        if not self.clips_all:
+            return self.hyper_map(ops.partial(_clip, limit), gradients)
+        norm = ops.sqrt(ops.addn(self.hyper_map(_square, gradients)))
+        return self.hyper_map(ops.partial(ops.mul, limit / ops.maximum(norm, limit)), gradients)
 
-def build_optimizer(network: nn.Cell, rates: np.ndarray, config: Config) -> nn.Optimizer:
-    """The optimizer of `train.optimizer` with one learning rate a step.
+    def _decay(self, step: ms.Tensor) -> ms.Tensor:
+        """Share of the old average, after so many steps.
 
-    Weight decay reaches convolution kernels only; parameters of `network.backbone` learn at `train.backbone_lr` times
-    the rate.
-    """
-    train, params = config.train, network.trainable_params()
-    groups: dict[tuple[bool, bool], list[ms.Parameter]] = {}
-    for p in params:
-        is_slow = train.backbone_lr != 1 and p.name.startswith("backbone.")
-        groups.setdefault((is_slow, train.weight_decay > 0 and p.ndim > 1), []).append(p)
-    if len(groups) > 1:
-        params = [
-            {
-                "params": members,
-                "lr": ms.Tensor(rates * np.float32(train.backbone_lr if is_slow else 1)),
-                "weight_decay": train.weight_decay if decays else 0.0,
-            }
-            for (is_slow, decays), members in groups.items()
-        ] + [{"order_params": params}]
-    return OPTIMIZERS[train.optimizer](params, ms.Tensor(rates))
-
-
-def _adam(params: list, rates: ms.Tensor) -> nn.Optimizer:
-    return nn.Adam(params, learning_rate=rates)
-
-
-def _momentum(params: list, rates: ms.Tensor) -> nn.Optimizer:
-    return nn.Momentum(params, learning_rate=rates, momentum=0.9)
-
-
-OPTIMIZERS = {"adam": _adam, "momentum": _momentum}
+        The first steps count more, or the initial weights would stay in the average for 1 / (1 - decay) steps.
+        """
+        if self.decay_steps:
+            # ExpMomentumEMA of MMDetection: 1 - ((1 - m) exp(-step / N) + m), where m is 1 - train.ema; the first
+            # average is a copy.
+            return -self.decay * ops.expm1(-step / self.decay_steps) * (step > 1).astype(ms.float32)
+        return ops.minimum((1 + step) / (10 + step), ms.Tensor(self.decay, ms.float32))
