@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
 from mspose.config.schema import FIXED, FREE, POSITIVE, CodecConfig, Config, ModelConfig, key, section_as
 from mspose.methods.topdown import TopDown
-from mspose.networks.base import Network
+from mspose.networks.base import Network, OnnxForm
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -107,4 +107,20 @@ def _loss() -> nn.Cell:
     return VectorLoss()
 
 
-NETWORK = Network("toy", ToyKeys, TopDown, VectorKeys, _codec, _build, _loss, stride=lambda keys: 4)
+def _onnx_keys(size: Size, shapes: Sequence[tuple[int | None, ...]], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    if [shape[-1] for shape in shapes] != [size[0] // 4, size[1] // 4]:
+        raise ValueError(f"vectors {shapes} are none of an input of {size}")
+    return {"codec.spread": parameters.get("sigma", 2.0)}
+
+
+# Files of this form are known by the names of their outputs alone, and are fed like that unless they say otherwise.
+ONNX = OnnxForm(
+    "a toy",
+    ("along_x", "along_y"),
+    "AlongDecode",
+    _onnx_keys,
+    {"data.color": "bgr", "data.scale": 255.0},
+    is_proof=True,
+)
+
+NETWORK = Network("toy", ToyKeys, TopDown, VectorKeys, _codec, _build, _loss, stride=lambda keys: 4, onnx=(ONNX,))

@@ -82,7 +82,11 @@ class TopDownDemo(DemoConfig):
         "the whole picture, OpenCV's HOG, YOLOv3, an ONNX detector, or demo.boxes",
         ("auto", "whole", "hog", "yolov3", "onnx", "boxes"),
     )
-    detector_file: str = key("", "weights of the detector: yolo.ckpt, yolov3.weights, or X.onnx (YOLOX, YOLOv8)")
+    detector_file: str = key(
+        "",
+        "weights of the detector: yolo.ckpt, yolov3.weights, X.onnx (YOLOX, YOLOv8, or MMDetection's end2end.onnx), or "
+        "the archive X.zip that OpenMMLab publishes",
+    )
     detector_size: list[int] = key(
         [416, 416],
         "input of YOLOv3 [width, height], and of ONNX files that leave it open",
@@ -90,6 +94,8 @@ class TopDownDemo(DemoConfig):
     )
     detector_threshold: float = key(0.3, "boxes with a lower score are left out", BELOW_1)
     detector_nms: float = key(
-        0.45, "boxes that overlap a better one by more than this IoU are duplicates", ABOVE_0_TO_1
+        0.45,
+        "boxes that overlap a better one by more than this IoU are duplicates; MMDetection's decide that themselves",
+        ABOVE_0_TO_1,
     )
     boxes: str = key("", "COCO JSON of person boxes, used instead of a detector")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,33 @@ class Origin:
     shown: tuple[str, ...] = ()
 
 
+# Keys of the configuration that an ONNX file shows by the (width, height) of its input, the shapes of its outputs for
+# one input, and the parameters of its decoder in MMDeploy's pipeline.json (empty without that). ValueError: it does not
+# fit, with what is wrong as its text.
+OnnxKeys = Callable[[tuple[int, int], Sequence[tuple[int | None, ...]], Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class OnnxForm:
+    """One kind of ONNX file that others publish, ready to run.
+
+    Attributes:
+        title: what a person calls it.
+        outputs: names of its outputs, in the codec's order.
+        decoder: what MMDeploy's pipeline.json calls the way from its outputs to keypoints (`component`).
+        keys: what it shows, as keys of the configuration.
+        conventions: keys that hold for every such file; and how pictures are fed, where no pipeline.json says it.
+        is_proof: whether the names of its outputs alone tell whose it is, so that no pipeline.json is needed.
+    """
+
+    title: str
+    outputs: tuple[str, ...]
+    decoder: str
+    keys: OnnxKeys
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    is_proof: bool = False
+
+
 # How pictures are fed to networks that several kinds of files share; see `data.*`.
 IMAGENET_BGR = {
     "data.color": "bgr",
@@ -99,6 +126,7 @@ class Network:
         takes_any_size: the input may have any size, also in an exported file.
         loss_line: how a loss is logged, as the original system did, for whoever reads its logs by program.
         weights: the files that hold it, its backbone's among them.
+        onnx: the ONNX files of others that compute it.
         head: beginning of the names of the parameters that depend on the skeleton: a checkpoint for other keypoints can
             start everything but these.
         to_torch: weights under our names → state dict of the PyTorch original, for a section `model`; None: there is no
@@ -120,6 +148,7 @@ class Network:
     takes_any_size: bool = False
     loss_line: Callable[[int, int, float], str] = plain_line
     weights: tuple[Origin, ...] = ()
+    onnx: tuple[OnnxForm, ...] = ()
     head: str = "final_layer."
     to_torch: Callable[[Values, Any], dict[str, np.ndarray]] | None = None
     torch_keys: Mapping[str, Any] = field(default_factory=dict)

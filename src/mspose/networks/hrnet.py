@@ -12,7 +12,7 @@ from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, POSITIVE, ModelConfig, key
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.heatmaps import HEATMAP_ONNX, heatmap_codec, joints_mse
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -136,5 +136,6 @@ NETWORK = Network(
     joints_mse,
     stride=lambda keys: 4,
     weights=WEIGHTS,
+    onnx=(HEATMAP_ONNX,),
     to_torch=lambda values, keys: hrnet_to_torch(values),
 )

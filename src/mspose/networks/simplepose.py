@@ -14,7 +14,7 @@ from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, Check, key
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.heatmaps import HEATMAP_ONNX, heatmap_codec, joints_mse
 from mspose.networks.resnet import RESNET_WEIGHTS, ResNetKeys, resnet_from_zoo, resnet_keys
 from mspose.skeleton import Skeleton
 
@@ -204,5 +204,6 @@ NETWORK = Network(
     joints_mse,
     stride=_stride,
     weights=WEIGHTS,
+    onnx=(HEATMAP_ONNX,),
     to_torch=lambda values, keys: simplepose_to_torch(values),
 )

@@ -1,0 +1,192 @@
+"""Pose networks of others as they were published: an archive of MMDeploy, or the bare end2end.onnx."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mspose import PoseEstimator
+from mspose.checkpoints.published import recognise_onnx
+from mspose.codecs.heatmap import HeatmapKeys
+from mspose.config.schema import Config, section_as
+from mspose.config.topdown import TopDownData, TopDownEval
+from mspose.errors import PoseError, UsageError
+from mspose.resolve import resolve
+from tests.checkpoints.mmpose_graph import FOLDER, HEIGHT, WIDTH, pipeline, write_heatmaps, write_vectors
+from tests.detection.mmdet_graph import write_zip
+from tests.messages import naming
+from tests.toy.network import VectorKeys
+
+TOY = "tests.toy.network"
+HEATMAPS = "TopdownHeatmapSimpleHeadDecode"
+IMAGENET_MEAN, IMAGENET_STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def archive(folder: Path, content: object, write: Callable[..., Path] = write_vectors) -> Path:
+    return write_zip(folder / "x.zip", write(folder / "in.onnx"), content, FOLDER)
+
+
+def resolved(path: Path, **overrides: object) -> Config:
+    keys = {key.replace("__", "."): value for key, value in overrides.items()}
+    return resolve(None, {"runtime.ckpt": str(path), **keys})
+
+
+def with_(content: dict[str, Any], index: int, **arguments: object) -> dict[str, Any]:
+    content["pipeline"]["tasks"][0]["transforms"][index].update(arguments)
+    return content
+
+
+def test_the_archive_says_how_it_is_run(tmp_path: Path) -> None:
+    config = resolved(archive(tmp_path, pipeline()), model__name=TOY)
+    data = config.data
+    assert (config.model.name, data.input_size, data.color, data.scale) == (TOY, [WIDTH, HEIGHT], "rgb", 255)
+    assert (data.mean, data.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert section_as(config.codec, VectorKeys).spread == 2.5
+
+
+def test_a_bare_file_is_fed_as_its_form_says(tmp_path: Path) -> None:
+    config = resolved(write_vectors(tmp_path / "any name.onnx"), model__name=TOY)
+    assert (config.data.input_size, config.data.color) == ([WIDTH, HEIGHT], "bgr")
+    assert section_as(config.codec, VectorKeys).spread == 2.0
+
+
+def test_the_pipeline_beside_an_unzipped_file_counts(tmp_path: Path) -> None:
+    write_vectors(tmp_path / "end2end.onnx")
+    (tmp_path / "pipeline.json").write_text(json.dumps(pipeline()))
+    assert resolved(tmp_path / "end2end.onnx", model__name=TOY).data.color == "rgb"
+
+
+@pytest.mark.parametrize("batch", [1, "batch"])
+def test_poses_come_out_of_the_archive(tmp_path: Path, batch: int | str) -> None:
+    model = write_vectors(tmp_path / "in.onnx", batch)
+    path = write_zip(tmp_path / "x.zip", model, with_(pipeline(), 3, mean=[0, 0, 0], std=[9, 9, 9]), FOLDER)
+    # 1.25 times this box is the input; red in one cell of it, blue in another that must not count.
+    picture = np.zeros((200, 200, 3), np.uint8)
+    box = np.array([100 - WIDTH / 2.5, 100 - HEIGHT / 2.5, WIDTH / 1.25, HEIGHT / 1.25])
+    corner = np.array([100 - WIDTH // 2, 100 - HEIGHT // 2])
+    red, blue = corner + 4 * np.array([9, 15]), corner + 4 * np.array([3, 2])
+    picture[red[1] : red[1] + 4, red[0] : red[0] + 4, 2] = 255
+    picture[blue[1] : blue[1] + 4, blue[0] : blue[0] + 4, 0] = 255
+    estimator = PoseEstimator(None, path, {"model.name": TOY, "eval.flip_test": False, "eval.nms": "none"})
+    people = estimator(picture, np.stack([box, box]))
+    assert len(people) == 2
+    np.testing.assert_allclose(people.keypoints[0], np.tile(red, (17, 1)), atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["hrnet", "simplepose"])
+def test_heat_maps_of_a_pipeline_are_those_of_the_network_that_is_named(tmp_path: Path, name: str) -> None:
+    path = archive(tmp_path, pipeline(HEATMAPS, type="MSRAHeatmap", shift_heatmap=True), write_heatmaps)
+    config = resolved(path, model__name=name)
+    codec = section_as(config.codec, HeatmapKeys)
+    assert (config.model.name, codec.sigma, codec.refine, config.data.color) == (name, 2.5, "quarter", "rgb")
+    assert section_as(config.eval, TopDownEval).shift_heatmap
+    with pytest.raises(UsageError, match=naming("hrnet", "simplepose", "model.name", "--config", path)):
+        resolved(path)
+
+
+def test_heat_maps_of_dark_and_udp(tmp_path: Path) -> None:
+    kind = {"type": "MSRAHeatmap", "unbiased": True, "blur_kernel_size": 17}
+    path = archive(tmp_path, pipeline(HEATMAPS, **kind), write_heatmaps)
+    codec = section_as(resolved(path, model__name="hrnet").codec, HeatmapKeys)
+    assert (codec.targets, codec.refine, codec.blur) == ("exact", "dark", 17)
+    content = with_(pipeline(HEATMAPS, type="UDPHeatmap"), 2, use_udp=True)
+    config = resolved(archive(tmp_path, content, write_heatmaps), model__name="hrnet")
+    assert section_as(config.data, TopDownData).unbiased
+    assert (section_as(config.codec, HeatmapKeys).refine, section_as(config.codec, HeatmapKeys).blur) == (
+        "dark_udp",
+        11,
+    )
+
+
+def test_a_recipe_names_the_network_and_its_input_gives_way(tmp_path: Path) -> None:
+    path = archive(tmp_path, pipeline(HEATMAPS, type="MSRAHeatmap"), write_heatmaps)
+    config = resolve("hrnet_w32_256x192", {"runtime.ckpt": str(path)})
+    assert (config.model.name, config.data.input_size) == ("hrnet", [WIDTH, HEIGHT])
+
+
+def test_heat_maps_run(tmp_path: Path) -> None:
+    content = with_(pipeline(HEATMAPS, type="MSRAHeatmap"), 3, mean=[0, 0, 0])
+    path = archive(tmp_path, content, write_heatmaps)
+    picture = np.random.default_rng(0).integers(0, 256, (120, 80, 3), np.uint8)
+    people = PoseEstimator(None, path, {"model.name": "hrnet", "demo.detector": "whole"})(picture)
+    assert people.keypoints.shape == (1, 17, 2)
+
+
+def test_a_bare_file_of_heat_maps_tells_nothing(tmp_path: Path) -> None:
+    path = write_heatmaps(tmp_path / "end2end.onnx")
+    assert recognise_onnx(path) is None
+    with pytest.raises(UsageError, match=naming(path, "--config", "model.name", "data.mean", "codec")):
+        resolved(path)
+
+
+def test_another_network_than_the_configured_one_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path, pipeline(HEATMAPS, type="MSRAHeatmap"), write_heatmaps)
+    with pytest.raises(UsageError, match=naming("hrnet", "simplepose")):
+        resolved(path, model__name="openpose")
+
+
+def test_a_detector_is_sent_where_it_belongs(tmp_path: Path) -> None:
+    from tests.detection.mmdet_graph import write_detector
+
+    path = write_detector(tmp_path / "x.onnx", (0.5,) * 4)
+    with pytest.raises(UsageError, match=naming(f"demo.detector_file={path}")):
+        resolved(path, model__name=TOY)
+
+
+def test_an_affine_of_another_size_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = archive(tmp_path, with_(pipeline(), 2, image_size=[192, 256]))
+    assert resolved(path, model__name=TOY).data.input_size == [WIDTH, HEIGHT]
+    assert "TopDownAffine.image_size" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "things"),
+    [
+        (pipeline("DeepposeRegressionHeadDecode"), ("DeepposeRegressionHeadDecode", "along_x")),
+        (pipeline(input_size=[192, 256]), ("input_size", "[192, 256]", "[64, 96]")),
+        (pipeline(sigma="x"), ("codec.spread", "'x'")),
+        (with_(pipeline(), 1, padding=1.1), ("padding", "1.1", "1.25")),
+        (with_(pipeline(), 2, use_udp=True), ("TopDownAffine.use_udp", "AlongDecode")),
+        (with_(pipeline(), 2, image_size="x"), ("TopDownAffine.image_size",)),
+        (with_(pipeline(), 3, std=[0, 1, 1]), ("Normalize.std",)),
+        (with_(pipeline(), 3, type="Normalise"), ("Normalise",)),
+        (with_(pipeline(), 4, type="Resize"), ("Resize",)),
+    ],
+)
+def test_a_pipeline_that_cannot_be_followed_is_refused(tmp_path: Path, content: dict, things: tuple) -> None:
+    path = archive(tmp_path, content)
+    with pytest.raises(PoseError, match=naming(path, *things)):
+        resolved(path, model__name=TOY)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"type": "MegviiHeatmap"},
+        {"type": "UDPHeatmap", "heatmap_type": "combined"},
+        {"type": "MSRAHeatmap", "sigma": []},
+    ],
+)
+def test_heat_maps_of_another_codec_are_refused(tmp_path: Path, parameters: dict) -> None:
+    path = archive(tmp_path, pipeline(HEATMAPS, **parameters), write_heatmaps)
+    with pytest.raises(PoseError, match=naming(path, "pipeline.json")):
+        resolved(path, model__name="hrnet")
+
+
+def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "x.zip", write_vectors(tmp_path / "m.onnx"), pipeline(), FOLDER)
+    wrong = write_vectors(tmp_path / "wrong.onnx", names=("along_y", "along_x"))
+    assert recognise_onnx(wrong, TOY) is None
+    assert recognise_onnx(path, TOY) is not None
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    whole = write_vectors(tmp_path / "m.onnx").read_bytes()
+    (tmp_path / "x.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PoseError, match=naming("readable", tmp_path / "x.onnx")):
+        resolved(tmp_path / "x.onnx", model__name=TOY)
