@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from mspose import PoseEstimator
+from mspose.checkpoints.card import read_card
+from mspose.checkpoints.convert import main
 from mspose.checkpoints.published import recognise_onnx
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import Config, section_as
@@ -19,7 +21,7 @@ from mspose.errors import PoseError, UsageError
 from mspose.resolve import resolve
 from tests.checkpoints.mmpose_graph import FOLDER, HEIGHT, WIDTH, pipeline, write_heatmaps, write_vectors
 from tests.detection.mmdet_graph import write_zip
-from tests.messages import naming
+from tests.messages import naming, tells_of
 from tests.toy.network import VectorKeys
 
 TOY = "tests.toy.network"
@@ -87,6 +89,57 @@ def test_heat_maps_of_a_pipeline_are_those_of_the_network_that_is_named(tmp_path
     assert section_as(config.eval, TopDownEval).shift_heatmap
     with pytest.raises(UsageError, match=naming("hrnet", "simplepose", "model.name", "--config", path)):
         resolved(path)
+
+
+def test_a_kept_model_has_a_card_and_gives_the_same_poses(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path, kept = archive(tmp_path, with_(pipeline(), 3, mean=[0, 0, 0])), tmp_path / "kept.onnx"
+    assert main(["--src", str(path), "--dst", str(kept), "--to", "onnx", f"model.name={TOY}"]) == 0
+    assert kept.read_bytes() == (tmp_path / "in.onnx").read_bytes()
+    card = read_card(kept)
+    assert card is not None
+    assert (card.network, card.input["name"], card.input["shape"]) == (TOY, "input", [None, 3, HEIGHT, WIDTH])
+    assert [output["name"] for output in card.outputs] == ["along_x", "along_y"]
+    assert [list(maps.keys()) for maps in card.outputs] == [["name", "shape", "meaning"]] * 2
+    picture = np.random.default_rng(0).integers(0, 256, (120, 80, 3), np.uint8)
+    both = [
+        PoseEstimator(None, file, {"model.name": TOY, "demo.detector": "whole"})(picture).triplets
+        for file in (path, kept)
+    ]
+    np.testing.assert_array_equal(*both)
+    assert both[0].shape == (1, 17, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "things"),
+    [
+        (["--dst", "kept.ckpt", "--to", "onnx"], ("kept.ckpt", ".onnx")),
+        (["--dst", "there.onnx", "--to", "onnx"], ("there.onnx",)),
+        (["--dst", "x.zip.onnx", "--to", "onnx", "--partial"], ("--partial", "--to onnx")),
+        (["--dst", "kept.ckpt"], ("x.zip", "--to onnx")),
+    ],
+)
+def test_models_that_are_not_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, options: list, things: tuple
+) -> None:
+    archive(tmp_path, pipeline())
+    (tmp_path / "there.onnx").write_text("somebody's")
+    monkeypatch.chdir(tmp_path)
+    assert main(["--src", "x.zip", *options, f"model.name={TOY}"]) == 2
+    assert tells_of(capsys.readouterr().err, *things)
+    assert (tmp_path / "there.onnx").read_text() == "somebody's"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.onnx", "there.onnx", "x.zip"]
+
+
+def test_a_model_of_other_maps_is_not_kept(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = archive(tmp_path, pipeline(HEATMAPS, type="MSRAHeatmap"), write_heatmaps)
+    skeleton = tmp_path / "two.yaml"
+    skeleton.write_text(
+        "name: two\nkeypoints: [left, right]\nflip_pairs: [[left, right]]\nlimbs: [[left, right]]\nsigmas: [0.1, 0.1]\n"
+    )
+    options = ["--dst", str(tmp_path / "kept.onnx"), "--to", "onnx", "model.name=hrnet", f"data.skeleton={skeleton}"]
+    assert main(["--src", str(path), *options]) == 1
+    assert tells_of(capsys.readouterr().err, "17x24x16", "2xanyxany")
+    assert not (tmp_path / "kept.onnx").exists()
 
 
 def test_heat_maps_of_dark_and_udp(tmp_path: Path) -> None:
