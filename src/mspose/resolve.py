@@ -106,6 +106,8 @@ def default_output(recipe: str | Path) -> str:
 def _no_recipe(path: str) -> str:
     needed = "a recipe is needed (--config NAME or FILE)"
     if path and Path(path).suffix.lower() in (*ENDINGS, *ONNX_ENDINGS):
+        if not Path(path).is_file():
+            return f"{needed}, and there is no file {path}"
         return (
             f"{needed}: no model card {card_path(path).name} lies beside {path}, nor does it tell itself what is "
             "needed: model.name, data.input_size, data.color, data.scale, data.mean, data.std and codec (a detector is "
