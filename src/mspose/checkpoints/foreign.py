@@ -22,7 +22,7 @@ from mspose.checkpoints.beside import (
 from mspose.checkpoints.card import file_hash
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.origins import Recognised, recognise_file
-from mspose.config.schema import Config
+from mspose.config.schema import Config, get
 from mspose.errors import PoseError, UsageError
 from mspose.files import atomic_path, short_name, unlisted
 
@@ -150,7 +150,7 @@ def check_network(recognised: Recognised, config: Config, path: str | Path) -> N
 
 
 def _check_keys(keys: list[str], recognised: Recognised, config: Config, path: str | Path) -> None:
-    wrong = [key for key in keys if getattr(config.model, key.split(".")[1]) != recognised.model[key]]
+    wrong = [key for key in keys if get(config, key) != recognised.model[key]]
     if wrong:
         need = " ".join(f"{key}={recognised.model[key]}".replace(" ", "") for key in wrong)
         raise PoseError(

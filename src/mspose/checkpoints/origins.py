@@ -47,7 +47,7 @@ class Recognised:
     Attributes:
         origin: whose they are.
         values: arrays by our names; what our networks lack keeps its own name. A backbone's begin with `backbone.`.
-        model: what the shapes show of the network, as keys of the configuration.
+        model: what the shapes show of the network, and of the input that it is for, as keys of the configuration.
     """
 
     origin: Origin
@@ -156,7 +156,7 @@ def recognise(values: Values, path: str | Path) -> Recognised:
         if origin.part == "backbone":
             translated = {f"backbone.{name}": value for name, value in translated.items()}
         keys = origin.keys({name: value.shape for name, value in translated.items()})
-        model = {f"model.{key}": value for key, value in keys.items()}
+        model = {key if "." in key else f"model.{key}": value for key, value in keys.items()}
         return Recognised(origin, translated, {"model.name": network, **model} if network else model)
     some = ", ".join(list(values)[:3]) or "nothing"
     raise PoseError(f"the weights are of no network known here: {path} holds {len(values)} parameters, such as {some}")
