@@ -166,9 +166,12 @@ def _check_alone(prefix: str, weights: Values, origin: Origin, path: str | Path)
     """Refuse a backbone that is part of a larger network, such as MMPose's `backbone.` and `keypoint_head.`.
 
     Raises:
-        PoseError: there is more than the backbone and what classifies pictures.
+        PoseError: there is more than the backbone, the parts that its origin's anchors name, and what classifies
+            pictures.
     """
+    known = tuple(f"{prefix}{anchor.partition('.')[0]}." for anchor in origin.anchors)
     others = [name for name in weights if not name.startswith(prefix) or re.match(r"(keypoint_)?head\.", name)]
+    others = [name for name in others if not name.startswith(known)]
     others = [name for name in others if not re.search(r"(^|\.)(fc|classifier|linear|end_point)\.\w+$", name)]
     if others:
         parts = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}." for name in others[:100]))
