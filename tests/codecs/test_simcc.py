@@ -121,14 +121,17 @@ def test_heat_shows_where_a_keypoint_lies() -> None:
     np.testing.assert_allclose(transform_points(np.array([[column, row]]), matrices[0]), point)
 
 
-def test_a_picture_of_the_vectors_is_twice_as_wide() -> None:
-    x, y, _ = SimCCCodec().encode(person(np.array([[50.0, 70.0]])), INPUT)
-    image = np.full((100, 120, 3), 128, np.uint8)
-    drawn = SimCCCodec().draw((3 * x[None], y[None]), image, np.array([[0.5, 0, 4], [0, 0.5, 2]]))
-    assert drawn.shape == (100, 240, 3)
-    heat, curves = drawn[:, :120], drawn[:, 120:]
-    assert np.abs(heat[37, 29].astype(int) - 128).max() > 50
-    assert (curves != image).any(axis=2).sum() > 50
+def test_a_picture_shows_the_vectors_of_everybody_in_it() -> None:
+    codec, image = SimCCCodec(), np.full((140, 220, 3), 128, np.uint8)
+    (x, y), (u, v) = (codec.encode(person(np.array([p])), INPUT)[:2] for p in ([50.0, 70.0], [150.0, 20.0]))
+    matrices = np.array([[[0.5, 0, 4], [0, 0.5, 2]], [[0.5, 0, 104], [0, 0.5, 2]]])
+    drawn = codec.draw((np.stack([3 * x, u]), np.stack([y, v])), image, matrices)
+    heat, curves = drawn[-140:, :220].astype(int), drawn[-140:, -220:]
+    for column, row in ((29, 37), (179, 12)):
+        assert np.abs(heat[row, column] - 128).max() > 50
+        assert np.abs(heat[row + 60, column] - 128).max() < 10
+    for half in (curves[:, :104], curves[:, 110:]):
+        assert (half != 128).any(axis=2).sum() > 100
     assert (image == 128).all()
 
 
@@ -150,6 +153,17 @@ def test_keys_reach_the_codec() -> None:
 def test_keys_that_no_run_can_have(key: str, value: object) -> None:
     with pytest.raises(UsageError, match=key.replace(".", r"\.")):
         default_config("rtmpose", {key: value})
+
+
+def test_weights_are_for_one_input() -> None:
+    with pytest.raises(UsageError, match=r"export\.size.*data\.input_size"):
+        default_config("rtmpose", {"export.size": [288, 384]})
+    assert default_config("rtmpose", {"export.size": [192, 256]}).export.size == [192, 256]
+
+
+def test_no_shift_of_mirrored_maps_can_be_asked_for() -> None:
+    with pytest.raises(UsageError, match=r"eval\.shift_heatmap"):
+        default_config("rtmpose", {"eval.shift_heatmap": True})
 
 
 def test_the_input_is_a_multiple_of_32() -> None:

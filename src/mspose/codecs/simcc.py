@@ -15,10 +15,11 @@ import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
 from mspose.config.schema import FIXED, POSITIVE, Check, CodecConfig, key
+from mspose.geometry import compose, transform_points
 from mspose.skeleton import COCO17, Skeleton
-from mspose.visual import draw_heatmaps
+from mspose.visual import draw_heatmaps, side_by_side
 
-# People whose vectors are decoded at a time for drawing: products of all their keypoints are held.
+# People whose products of vectors are held at a time.
 _HEAT_BLOCK = 16
 # The tallest curve in a picture of vectors, as a share of the input's side.
 _CURVE = 0.25
@@ -127,21 +128,20 @@ class SimCCCodec(Codec):
         return values, np.repeat(matrix[None], len(values), axis=0)
 
     def draw(self, maps: Maps, image: np.ndarray, to_image: np.ndarray) -> np.ndarray:
-        """The product of the vectors laid over the picture, and beside that the vectors as curves: those along x stand
-        on the lower edge of the input, those along y on its left one, in the colours of the keypoints."""
+        """The products of vectors, and the vectors as curves: those along x stand on the lower edges of the inputs,
+        those along y on their left ones, in the colours of the keypoints."""
         values, matrices = self.heat(maps)
-        full = np.vstack([to_image, [0, 0, 1]]) @ np.vstack([matrices[0], [0, 0, 1]])
-        heat = draw_heatmaps(image, values, full[None, :2])
+        heat = draw_heatmaps(image, values, compose(to_image, matrices))
         curves = image.copy()
-        along_x, along_y = (np.clip(values[0], 0, 1) for values in maps)
-        width, height = along_x.shape[1] / self.split, along_y.shape[1] / self.split
-        for color, x, y in zip(self.skeleton.colors, along_x, along_y):
-            on_edge = np.stack([np.arange(len(x)) / self.split, height - _CURVE * height * x], axis=1)
-            on_side = np.stack([_CURVE * width * y, np.arange(len(y)) / self.split], axis=1)
-            for points in (on_edge, on_side):
-                shown = points @ to_image[:, :2].T + to_image[:, 2]
-                cv2.polylines(curves, [np.rint(shown).astype(np.int32)], False, color[::-1], 1, cv2.LINE_AA)
-        return np.hstack([heat, curves])
+        along_x, along_y = (np.clip(vectors, 0, 1) for vectors in maps)
+        on_x, on_y = (np.arange(vectors.shape[2]) / self.split for vectors in maps)
+        width, height = on_x[-1], on_y[-1]
+        for matrix, xs, ys in zip(to_image, along_x, along_y):
+            for color, x, y in zip(self.skeleton.colors, xs, ys):
+                for points in ((on_x, height * (1 - _CURVE * x)), (width * _CURVE * y, on_y)):
+                    shown = transform_points(np.stack(points, axis=1), matrix)
+                    cv2.polylines(curves, [np.rint(shown).astype(np.int32)], False, color[::-1], 1, cv2.LINE_AA)
+        return side_by_side(heat, curves, ("product of the vectors", "vectors along x and y"))
 
     def describe(self) -> dict[str, Any]:
         """Numbers and steps of decoding."""
@@ -150,7 +150,7 @@ class SimCCCodec(Codec):
             "two maxima is the score (a raw value, which may be above 1); where it is not positive, i = j = -1.",
             f"Input pixel (u, v) = (i / {self.split}, j / {self.split}).",
         ]
-        return {"kind": "simcc", "split": self.split, "sigma": self.sigma and list(self.sigma), "steps": steps}
+        return {"kind": "simcc", "split": self.split, "steps": steps}
 
     def describe_flip(self) -> str:
         """`flip_back` in words."""

@@ -99,6 +99,7 @@ class Network:
         stride: input pixels a cell of its maps, for a section `model`.
         size_multiple: sides of the input are multiples of this.
         takes_any_size: the input may have any size, also in an exported file.
+        fixed_size: weights are for one size of the input, which their shapes depend on.
         loss_line: how a loss is logged, as the original system did, for whoever reads its logs by program.
         weights: the files that hold it, its backbone's among them.
         head: beginning of the names of the parameters that depend on the skeleton: a checkpoint for other keypoints can
@@ -120,6 +121,7 @@ class Network:
     stride: Callable[[Any], int]
     size_multiple: int = 32
     takes_any_size: bool = False
+    fixed_size: bool = False
     loss_line: Callable[[int, int, float], str] = plain_line
     weights: tuple[Origin, ...] = ()
     head: str = "final_layer."

@@ -13,7 +13,7 @@ from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, Check, Config, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.heatmaps import HEATMAP_SECTIONS, heatmap_codec, joints_mse
 from mspose.networks.resnet import RESNET_WEIGHTS, ResNetKeys, resnet_from_zoo, se_resnet_keys
 from mspose.skeleton import Skeleton
 
@@ -194,4 +194,5 @@ NETWORK = Network(
     weights=WEIGHTS,
     to_torch=lambda values, keys: fastpose_to_torch(values, keys.shuffle),
     torch_keys={"shuffle": "channel"},
+    sections=HEATMAP_SECTIONS,
 )

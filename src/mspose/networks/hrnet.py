@@ -12,7 +12,7 @@ from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, POSITIVE, Config, ModelConfig, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.heatmaps import HEATMAP_SECTIONS, heatmap_codec, joints_mse
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -138,4 +138,5 @@ NETWORK = Network(
     stride=lambda keys: 4,
     weights=WEIGHTS,
     to_torch=lambda values, keys: hrnet_to_torch(values),
+    sections=HEATMAP_SECTIONS,
 )

@@ -127,6 +127,7 @@ NETWORK = Network(
     _loss,
     stride=lambda keys: 1,
     size_multiple=STRIDE,
+    fixed_size=True,
     weights=WEIGHTS,
     head="head.final_layer.",
     to_torch=lambda values, keys: batch_norm_to_torch(values),

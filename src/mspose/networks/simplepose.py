@@ -14,7 +14,7 @@ from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import FIXED, Check, Config, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.heatmaps import HEATMAP_SECTIONS, heatmap_codec, joints_mse
 from mspose.networks.resnet import RESNET_WEIGHTS, ResNetKeys, resnet_from_zoo, resnet_keys
 from mspose.skeleton import Skeleton
 
@@ -206,4 +206,5 @@ NETWORK = Network(
     stride=_stride,
     weights=WEIGHTS,
     to_torch=lambda values, keys: simplepose_to_torch(values),
+    sections=HEATMAP_SECTIONS,
 )
