@@ -16,7 +16,7 @@ from mspose.checkpoints.convert import main
 from mspose.checkpoints.published import recognise_onnx
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import Config, section_as
-from mspose.config.topdown import TopDownData, TopDownEval
+from mspose.config.topdown import HeatmapEval, TopDownData
 from mspose.errors import PoseError, UsageError
 from mspose.resolve import resolve
 from tests.checkpoints.mmpose_graph import FOLDER, HEIGHT, WIDTH, pipeline, write_heatmaps, write_vectors
@@ -86,7 +86,7 @@ def test_heat_maps_of_a_pipeline_are_those_of_the_network_that_is_named(tmp_path
     config = resolved(path, model__name=name)
     codec = section_as(config.codec, HeatmapKeys)
     assert (config.model.name, codec.sigma, codec.refine, config.data.color) == (name, 2.5, "quarter", "rgb")
-    assert section_as(config.eval, TopDownEval).shift_heatmap
+    assert section_as(config.eval, HeatmapEval).shift_heatmap
     with pytest.raises(UsageError, match=naming("hrnet", "simplepose", "model.name", "--config", path)):
         resolved(path)
 

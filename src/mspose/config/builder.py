@@ -295,6 +295,11 @@ class _Build:
         for key in ("data.input_size", "export.size"):
             if any(side % multiple for side in get(config, key) or ()):
                 yield key, f"be [width, height], multiples of {multiple}"
+        if self._entry.fixed_size and config.export.size not in (None, config.data.input_size):
+            yield (
+                "export.size",
+                f"be null, or data.input_size={config.data.input_size}: {self._entry.name}'s weights are for it",
+            )
         derived = config.codec.derive(config.data, self._entry.stride(config.model))
         yield from ((f"codec.{key}", words) for key, words in derived)
 

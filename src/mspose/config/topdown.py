@@ -53,9 +53,6 @@ class TopDownEval(EvalConfig):
     """Evaluation."""
 
     batch_size: int = key(32, "people a step", POSITIVE)
-    shift_heatmap: bool = key(
-        True, "shift the mirrored maps by one cell before averaging; never with data.unbiased", role=FREE
-    )
     use_gt_bbox: bool = key(False, "annotated boxes instead of bbox_file")
     bbox_file: str = key(
         "",
@@ -70,6 +67,15 @@ class TopDownEval(EvalConfig):
         FREE,
     )
     oks_threshold: float = key(0.9, "people more alike than this are duplicates (oks, soft_oks)", ABOVE_0_TO_1, FREE)
+
+
+@dataclass
+class HeatmapEval(TopDownEval):
+    """Evaluation."""
+
+    shift_heatmap: bool = key(
+        True, "shift the mirrored maps by one cell before averaging; never with data.unbiased", role=FREE
+    )
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def _write_card(config: Config, package: Package, src: Path, dst: Path, model_ha
     name, shape = next(iter(graph.inputs.items()))
     size = [shape[3], shape[2]] if shape[2] and shape[3] else None
     specs = method.codec.outputs(None)
-    make_card(
+    card = make_card(
         method,
         {"file": dst.name, "format": "ONNX", "sha256": model_hash},
         {"name": name, "dtype": "float32", "layout": "NCHW", "shape": list(shape), "size": size},
@@ -76,4 +77,7 @@ def _write_card(config: Config, package: Package, src: Path, dst: Path, model_ha
         ],
         {"checkpoint": src.name, "sha256": file_hash(src), "difference": {}},
         ("numpy", "onnxruntime"),
-    ).save(card_path(dst))
+    )
+    # Of the network, nothing is known but its name: it is never built here.
+    model = {"name": config.model.name}
+    replace(card, config={**card.config, "model": model}).save(card_path(dst))

@@ -39,7 +39,8 @@ class Origin:
         title: what a person calls it.
         anchors: names that are in every such file, perhaps behind a prefix, and together in no other kind.
         translate: its names → ours.
-        keys: shapes under our names → what they show of the network, as keys of the section `model`.
+        keys: shapes under our names → what they show of the network, as keys of the section `model`, and of others with
+            their section (`data.input_size`).
         conventions: what its names do not show, as keys of the configuration.
         shown: keys that the names show, and that differ among files of this kind that the same recipe loads.
         part: what it holds: a "network", its "backbone" alone, or a "detector".
@@ -119,11 +120,13 @@ class Network:
         method: how poses are found with it.
         codec_keys: dataclass of the section `codec`.
         codec: builds what knows the meaning of its maps, for a configuration and a skeleton.
-        build: builds it in MindSpore with random weights from `keys` and a skeleton; imports MindSpore when called.
+        build: builds it in MindSpore with random weights, for a configuration and a skeleton; imports MindSpore when
+            called.
         loss: builds its loss, which is given what the network returns in training and the codec's targets; likewise.
         stride: input pixels a cell of its maps, for a section `model`.
         size_multiple: sides of the input are multiples of this.
         takes_any_size: the input may have any size, also in an exported file.
+        fixed_size: weights are for one size of the input, which their shapes depend on.
         loss_line: how a loss is logged, as the original system did, for whoever reads its logs by program.
         weights: the files that hold it, its backbone's among them.
         onnx: the ONNX files of others that compute it.
@@ -141,11 +144,12 @@ class Network:
     method: type[Method]
     codec_keys: type[CodecConfig]
     codec: Callable[[Config, Skeleton], Codec]
-    build: Callable[[Any, Skeleton], nn.Cell]
+    build: Callable[[Config, Skeleton], nn.Cell]
     loss: Callable[[], nn.Cell]
     stride: Callable[[Any], int]
     size_multiple: int = 32
     takes_any_size: bool = False
+    fixed_size: bool = False
     loss_line: Callable[[int, int, float], str] = plain_line
     weights: tuple[Origin, ...] = ()
     onnx: tuple[OnnxForm, ...] = ()

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from mspose.codecs.heatmap import HeatmapCodec, HeatmapKeys
 from mspose.config.schema import Config, section_as
-from mspose.config.topdown import TopDownData, TopDownEval
+from mspose.config.topdown import HeatmapEval, TopDownData
 from mspose.networks.base import IMAGENET_RGB, OnnxForm
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from mindspore import nn
+
+
+# Sections that are not those of all top-down networks.
+HEATMAP_SECTIONS = {"eval": HeatmapEval}
 
 
 def heatmap_codec(config: Config, skeleton: Skeleton) -> HeatmapCodec:
@@ -24,7 +28,7 @@ def heatmap_codec(config: Config, skeleton: Skeleton) -> HeatmapCodec:
         stride,
         keys.sigma,
         keys.refine,
-        section_as(config.eval, TopDownEval).shift_heatmap,
+        section_as(config.eval, HeatmapEval).shift_heatmap,
         section_as(config.data, TopDownData).unbiased,
         keys.targets,
         keys.blur,

@@ -9,10 +9,10 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import FIXED, POSITIVE, ModelConfig, key
+from mspose.config.schema import FIXED, POSITIVE, Config, ModelConfig, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import HEATMAP_ONNX, heatmap_codec, joints_mse
+from mspose.networks.heatmaps import HEATMAP_ONNX, HEATMAP_SECTIONS, heatmap_codec, joints_mse
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -27,9 +27,10 @@ class HRNetKeys(ModelConfig):
     stem_width: int = key(64, "channels of the stem; the first stage has x4", POSITIVE, FIXED)
 
 
-def _build(keys: HRNetKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from mspose.models.hrnet import HRNet
 
+    keys = section_as(config.model, HRNetKeys)
     return HRNet(keys.width, skeleton.num_keypoints, keys.stem_width)
 
 
@@ -138,4 +139,5 @@ NETWORK = Network(
     weights=WEIGHTS,
     onnx=(HEATMAP_ONNX,),
     to_torch=lambda values, keys: hrnet_to_torch(values),
+    sections=HEATMAP_SECTIONS,
 )
