@@ -13,11 +13,13 @@ WIDTH, HEIGHT, JOINTS = 64, 96, 17
 FOLDER = "20230831/rtmpose_onnx/rtmpose-m_simcc-body7_pt-body7_420e-256x192"
 
 
-def write_vectors(path: Path, batch: int | str = "batch", names: tuple[str, str] = ("along_x", "along_y")) -> Path:
-    """Two vectors a keypoint, of cells of four pixels: the mean of the input's first channel over columns and rows."""
+def write_vectors(
+    path: Path, batch: int | str = "batch", names: tuple[str, str] = ("along_x", "along_y"), cell: int = 4
+) -> Path:
+    """Two vectors a keypoint, in cells of `cell` pixels: means of the input's first channel over columns and rows."""
     nodes, constants = [helper.make_node("Gather", ["input", "zero"], ["first"], axis=1)], {"zero": np.array(0)}
     for name, axis, side in zip(names, (1, 2), (WIDTH, HEIGHT)):
-        constants |= {f"{name} cells": np.array([0, side // 4, 4]), f"{name} times": np.array([1, JOINTS, 1])}
+        constants |= {f"{name} cells": np.array([0, side // cell, cell]), f"{name} times": np.array([1, JOINTS, 1])}
         nodes += [
             helper.make_node("ReduceMean", ["first"], [f"{name} line"], axes=[axis], keepdims=0),
             helper.make_node("Reshape", [f"{name} line", f"{name} cells"], [f"{name} parts"]),
@@ -26,7 +28,7 @@ def write_vectors(path: Path, batch: int | str = "batch", names: tuple[str, str]
             helper.make_node("Tile", [f"{name} one", f"{name} times"], [name]),
         ]
     constants["one"] = np.array([1])
-    shapes = {name: [batch, JOINTS, side // 4] for name, side in zip(names, (WIDTH, HEIGHT))}
+    shapes = {name: [batch, JOINTS, side // cell] for name, side in zip(names, (WIDTH, HEIGHT))}
     return _save(path, nodes, constants, batch, shapes)
 
 

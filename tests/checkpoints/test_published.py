@@ -15,6 +15,7 @@ from mspose.checkpoints.card import read_card
 from mspose.checkpoints.convert import main
 from mspose.checkpoints.published import recognise_onnx
 from mspose.codecs.heatmap import HeatmapKeys
+from mspose.codecs.simcc import SimCCKeys
 from mspose.config.schema import Config, section_as
 from mspose.config.topdown import HeatmapEval, TopDownData
 from mspose.errors import PoseError, UsageError
@@ -78,6 +79,50 @@ def test_poses_come_out_of_the_archive(tmp_path: Path, batch: int | str) -> None
     people = estimator(picture, np.stack([box, box]))
     assert len(people) == 2
     np.testing.assert_allclose(people.keypoints[0], np.tile(red, (17, 1)), atol=0.01)
+
+
+def write_simcc(path: Path, batch: int | str = "batch") -> Path:
+    return write_vectors(path, batch, ("simcc_x", "simcc_y"), 1)
+
+
+SIMCC = {"type": "SimCCLabel", "simcc_split_ratio": 1.0, "sigma": [4.9, 5.66], "normalize": False, "use_dark": False}
+
+
+def test_rtmpose_needs_no_recipe(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path, with_(pipeline("SimCCLabelDecode", **SIMCC), 3, mean=[0, 0, 0], std=[1, 1, 1]), write_simcc
+    )
+    config = resolved(path)
+    codec = section_as(config.codec, SimCCKeys)
+    assert (config.model.name, codec.split, codec.sigma) == ("rtmpose", 1, [4.9, 5.66])
+    picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    picture[31, 12] = 0, 0, 255
+    box = np.array([[WIDTH * 0.1, HEIGHT * 0.1, WIDTH * 0.8, HEIGHT * 0.8]])
+    people = PoseEstimator(None, path, {"eval.flip_test": False})(picture, box)
+    np.testing.assert_allclose(people.keypoints, np.tile([12, 31], (1, 17, 1)), atol=0.01)
+
+
+def test_a_bare_file_of_rtmpose_is_fed_as_its_authors_do(tmp_path: Path) -> None:
+    config = resolved(write_simcc(tmp_path / "rtmpose-m.onnx"))
+    assert (config.model.name, config.data.input_size, config.data.color) == ("rtmpose", [WIDTH, HEIGHT], "rgb")
+    assert (config.data.mean, config.data.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert section_as(config.codec, SimCCKeys).split == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "things"),
+    [
+        ({"simcc_split_ratio": 2.0}, ("2.0", "[64, 96]")),
+        ({"simcc_split_ratio": 1.5}, ("1.5",)),
+        ({"simcc_split_ratio": "1"}, ("1",)),
+        ({"use_dark": True}, ("use_dark",)),
+        ({"sigma": [1]}, ("codec.sigma",)),
+    ],
+)
+def test_vectors_of_another_codec_are_refused(tmp_path: Path, parameters: dict, things: tuple) -> None:
+    path = archive(tmp_path, pipeline("SimCCLabelDecode", **{**SIMCC, **parameters}), write_simcc)
+    with pytest.raises(PoseError, match=naming(path, *things)):
+        resolved(path)
 
 
 @pytest.mark.parametrize("name", ["hrnet", "simplepose"])
