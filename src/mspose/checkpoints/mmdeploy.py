@@ -39,14 +39,12 @@ class Pipeline:
     Attributes:
         source: the file, for messages.
         transforms: how a picture becomes input, each {"type": …, its arguments}, in order.
-        module: whose results the outputs become: "mmpose", "mmdet".
-        decoder: how: "SimCCLabelDecode", "TopdownHeatmapSimpleHeadDecode", "ResizeBBox".
+        decoder: how outputs become results: "SimCCLabelDecode", "TopdownHeatmapSimpleHeadDecode", "ResizeBBox".
         parameters: of the decoder.
     """
 
     source: str
     transforms: tuple[dict[str, Any], ...]
-    module: str
     decoder: str
     parameters: dict[str, Any]
 
@@ -188,7 +186,7 @@ def parse_pipeline(data: bytes, source: str) -> Pipeline:
     parameters = results[0].get("params") or {}
     if not isinstance(parameters, dict):
         raise PoseError(f"{source}: params of {_shown(results[0]['component'])} must be a mapping")
-    return Pipeline(source, tuple(inputs[0]), str(results[0].get("module")), results[0]["component"], parameters)
+    return Pipeline(source, tuple(inputs[0]), results[0]["component"], parameters)
 
 
 def is_number(value: Any, least: float, most: float) -> bool:
