@@ -85,3 +85,13 @@ def test_any_change_is_read_or_one_line(tmp_path: Path) -> None:
         (tmp_path / "y.zip").write_bytes(changed(whole))
         with contextlib.suppress(PoseError):
             read_package(tmp_path / "y.zip")
+
+
+def test_an_archive_without_folders_is_one_too(tmp_path: Path) -> None:
+    model = write_vectors(tmp_path / "end2end.onnx")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.write(model, "end2end.onnx")
+        file.writestr("pipeline.json", json.dumps(pipeline()))
+    package = read_package(tmp_path / "x.zip")
+    assert package.pipeline is not None
+    assert package.model == model.read_bytes()
