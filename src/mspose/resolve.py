@@ -11,7 +11,7 @@ from mspose.checkpoints.beside import description_file, input_only, read_descrip
 from mspose.checkpoints.card import ENDINGS, card_layer, card_path
 from mspose.checkpoints.origins import recognise_file
 from mspose.checkpoints.published import ENDINGS as ONNX_ENDINGS
-from mspose.checkpoints.published import recognise_onnx
+from mspose.checkpoints.published import published_layer
 from mspose.checkpoints.runs import newest_whole
 from mspose.config.builder import WEIGHTS, ConfigBuilder, Layer, check_beside
 from mspose.config.describe import all_keys
@@ -90,8 +90,7 @@ def beside(path: Path, network: str = "") -> Layer | None:
     if not path.is_file():
         return None
     if path.suffix.lower() in ONNX_ENDINGS:
-        published = recognise_onnx(path, network)
-        return published.layer if published is not None else None
+        return published_layer(path, network)
     if path.suffix.lower() in ENDINGS:
         return None
     conventions = recognise_file(path).conventions

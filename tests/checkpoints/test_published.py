@@ -13,12 +13,13 @@ import pytest
 from mspose import PoseEstimator
 from mspose.checkpoints.card import read_card
 from mspose.checkpoints.convert import main
-from mspose.checkpoints.published import recognise_onnx
+from mspose.checkpoints.published import published_layer
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.codecs.simcc import SimCCKeys
 from mspose.config.schema import Config, section_as
 from mspose.config.topdown import HeatmapEval, TopDownData
 from mspose.errors import PoseError, UsageError
+from mspose.export.command import INPUT
 from mspose.resolve import resolve
 from tests.checkpoints.mmpose_graph import FOLDER, HEIGHT, WIDTH, pipeline, write_heatmaps, write_vectors
 from tests.detection.mmdet_graph import write_zip
@@ -107,6 +108,14 @@ def test_a_bare_file_of_rtmpose_is_fed_as_its_authors_do(tmp_path: Path) -> None
     assert (config.model.name, config.data.input_size, config.data.color) == ("rtmpose", [WIDTH, HEIGHT], "rgb")
     assert (config.data.mean, config.data.std) == (IMAGENET_MEAN, IMAGENET_STD)
     assert section_as(config.codec, SimCCKeys).split == 1
+
+
+def test_an_export_of_ours_without_its_card_is_not_taken_for_theirs(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(write_simcc(tmp_path / "x.onnx")))
+    model.graph.input[0].name = model.graph.node[0].input[0] = INPUT
+    onnx.save(model, str(tmp_path / "x.onnx"))
+    assert published_layer(tmp_path / "x.onnx") is None
 
 
 @pytest.mark.parametrize(
@@ -217,7 +226,7 @@ def test_heat_maps_run(tmp_path: Path) -> None:
 
 def test_a_bare_file_of_heat_maps_tells_nothing(tmp_path: Path) -> None:
     path = write_heatmaps(tmp_path / "end2end.onnx")
-    assert recognise_onnx(path) is None
+    assert published_layer(path) is None
     with pytest.raises(UsageError, match=naming(path, "--config", "model.name", "data.mean", "codec")):
         resolved(path)
 
@@ -279,8 +288,8 @@ def test_heat_maps_of_another_codec_are_refused(tmp_path: Path, parameters: dict
 def test_shapes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.zip", write_vectors(tmp_path / "m.onnx"), pipeline(), FOLDER)
     wrong = write_vectors(tmp_path / "wrong.onnx", names=("along_y", "along_x"))
-    assert recognise_onnx(wrong, TOY) is None
-    assert recognise_onnx(path, TOY) is not None
+    assert published_layer(wrong, TOY) is None
+    assert published_layer(path, TOY) is not None
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

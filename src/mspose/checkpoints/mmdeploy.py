@@ -24,6 +24,7 @@ from mspose.files import parse_json
 
 ENDING = ".zip"
 MODEL, PIPELINE = "end2end.onnx", "pipeline.json"
+INPUT = "input"  # the name of the only input
 # Names of the outputs of detectors, whose suppression is inside.
 DETECTIONS = ("dets", "labels")
 # An ONNX file is a protocol buffer, which cannot be larger; pipeline.json has a few kilobytes.

@@ -1,17 +1,16 @@
 """ONNX files of others, as they were published: which network they compute, and how pictures are fed to them.
 
-They are known by the names of their outputs, and by the pipeline.json of MMDeploy where that is there; which names and
-decoders are whose, the entries of `mspose.networks` say (`OnnxForm`). Nothing is read from the name of a file.
+They are known by the names of their input and outputs, and by the pipeline.json of MMDeploy where that is there. Which
+names and decoders are whose, the entries of `mspose.networks` say (`OnnxForm`). Names of files play no part.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mspose.checkpoints.mmdeploy import DETECTIONS, ENDING, Package, Pipeline, read_package
+from mspose.checkpoints.mmdeploy import DETECTIONS, ENDING, INPUT, Package, Pipeline, read_package
 from mspose.checkpoints.onnx_file import Graph, read_graph
 from mspose.config.builder import WEIGHTS, Layer
 from mspose.errors import PoseError, UsageError
@@ -24,23 +23,8 @@ log = logging.getLogger("pose")
 ENDINGS = (".onnx", ENDING)
 
 
-@dataclass(frozen=True)
-class Published:
-    """A published model that is known here.
-
-    Attributes:
-        form: what it is.
-        graph: its inputs and outputs.
-        layer: the keys with which it runs.
-    """
-
-    form: OnnxForm
-    graph: Graph
-    layer: Layer
-
-
-def recognise_onnx(path: Path, network: str = "") -> Published | None:
-    """Which network a published model computes; None where it does not tell.
+def published_layer(path: Path, network: str = "") -> Layer | None:
+    """The keys with which a published model runs; None where it does not tell whose it is.
 
     Args:
         network: `model.name` where it is given: several networks may have files of one form.
@@ -69,7 +53,7 @@ def recognise_onnx(path: Path, network: str = "") -> Published | None:
         )
     entry, form = found[names.index(network) if network in names else 0]
     values = {"model.name": entry.name, **form.conventions, **_shown(package, graph, form)}
-    return Published(form, graph, Layer(values, _source(package), WEIGHTS))
+    return Layer(values, _source(package), WEIGHTS)
 
 
 def _source(package: Package) -> str:
@@ -78,6 +62,7 @@ def _source(package: Package) -> str:
 
 def _forms(graph: Graph, pipeline: Pipeline | None, network: str) -> list[tuple[Network, OnnxForm]]:
     """The entries that know such a file, each with its form."""
+    is_theirs = list(graph.inputs) == [INPUT]  # an export of ours that has lost its card is none of them
     entries = list(networks().values())
     if network and network not in networks():  # somebody's own, and named by its user
         entries.append(find_network(network))
@@ -86,7 +71,7 @@ def _forms(graph: Graph, pipeline: Pipeline | None, network: str) -> list[tuple[
         for entry in entries
         for form in entry.onnx
         if form.outputs == tuple(graph.outputs)
-        and (form.is_proof if pipeline is None else form.decoder == pipeline.decoder)
+        and (form.is_proof and is_theirs if pipeline is None else form.decoder == pipeline.decoder)
     ]
 
 

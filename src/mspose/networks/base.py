@@ -73,7 +73,7 @@ class OnnxForm:
         decoder: what MMDeploy's pipeline.json calls the way from its outputs to keypoints (`component`).
         keys: what it shows, as keys of the configuration.
         conventions: keys that hold for every such file; and how pictures are fed, where no pipeline.json says it.
-        is_proof: whether the names of its outputs alone tell whose it is, so that no pipeline.json is needed.
+        is_proof: whether its names alone tell whose it is, so that no pipeline.json is needed.
     """
 
     title: str
