@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained and evaluated pose network, in minutes on a CPU:
-#   bash scripts/quickstart.sh [simplepose|fastpose|hrnet|openpose]
+#   bash scripts/quickstart.sh [simplepose|fastpose|hrnet|rtmpose|openpose]
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -32,6 +32,11 @@ case $network in
         recipe=openpose_vgg19_368
         start="model.pretrained=vgg19-0-97_5004.ckpt"
         boxes=""
+        ;;
+    rtmpose)
+        recipe=rtmpose_m_256x192
+        start="model.pretrained=cspnext-m_udp-aic-coco_210e-256x192.pth"
+        boxes=" eval.use_gt_bbox=true"
         ;;
     simplepose)
         recipe=simplepose_r50_256x192

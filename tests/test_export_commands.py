@@ -110,6 +110,7 @@ def copied(finished: Path, tmp_path: Path) -> Path:
         ("simplepose", {}),
         ("simplepose", {"data__unbiased": True, "codec__refine": "dark_udp"}),
         ("openpose", {"export__size": [96, 64], "export__preprocess": True}),
+        ("rtmpose", {"export__preprocess": True}),
     ],
 )
 def test_310_path_gives_what_evaluation_gives(name: str, keys: dict, sample_dir: Path, tmp_path: Path) -> None:

@@ -103,17 +103,27 @@ def read_json(path: str | Path, what: str) -> Any:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            return json.load(file)
+        data = path.read_bytes()
     except FileNotFoundError as error:
         raise PoseError(f"{what} not found: {path}") from error
     except OSError as error:
         raise PoseError(f"{what} cannot be read: {path}: {error.strerror}") from error
+    return parse_json(data, what, path)
+
+
+def parse_json(data: bytes, what: str, source: str | Path) -> Any:
+    """What JSON holds; `what` and `source`, its file, are named in the error.
+
+    Raises:
+        PoseError: not JSON (the place is named).
+    """
+    try:
+        return json.loads(data)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PoseError(f"{what} is not valid JSON (cut short?): {path}: {one_line(error)}") from error
+        raise PoseError(f"{what} is not valid JSON (cut short?): {source}: {one_line(error)}") from error
     except (RecursionError, ValueError) as error:  # brackets in brackets; a number of thousands of digits
         reason = "too deeply nested" if isinstance(error, RecursionError) else one_line(error)
-        raise PoseError(f"{what} is not usable JSON: {path}: {reason}") from error
+        raise PoseError(f"{what} is not usable JSON: {source}: {reason}") from error
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from typing import Any
 from mspose.checkpoints.beside import description_file, input_only, read_description
 from mspose.checkpoints.card import ENDINGS, card_layer, card_path
 from mspose.checkpoints.origins import recognise_file
+from mspose.checkpoints.published import ENDINGS as ONNX_ENDINGS
+from mspose.checkpoints.published import published_layer
 from mspose.checkpoints.runs import newest_whole
 from mspose.config.builder import WEIGHTS, ConfigBuilder, Layer, check_beside
 from mspose.config.describe import all_keys
@@ -27,12 +29,13 @@ def resolve(
     """Build a configuration, and say where what lies beside weights changes it.
 
     Lowest first: the network's defaults, the recipe, what lies beside the weights that are loaded, the overrides.
+    What lies beside an ONNX file that others published, its own form and its pipeline.json say.
     Weights from which a new run starts (`train.init_from`) only say how pixels become input.
 
     Args:
         recipe: file or name of a recipe; or a complete configuration, beside whose weights nothing is looked for.
             None is needed where `model.name` is set: by an override, or by weights that know their network (of this
-            version, or an exported model with its card).
+            version, an exported model with its card, or a published one that is known).
         overrides: dotted key → value.
         source: of the overrides, for messages.
         section: which section the keys of the command are in, for suggestions.
@@ -50,7 +53,7 @@ def resolve(
         builder.set(key, value, source)
     path, is_start = weights_of(builder, recipe)
     if path and not isinstance(recipe, Config):
-        layer = beside(Path(path))
+        layer = beside(Path(path), str(builder.get("model.name")))
         if layer is not None:
             builder.layers.append(input_only(layer) if is_start else layer)
     if not recipe and not any("model.name" in layer.values for layer in builder.layers):
@@ -70,8 +73,11 @@ def weights_of(builder: ConfigBuilder, recipe: str | Path | Config | None) -> tu
     return ckpt or str(builder.get("train.init_from")), not ckpt
 
 
-def beside(path: Path) -> Layer | None:
+def beside(path: Path, network: str = "") -> Layer | None:
     """What is known of weights besides the weights themselves: from a model card, a description, or their names.
+
+    Args:
+        network: `model.name` where it is given.
 
     Raises:
         UsageError: a card or a description sets what does not belong to weights.
@@ -81,7 +87,11 @@ def beside(path: Path) -> Layer | None:
     if layer is not None:
         check_beside(layer, all_keys())  # here: not all of it may be asked for
         return layer
-    if not path.is_file() or path.suffix.lower() in ENDINGS:
+    if not path.is_file():
+        return None
+    if path.suffix.lower() in ONNX_ENDINGS:
+        return published_layer(path, network)
+    if path.suffix.lower() in ENDINGS:
         return None
     conventions = recognise_file(path).conventions
     return Layer(conventions, str(path), WEIGHTS, True, tuple(conventions)) if conventions else None
@@ -94,10 +104,13 @@ def default_output(recipe: str | Path) -> str:
 
 def _no_recipe(path: str) -> str:
     needed = "a recipe is needed (--config NAME or FILE)"
-    if path and Path(path).suffix.lower() in ENDINGS:
+    if path and Path(path).suffix.lower() in (*ENDINGS, *ONNX_ENDINGS):
+        if not Path(path).is_file():
+            return f"{needed}, and there is no file {path}"
         return (
-            f"{needed}: no model card {card_path(path).name} lies beside {path} (a detector is named by "
-            "demo.detector_file)"
+            f"{needed}: no model card {card_path(path).name} lies beside {path}, nor does it tell itself what is "
+            "needed: model.name, data.input_size, data.color, data.scale, data.mean, data.std and codec (a detector is "
+            "named by demo.detector_file)"
         )
     if path and Path(path).is_file():
         return f"{needed}: no {description_file(path).name} of this version lies beside {path}"

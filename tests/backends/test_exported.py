@@ -12,6 +12,7 @@ from mspose.backends import exported
 from mspose.backends.exported import ExportedBackend, in_batches, to_pixels
 from mspose.backends.onnx_runtime import open_onnx, open_session
 from mspose.checkpoints.card import FORMAT, ModelCard, card_path, file_hash, read_card
+from mspose.checkpoints.mmdeploy import read_package
 from mspose.config.schema import DataConfig, RuntimeConfig
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
@@ -117,7 +118,7 @@ def test_configured_device_is_the_one_that_computes(
         lambda: ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
     )
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, providers: given.extend(providers))
-    open_session(tmp_path / "x.onnx", RuntimeConfig(device=device, device_id=3))
+    open_session(read_package(tmp_path / "x.onnx"), RuntimeConfig(device=device, device_id=3))
     assert given == providers
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from mindspore.nn.utils import no_init_parameters
 
+from mspose.checkpoints.foreign import check_model, check_network
 from mspose.checkpoints.origins import origins, read_weights, recognise
 from mspose.config.builder import default_config, network_of
 from mspose.config.describe import all_keys
@@ -67,6 +69,10 @@ EXPECTED = {
         IMAGENET,
         "visible_mean",
     ),
+    "rtmpose_t": ("RTMPose of MMPose (PyTorch)", None, None, "rgb", 255, IMAGENET, "visible_mean"),
+    "names/rtmpose-s_256x192": ("RTMPose of MMPose (PyTorch)", None, None, "rgb", 255, IMAGENET, "visible_mean"),
+    "names/rtmpose-m_256x192": ("RTMPose of MMPose (PyTorch)", None, None, "rgb", 255, IMAGENET, "visible_mean"),
+    "names/rtmpose-l_256x192": ("RTMPose of MMPose (PyTorch)", None, None, "rgb", 255, IMAGENET, "visible_mean"),
     "mindspore_zoo_yolov3": ("MindSpore YOLOv3", *[None] * 6),
     "mindspore_zoo_resnet50": ("ImageNet ResNet (MindSpore)", "same", *[None] * 5),
     "mindspore_zoo_vgg19": ("ImageNet VGG19 (MindSpore)", *[None] * 6),
@@ -149,6 +155,10 @@ def test_conventions_are_keys_of_the_configuration() -> None:
         ("hrnet_w32", {"name": "hrnet", "width": 32, "stem_width": 64}),
         ("names/hrnet-w48_leoxiaobin", {"name": "hrnet", "width": 48}),
         ("mindpose_resnet50", {"name": "simplepose", "depth": 50, "deconv_filters": [256] * 3}),
+        ("rtmpose_t", {"name": "rtmpose", "width": 384, "blocks": 1}),
+        ("names/rtmpose-s_256x192", {"name": "rtmpose", "width": 512, "blocks": 2}),
+        ("names/rtmpose-m_256x192", {"name": "rtmpose", "width": 768, "blocks": 4}),
+        ("names/rtmpose-l_256x192", {"name": "rtmpose", "width": 1024, "blocks": 6}),
         ("openpose_body_coco", {"name": "openpose", "stages": 6, "stage_width": 128, "base_width": 64, "norm": "none"}),
     ],
 )
@@ -239,6 +249,8 @@ def test_names_that_become_the_same_are_refused() -> None:
         "fastpose_duc_res50",
         "hrnet_w32",
         "names/hrnet-w48_leoxiaobin",
+        "rtmpose_t",
+        "names/rtmpose-l_256x192",
         "openpose_body_coco",
     ],
 )
@@ -290,6 +302,54 @@ def test_imagenet_hrnets_are_backbones(source: str, title: str, parity_dir: Path
     assert (recognised.origin.title, recognised.origin.part) == (f"ImageNet HRNet {title}", "backbone")
     assert recognised.model == {"model.width": 32, "model.stem_width": 64}
     assert "backbone.layer1.0.downsample.0.weight" in recognised.values
+
+
+@pytest.mark.parametrize(("split", "size"), [(2, [192, 256]), (2, [288, 384]), (3, [192, 256]), (1, [96, 64])])
+def test_rtmpose_shows_the_input_that_it_is_for(split: int, size: list[int], parity_dir: Path) -> None:
+    recognised = recognise(rtmpose(parity_dir, size, split), "x.pth")
+    shown = {key: value for key, value in recognised.model.items() if not key.startswith("model.")}
+    assert shown == {"codec.split": split, "data.input_size": size}
+    for check in (check_model, check_network):
+        with pytest.raises(PoseError, match=naming("x.pth", f"data.input_size={size}".replace(" ", ""))):
+            check(recognised, default_config("rtmpose", {"data.input_size": [256, 256]}), "x.pth")
+        own = {"model.width": 384, "model.blocks": 1, **shown}
+        check(recognised, default_config("rtmpose", own), "x.pth")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "head", "title"),
+    [
+        ("backbone.", ("head.deconv_layers.0.weight", "head.final_layer.weight"), "CSPNeXt of MMPose with heat maps"),
+        ("module.backbone.", ("module.head.final_layer.weight",), "CSPNeXt of MMPose with heat maps"),
+        ("backbone.", ("head.fc.weight",), "ImageNet CSPNeXt"),
+        ("", ("fc.weight",), "ImageNet CSPNeXt"),
+    ],
+)
+def test_backbones_of_rtmpose_may_have_another_head(prefix: str, head: tuple, title: str, parity_dir: Path) -> None:
+    values = {name: value for name, value in rtmpose(parity_dir).items() if "head." not in name}
+    backbone = {prefix + name.removeprefix("backbone."): value for name, value in values.items()}
+    recognised = recognise(backbone | {name: np.zeros(2) for name in head}, "x")
+    assert (recognised.origin.title, recognised.origin.part) == (f"{title} (PyTorch)", "backbone")
+    assert recognised.model == {"model.width": 384, "model.blocks": 1}
+    assert "backbone.stage4.2.blocks.0.conv2.depthwise_conv.bn.gamma" in recognised.values
+
+
+def test_a_detector_around_cspnext_is_no_backbone(parity_dir: Path) -> None:
+    values = {name: value for name, value in rtmpose(parity_dir).items() if "head." not in name}
+    for other in ("bbox_head.rtm_cls.0.weight", "neck.out_convs.0.conv.weight"):
+        with pytest.raises(PoseError, match=naming("rtmdet.pth", "CSPNeXt", other)):
+            recognise({**values, other: np.zeros(2)}, "rtmdet.pth")
+
+
+def rtmpose(parity_dir: Path, size: Sequence[int] = (192, 256), split: int = 2) -> dict[str, np.ndarray]:
+    """RTMPose-t under MMPose's names, for an input size."""
+    shapes = {
+        "head.mlp.1.weight": (256, size[0] * size[1] // 1024),
+        "head.cls_x.weight": (split * size[0], 256),
+        "head.cls_y.weight": (split * size[1], 256),
+    }
+    changed = {name: np.broadcast_to(np.float32(1), shape) for name, shape in shapes.items()}
+    return values_of("rtmpose_t", parity_dir) | changed
 
 
 def around(prefix: str, *others: str) -> dict[str, np.ndarray]:

@@ -284,7 +284,7 @@ def test_a_name_twice_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as file:
         for content in (b"1", b"2"):
             file.writestr("val2017/000000000001.jpg", content)
-    with pytest.raises(PoseError, match=naming(path, "'val2017/000000000001.jpg'", "twice")):
+    with pytest.raises(PoseError, match=naming(path, "'val2017/000000000001.jpg'", "2 times")):
         unzip(path, tmp_path, part_of(path.read_bytes(), files=1))
 
 

@@ -35,7 +35,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Page:
     install(monkeypatch, Sliced())
-    second = tmp_path / "second.onnx"  # nothing is read of an exported model without a card
+    second = tmp_path / "second.mindir"  # nothing is read of a MindIR without a card
     second.touch()
     return Page(config_with(tmp_path, demo__networks=[f"{TOP_DOWN}:{second}"]), tmp_path)
 
@@ -79,7 +79,7 @@ def test_options_change_the_picture(page: Page, tmp_path: Path) -> None:
 
 
 def test_every_network_answers(page: Page, tmp_path: Path) -> None:
-    assert page.networks == [f"{tmp_path.name}/net.ckpt", f"{tmp_path.name}/second.onnx"]
+    assert page.networks == [f"{tmp_path.name}/net.ckpt", f"{tmp_path.name}/second.mindir"]
     path = str(picture(tmp_path / "a.png"))
     assert [page.estimate(path, name, 0.0, 0.0)[2] for name in page.networks] == ["1 person"] * 2
 

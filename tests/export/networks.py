@@ -29,6 +29,7 @@ SMALL = {
         "codec.refine": "quarter",
     },
     "hrnet": {"model.width": 8, "model.stem_width": 16, "data.input_size": [64, 96], "codec.refine": "quarter"},
+    "rtmpose": {"model.width": 64, "data.input_size": [64, 96]},
     "openpose": {
         "model.base_width": 8,
         "model.stage_width": 8,

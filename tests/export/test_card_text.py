@@ -319,6 +319,31 @@ def test_top_down(keys: dict) -> None:
         np.testing.assert_allclose(found, expected[number], atol=1e-3)
 
 
+def test_vectors() -> None:
+    method = method_of(default_config("rtmpose", {"codec.split": 3}))
+    recipe, size, rng = decode_steps(method), (192, 256), np.random.default_rng(5)
+    image, box = rng.integers(0, 256, (300, 400, 3), np.uint8), [31.3, 20.7, 90.2, 210.4]
+    view, _ = method.view(image, Boxes(np.array([box]), np.ones(1)))
+    plain, mirrored = (tuple(rng.normal(0, 1, (1, 17, 3 * n)).astype(np.float32) for n in size) for _ in range(2))
+    plain[0][0, 3], mirrored[0][0, method.skeleton.flip_index[3]] = -1, -1
+    expected = method.people(method.merge([(plain, mirrored)], size), view.to_image, size).keypoints[0]
+
+    swapped = dict(method.skeleton.flip_pairs) | {right: left for left, right in method.skeleton.flip_pairs}
+    crop, center, extent = crop_of(recipe | {"unbiased": False}, image, box, size)
+    np.testing.assert_array_equal(Normalizer(method.config.data)(crop), view.inputs[0][0])
+    assert "reverse its vectors simcc_x, exchange" in " ".join(recipe["steps"])
+    for joint in range(17):
+        other = swapped.get(joint, joint)
+        x = [(a + b) / 2 for a, b in zip(plain[0][0, joint], mirrored[0][0, other][::-1])]
+        y = [(a + b) / 2 for a, b in zip(plain[1][0, joint], mirrored[1][0, other])]
+        score = min(max(x), max(y))
+        i, j = (x.index(max(x)), y.index(max(y))) if score > 0 else (-1, -1)
+        u, v = i / recipe["split"], j / recipe["split"]
+        u, v = center + (np.array([u, v]) - [size[0] / 2, size[1] / 2]) * extent[0] / size[0]
+        np.testing.assert_allclose(expected[joint], [u, v, score], atol=1e-3)
+    assert expected[3, 2] < 0
+
+
 def test_steps_of_a_crop_tell_its_geometry() -> None:
     plain, unbiased = (
         decode_steps(method_of(default_config(overrides={"data.unbiased": value}))) for value in (False, True)

@@ -73,7 +73,14 @@ def any_batch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 @pytest.mark.parametrize(
     "any_batch",
-    [("simplepose", "MINDIR"), ("fastpose", "ONNX"), ("openpose", "MINDIR"), ("openpose", "ONNX")],
+    [
+        ("simplepose", "MINDIR"),
+        ("fastpose", "ONNX"),
+        ("openpose", "MINDIR"),
+        ("openpose", "ONNX"),
+        ("rtmpose", "MINDIR"),
+        ("rtmpose", "ONNX"),
+    ],
     indirect=True,
     ids="-".join,
 )

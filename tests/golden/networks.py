@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mindspore import nn
 
 from mspose.backends.checkpoint import MindSporeBackend
@@ -24,17 +25,20 @@ def torch_keys(network: nn.Cell) -> dict[str, tuple[int, ...]]:
 
 
 def write_golden(path: Path, cases: Mapping[str, Mapping[str, Any]], make: Callable[..., nn.Cell]) -> None:
-    """Write about sixty outputs of each case; `make` builds a network of its arguments, with formula weights."""
+    """Write about sixty values of each case, of several outputs one after another; `make` builds a network of its
+    arguments, with formula weights."""
     written = []
     for name, arguments in cases.items():
-        (maps,) = MindSporeBackend(make(**arguments))(picture(7, (2, 3, 64, 96)))
+        outputs = MindSporeBackend(make(**arguments))(picture(7, (2, 3, 64, 96)))
+        shapes = [list(maps.shape) for maps in outputs]
+        maps = np.concatenate([maps.reshape(-1) for maps in outputs])
         every = max(1, maps.size // 60)
-        values = [round(float(v), 6) for v in maps.reshape(-1)[::every]]
+        values = [round(float(v), 6) for v in maps[::every]]
         written.append(
             {
                 "name": name,
                 "arguments": arguments,
-                "shape": list(maps.shape),
+                "shape": shapes if len(shapes) > 1 else shapes[0],
                 "every": every,
                 "largest": float(abs(maps).max()),
                 "values": values,

@@ -344,8 +344,8 @@ class TestResults:
 
     def test_evaluation_goes_beside_an_earlier_run(self, platform, tmp_path):
         earlier = platform.put("results/last.ckpt", "earlier")
-        (tmp_path / "w.onnx").touch()
-        assert platform.run(lambda config: write(config, "metrics.json"), f"--ckpt={tmp_path / 'w.onnx'}") == 0
+        (tmp_path / "w.mindir").touch()
+        assert platform.run(lambda config: write(config, "metrics.json"), f"--ckpt={tmp_path / 'w.mindir'}") == 0
         assert earlier.read_text() == "earlier"
 
     def test_half_written_files_are_not_sent(self, platform):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
 from mspose.config.schema import FIXED, FREE, POSITIVE, CodecConfig, Config, ModelConfig, key, section_as
 from mspose.methods.topdown import TopDown
-from mspose.networks.base import Network
+from mspose.networks.base import Network, OnnxForm
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -95,9 +95,10 @@ def _codec(config: Config, skeleton: Skeleton) -> VectorCodec:
     return VectorCodec(skeleton, keys.spread, keys.least)
 
 
-def _build(keys: ToyKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from tests.toy.model import Toy
 
+    keys = section_as(config.model, ToyKeys)
     return Toy(keys.width, skeleton.num_keypoints)
 
 
@@ -113,4 +114,22 @@ def _layer(name: str) -> int | None:
     return int(number) // 3 if part == "backbone" else None
 
 
-NETWORK = Network("toy", ToyKeys, TopDown, VectorKeys, _codec, _build, _loss, stride=lambda keys: 4, layer=_layer)
+def _onnx_keys(size: Size, shapes: Sequence[tuple[int | None, ...]], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    if [shape[-1] for shape in shapes] != [size[0] // 4, size[1] // 4]:
+        raise ValueError(f"vectors {shapes} are none of an input of {size}")
+    return {"codec.spread": parameters.get("sigma", 2.0)}
+
+
+# Files of this form are known by the names of their outputs alone, and are fed like that unless they say otherwise.
+ONNX = OnnxForm(
+    "a toy",
+    ("along_x", "along_y"),
+    "AlongDecode",
+    _onnx_keys,
+    {"data.color": "bgr", "data.scale": 255.0},
+    is_proof=True,
+)
+
+NETWORK = Network(
+    "toy", ToyKeys, TopDown, VectorKeys, _codec, _build, _loss, stride=lambda keys: 4, onnx=(ONNX,), layer=_layer
+)

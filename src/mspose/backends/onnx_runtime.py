@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mspose.backends.exported import ExportedBackend, cpu_threads, model_file
+from mspose.checkpoints.mmdeploy import DETECTIONS, Package, read_package
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
 from mspose.extras import need
@@ -20,16 +21,19 @@ PROVIDERS = {"GPU": "CUDAExecutionProvider", "Ascend": "CANNExecutionProvider", 
 
 
 def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
-    """Open an exported pose network on `runtime.device`.
+    """Open an exported pose network, or one in an archive as it was published, on `runtime.device`.
 
     Raises:
         PoseError: no such file, not an ONNX model or one that takes no pictures, or ONNX Runtime is not installed.
         UsageError: ONNX Runtime was built without that device.
     """
     path, card = model_file(path)
-    session = open_session(path, runtime)
+    session = open_session(read_package(path), runtime)
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    if card is None and len(outputs) == 1 and len(outputs[0].shape) == 3:  # N boxes, each with its classes
+    is_detector = tuple(output.name for output in outputs) == DETECTIONS or (
+        len(outputs) == 1 and len(outputs[0].shape) == 3  # N boxes, each with its classes
+    )
+    if card is None and is_detector:
         raise UsageError(f"{path} gives boxes, as a detector does, no maps: use it with demo.detector_file={path}")
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {inputs[0].shape}")
@@ -38,8 +42,8 @@ def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     return ExportedBackend(path, lambda batch: session.run(None, {name: batch}), shape, card)
 
 
-def open_session(path: Path, runtime: RuntimeConfig) -> onnxruntime.InferenceSession:
-    """Open any ONNX file; errors are those of `open_onnx`."""
+def open_session(package: Package, runtime: RuntimeConfig) -> onnxruntime.InferenceSession:
+    """Open any ONNX model; errors are those of `open_onnx`."""
     onnxruntime = need("onnxruntime")
     options = onnxruntime.SessionOptions()
     # Its own default counts the cores of the machine, not those that a container may use.
@@ -54,10 +58,14 @@ def open_session(path: Path, runtime: RuntimeConfig) -> onnxruntime.InferenceSes
     if device != "CPU":
         providers.insert(0, (PROVIDERS[device], {"device_id": str(runtime.device_id)}))
     try:
-        with utf8_path(path) as name:
+        if isinstance(package.model, bytes):
+            return onnxruntime.InferenceSession(package.model, options, providers=providers)
+        with utf8_path(package.model) as name:
             return onnxruntime.InferenceSession(name, options, providers=providers)
     except Exception as error:  # ONNX Runtime has an exception class for each kind of failure
-        raise PoseError(f"not a readable ONNX model (damaged or cut short?): {path}: {first_line(error)}") from error
+        raise PoseError(
+            f"not a readable ONNX model (damaged or cut short?): {package.name}: {first_line(error)}"
+        ) from error
 
 
 def first_line(error: Exception) -> str:

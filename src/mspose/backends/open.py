@@ -41,8 +41,8 @@ def check_checkpoint(config: Config, purpose: str) -> None:
 
 
 # Backends by the ending of the file they run; every other file is a checkpoint for MindSpore.
-_ENDINGS = {".mindir": "mindir", ".onnx": "onnx"}
-_RUNS = {"mindir": ".mindir", "onnx": ".onnx", "lite": ".mindir"}
+_ENDINGS = {".mindir": "mindir", ".onnx": "onnx", ".zip": "onnx"}
+_RUNS = {"mindir": (".mindir",), "onnx": (".onnx", ".zip"), "lite": (".mindir",)}
 
 
 def backend_name(config: Config) -> str:
@@ -59,11 +59,9 @@ def backend_name(config: Config) -> str:
         )
     if name == "auto":
         return _ENDINGS.get(ending, "mindspore")
-    if ending != _RUNS[name] if name in _RUNS else ending in _ENDINGS:
-        raise UsageError(
-            f"runtime.backend={name} runs {_RUNS.get(name, 'checkpoints')}, not {config.runtime.ckpt}; "
-            "export.py makes other files"
-        )
+    if ending not in _RUNS[name] if name in _RUNS else ending in _ENDINGS:
+        runs = " and ".join(_RUNS.get(name, ("checkpoints",)))
+        raise UsageError(f"runtime.backend={name} runs {runs}, not {config.runtime.ckpt}; export.py makes other files")
     return name
 
 

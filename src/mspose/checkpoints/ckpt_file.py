@@ -8,12 +8,13 @@ above half a gigabyte comes as several values of the same tag.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from mspose.checkpoints.protobuf import as_bytes, message, packed
 from mspose.checkpoints.torch_file import bfloat16
 from mspose.errors import PoseError, one_line
 from mspose.files import atomic_path
@@ -47,10 +48,10 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         parts: dict[str, list[tuple[tuple[int, ...], str, memoryview]]] = {}
         last = ""
-        for number, value in _fields(mapped):
+        for number, value in message(mapped):
             if number != 1:
                 raise ValueError("it holds something other than values")
-            name, tensor = _value(_content(value))
+            name, tensor = _value(as_bytes(value))
             if name in parts and name != last:
                 raise ValueError(f"it holds {name} twice")
             if tensor is not None:
@@ -61,65 +62,23 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
         raise PoseError(f"not a readable MindSpore checkpoint (cut short?): {path}: {one_line(error)}") from error
 
 
-def _fields(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Number and content of each field of a message: a number, or bytes."""
-    at = 0
-    while at < len(data):
-        value: memoryview | int
-        tag, at = _varint(data, at)
-        if tag & 7 == 0:
-            value, at = _varint(data, at)
-        elif tag & 7 == 2:
-            size, at = _varint(data, at)
-            if size > len(data) - at:
-                raise ValueError("a value reaches beyond the file")
-            value, at = data[at : at + size], at + size
-        else:
-            raise ValueError("it is no such protocol buffer")
-        yield tag >> 3, value
-
-
-def _content(field: memoryview | int) -> memoryview:
-    if isinstance(field, int):
-        raise ValueError("it holds a number where bytes belong")
-    return field
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError("it is no protocol buffer")
-
-
 def _value(value: memoryview) -> tuple[str, tuple[tuple[int, ...], str, memoryview] | None]:
     """Name and tensor (shape, type, numbers) of a value; None for a string or a hash table."""
-    fields = dict(_fields(value))
+    fields = dict(message(value))
     name = bytes(fields[1]).decode() if isinstance(fields.get(1), memoryview) else ""
     if not name:
         raise ValueError("it holds a value without a name")
     if 2 not in fields:
         return name, None
     shape, kind, content = [], "", memoryview(b"")
-    for number, field in _fields(_content(fields[2])):
+    for number, field in message(as_bytes(fields[2])):
         if number == 1:
-            shape += [field] if isinstance(field, int) else [n for n, _ in islice(_packed(field), _MOST_DIMENSIONS + 1)]
+            shape += [field] if isinstance(field, int) else list(islice(packed(field), _MOST_DIMENSIONS + 1))
         elif number == 2:
-            kind = bytes(_content(field)).decode()
+            kind = bytes(as_bytes(field)).decode()
         elif number == 3:
-            content = _content(field)
+            content = as_bytes(field)
     return name, None if kind == "str" else (tuple(shape), kind, content)
-
-
-def _packed(data: memoryview) -> Iterator[tuple[int, int]]:
-    at = 0
-    while at < len(data):
-        value, at = _varint(data, at)
-        yield value, at
 
 
 def _array(name: str, pieces: list[tuple[tuple[int, ...], str, memoryview]]) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""Bring other people's weights in, or take ours to PyTorch.
+"""Bring other people's weights and ONNX models in, or take our weights to PyTorch.
 
     mspose convert --config RECIPE.yaml --src FILE --dst OUT.ckpt [--partial] [section.key=value ...]
     mspose convert --config RECIPE.yaml --src OURS.ckpt --dst OUT.pth --to torch
+    mspose convert --src PUBLISHED.zip --dst OUT.onnx --to onnx
 
 FILE is known by its content and the names in it (see `mspose.checkpoints.origins`); none of its code is run.
 """
@@ -28,11 +29,13 @@ from mspose.checkpoints.foreign import (
     write_weights,
 )
 from mspose.checkpoints.origins import Recognised, recognise_file
+from mspose.checkpoints.published import ENDINGS as ONNX_ENDINGS
 from mspose.checkpoints.safetensors_file import write_safetensors
 from mspose.checkpoints.torch_file import write_torch
 from mspose.config.schema import Config
 from mspose.config.text import Text
 from mspose.errors import PoseError, UsageError
+from mspose.export.published import keep_published
 from mspose.files import find_same, user_path
 from mspose.networks import find_network
 from mspose.networks.resnet import ResNetKeys
@@ -103,6 +106,8 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
         PoseError, UsageError: the file is unreadable, of no known or another network, or lacks parameters, or the
             result cannot be written. Nothing is written then.
     """
+    if src.suffix.lower() in ONNX_ENDINGS:
+        raise UsageError(f"{src} is an ONNX model, not weights: --to onnx keeps it with a model card")
     if not dst.name.endswith(ENDINGS[to]):
         raise UsageError(f"--to {to} writes a file that ends in {', '.join(ENDINGS[to])}, not {dst}")
     described = description_of(src)
@@ -204,20 +209,33 @@ def _configuration(options: argparse.Namespace) -> Config:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns 0, 1 when the file cannot be converted, 2 for wrong usage."""
     parser = argparse.ArgumentParser(
-        prog="mspose convert", description="Convert weights of other people's pose networks, or ours to PyTorch."
+        prog="mspose convert",
+        description="Convert weights of other people's pose networks, or ours to PyTorch; "
+        "give their ONNX models a model card.",
     )
     parser.add_argument("--config", metavar="RECIPE", help="of the network; checkpoints that know theirs need none")
     parser.add_argument(
-        "--src", type=user_path, required=True, metavar="FILE", help=".pth, .safetensors, .ckpt or .npz"
+        "--src", type=user_path, required=True, metavar="FILE", help=".pth, .safetensors, .ckpt or .npz; .zip or .onnx"
     )
     parser.add_argument("--dst", type=user_path, required=True, metavar="FILE", help="what to write")
-    parser.add_argument("--to", choices=tuple(ENDINGS), default="mindspore", help="default: %(default)s")
+    parser.add_argument(
+        "--to",
+        choices=(*ENDINGS, "onnx"),
+        default="mindspore",
+        help="default: %(default)s; onnx: a published model gets a card",
+    )
     parser.add_argument("--partial", action="store_true", help="go on when parameters are missing or of another shape")
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="changes to the recipe")
     options = parser.parse_args(argv)
     set_up_logging()
     try:
-        convert(_configuration(options), options.src, options.dst, options.to, options.partial)
+        config = _configuration(options)
+        if options.to == "onnx":
+            if options.partial:
+                raise UsageError("--partial is for weights; --to onnx takes a model as it is")
+            keep_published(config, options.src, options.dst)
+        else:
+            convert(config, options.src, options.dst, options.to, options.partial)
     except PoseError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

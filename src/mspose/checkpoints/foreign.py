@@ -22,7 +22,7 @@ from mspose.checkpoints.beside import (
 from mspose.checkpoints.card import file_hash
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.origins import Recognised, recognise_file
-from mspose.config.schema import Config
+from mspose.config.schema import Config, get
 from mspose.errors import PoseError, UsageError
 from mspose.files import atomic_path, short_name, unlisted
 from mspose.networks import find_network
@@ -143,7 +143,8 @@ def check_model(recognised: Recognised, config: Config, path: str | Path) -> Non
 
 
 def check_network(recognised: Recognised, config: Config, path: str | Path) -> None:
-    """Refuse weights that are not of the kind of network that is configured, whatever its depth or width.
+    """Refuse weights that are not of the kind of network that is configured, whatever its depth or width, or are for
+    another input than it.
 
     Raises:
         PoseError, UsageError: another network, or no pose network at all.
@@ -153,11 +154,12 @@ def check_network(recognised: Recognised, config: Config, path: str | Path) -> N
         raise UsageError(f"{path} is an {title}, no pose network: train from it with model.pretrained={path}")
     if recognised.origin.part == "detector":
         raise UsageError(f"{path} is {title}, no pose network: use it with demo.detector_file={path}")
-    _check_keys([key for key in recognised.model if key == "model.name"], recognised, config, path)
+    keys = [key for key in recognised.model if key == "model.name" or not key.startswith("model.")]
+    _check_keys(keys, recognised, config, path)
 
 
 def _check_keys(keys: list[str], recognised: Recognised, config: Config, path: str | Path) -> None:
-    wrong = [key for key in keys if getattr(config.model, key.split(".")[1]) != recognised.model[key]]
+    wrong = [key for key in keys if get(config, key) != recognised.model[key]]
     if wrong:
         need = " ".join(f"{key}={recognised.model[key]}".replace(" ", "") for key in wrong)
         raise PoseError(

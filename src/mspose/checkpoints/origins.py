@@ -47,7 +47,7 @@ class Recognised:
     Attributes:
         origin: whose they are.
         values: arrays by our names; what our networks lack keeps its own name. A backbone's begin with `backbone.`.
-        model: what the shapes show of the network, as keys of the configuration.
+        model: what the shapes show of the network, and of the input that it is for, as keys of the configuration.
     """
 
     origin: Origin
@@ -157,7 +157,7 @@ def recognise(values: Values, path: str | Path) -> Recognised:
         if origin.part == "backbone":
             translated = {f"backbone.{name}": value for name, value in translated.items()}
         keys = origin.keys({name: value.shape for name, value in translated.items()})
-        model = {f"model.{key}": value for key, value in keys.items()}
+        model = {key if "." in key else f"model.{key}": value for key, value in keys.items()}
         return Recognised(origin, translated, {"model.name": network, **model} if network else model)
     some = ", ".join(list(values)[:3]) or "nothing"
     raise PoseError(
@@ -200,9 +200,12 @@ def _check_alone(prefix: str, weights: Values, origin: Origin, path: str | Path)
     """Refuse a backbone that is part of a larger network, such as MMPose's `backbone.` and `keypoint_head.`.
 
     Raises:
-        PoseError: there is more than the backbone and what classifies pictures.
+        PoseError: there is more than the backbone, the parts that its origin's anchors name, and what classifies
+            pictures.
     """
+    known = tuple(f"{prefix}{anchor.partition('.')[0]}." for anchor in origin.anchors)
     others = [name for name in weights if not name.startswith(prefix) or re.match(r"(keypoint_)?head\.", name)]
+    others = [name for name in others if not name.startswith(known)]
     others = [name for name in others if not re.search(r"(^|\.)(fc|classifier|linear|end_point)\.\w+$", name)]
     if others:
         parts = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}." for name in others[:100]))

@@ -133,13 +133,18 @@ class Codec(ABC):
         """
         raise PoseError(f"{type(self).__name__} has no heat maps to draw (demo.heatmaps)")
 
-    def draw(self, maps: Maps, image: np.ndarray, to_image: np.ndarray) -> np.ndarray | None:
-        """The maps of one input over its picture (H, W, 3) uint8 BGR, twice as wide; None where that shows nothing.
+    def draw(self, maps: Maps, image: np.ndarray, to_image: np.ndarray) -> np.ndarray:
+        """The maps of the inputs that show a picture (H, W, 3) uint8 BGR, over it: two views `side_by_side`.
 
         Args:
-            to_image: (2, 3) from pixels of the input to the picture.
+            to_image: (N, 2, 3) from pixels of the inputs to the picture.
         """
-        return None
+        raise PoseError(f"{type(self).__name__} has no maps to draw (eval.draw)")
+
+    @property
+    def draws(self) -> bool:
+        """Whether `draw` can be asked."""
+        return type(self).draw is not Codec.draw
 
     def check(self, maps: Maps, size: Size) -> None:
         """Refuse maps that `outputs` does not describe.

@@ -201,9 +201,9 @@ class PafCodec(Codec):
         heatmaps = maps[1][:, :-1].max(axis=1)
         return heatmaps, np.repeat(self._cell_matrix[None], len(heatmaps), axis=0)
 
-    def draw(self, maps: Maps, image: np.ndarray, to_image: np.ndarray) -> np.ndarray | None:
-        """Heat maps and PAFs of one input over its picture, side by side."""
-        matrix = compose(to_image, self._cell_matrix)
+    def draw(self, maps: Maps, image: np.ndarray, to_image: np.ndarray) -> np.ndarray:
+        """Heat maps and PAFs of the one input that shows a picture."""
+        matrix = compose(to_image[0], self._cell_matrix)
         heat = draw_heatmaps(image, self.heat(maps)[0], matrix[None])
         fields = draw_pafs(image, strongest_vectors(maps[0][0]), matrix)
         return side_by_side(heat, fields, ("heat maps", "part affinity fields"))

@@ -264,6 +264,11 @@ class _Build:
                 yield key, f"be [width, height], multiples of {multiple}"
         if config.train.layer_decay != 1 and self._entry.layer is None:
             yield "train.layer_decay", f"be 1 with {self._entry.name}, whose entry names no layers"
+        if self._entry.fixed_size and config.export.size not in (None, config.data.input_size):
+            yield (
+                "export.size",
+                f"be null, or data.input_size={config.data.input_size}: {self._entry.name}'s weights are for it",
+            )
         derived = config.codec.derive(config.data, self._entry.stride(config.model))
         yield from ((f"codec.{key}", words) for key, words in derived)
 

@@ -272,7 +272,7 @@ class RuntimeConfig(Section):
         "fixed loss scale for amp O1 to O3; 0: adapted while training",
         Check(lambda v: v == 0 or v >= 1, "be 0 (adapting) or at least 1"),
     )
-    ckpt: str = key("", "checkpoint to load, or an exported model")
+    ckpt: str = key("", "checkpoint to load, or an exported or published model")
     backend: str = key(
         "auto",
         "what runs the network: MindSpore with a checkpoint, MindSpore with a MindIR, ONNX "

@@ -110,9 +110,6 @@ class TopDownEval(EvalConfig):
     """Evaluation."""
 
     batch_size: int = key(32, "people a step", POSITIVE)
-    shift_heatmap: bool = key(
-        True, "shift the mirrored maps by one cell before averaging; never with data.unbiased", role=FREE
-    )
     use_gt_bbox: bool = key(False, "annotated boxes instead of bbox_file")
     bbox_file: str = key(
         "",
@@ -130,6 +127,15 @@ class TopDownEval(EvalConfig):
 
 
 @dataclass
+class HeatmapEval(TopDownEval):
+    """Evaluation."""
+
+    shift_heatmap: bool = key(
+        True, "shift the mirrored maps by one cell before averaging; never with data.unbiased", role=FREE
+    )
+
+
+@dataclass
 class TopDownDemo(DemoConfig):
     """Pictures and video: what to look at, who finds the people, what is drawn and written."""
 
@@ -139,7 +145,11 @@ class TopDownDemo(DemoConfig):
         "the whole picture, OpenCV's HOG, YOLOv3, an ONNX detector, or demo.boxes",
         ("auto", "whole", "hog", "yolov3", "onnx", "boxes"),
     )
-    detector_file: str = key("", "weights of the detector: yolo.ckpt, yolov3.weights, or X.onnx (YOLOX, YOLOv8)")
+    detector_file: str = key(
+        "",
+        "weights of the detector: yolo.ckpt, yolov3.weights, X.onnx (YOLOX, YOLOv8, or MMDetection's end2end.onnx), or "
+        "the archive X.zip that OpenMMLab publishes",
+    )
     detector_size: list[int] = key(
         [416, 416],
         "input of YOLOv3 [width, height], and of ONNX files that leave it open",
@@ -147,6 +157,8 @@ class TopDownDemo(DemoConfig):
     )
     detector_threshold: float = key(0.3, "boxes with a lower score are left out", BELOW_1)
     detector_nms: float = key(
-        0.45, "boxes that overlap a better one by more than this IoU are duplicates", ABOVE_0_TO_1
+        0.45,
+        "boxes that overlap a better one by more than this IoU are duplicates; MMDetection's decide that themselves",
+        ABOVE_0_TO_1,
     )
     boxes: str = key("", "COCO JSON of person boxes, used instead of a detector")

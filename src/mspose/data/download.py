@@ -17,20 +17,18 @@ import json
 import os
 import re
 import shutil
-import stat
-import struct
 import sys
 import time
 import urllib.error
 import urllib.request
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from mspose.archives import DAMAGED, harmless
 from mspose.data.layout import check
 from mspose.errors import PoseError, UsageError
 from mspose.files import check_writable, user_path, write_json
@@ -289,7 +287,7 @@ def unzip(archive: Path, root: Path, part: Part) -> None:
         for member in members:
             name = member.filename.rpartition("/")[2]
             (staging / name).replace(folder / name)
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
+    except DAMAGED as error:
         raise PoseError(f"{archive}: damaged archive ({error}): delete it and run again") from error
     except OSError as error:
         raise PoseError(f"cannot unzip {archive}: {error.strerror}: {error.filename or root}") from error
@@ -299,30 +297,20 @@ def unzip(archive: Path, root: Path, part: Part) -> None:
 
 def _wanted(file: zipfile.ZipFile, archive: Path, part: Part) -> list[zipfile.ZipInfo]:
     """The members to unzip, once the whole list of the archive has been found harmless and complete."""
-    wanted = {}
-    for member in file.infolist():
-        path = member.filename
-        if path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
-            raise PoseError(f"{archive}: unsafe path {path!r} in the archive; nothing was unzipped")
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise PoseError(f"{archive}: {path!r} is a link or a device; nothing was unzipped")
-        if path in wanted:
-            raise PoseError(f"{archive}: holds {path!r} twice; nothing was unzipped")
-        if re.fullmatch(rf"{re.escape(part.name)}/{part.pattern}", path):
-            wanted[path] = member
+    pattern = rf"{re.escape(part.name)}/{part.pattern}"
+    wanted = [member for member in harmless(file, archive) if re.fullmatch(pattern, member.filename)]
     if len(wanted) != part.files:
         raise PoseError(
             f"{archive}: holds {len(wanted):,} of the {part.files:,} files of {part.name}; delete it and run again"
         )
     # zipfile never yields more bytes of a member than its entry declares, so the declared sum is a limit.
-    total = sum(member.file_size for member in wanted.values())
+    total = sum(member.file_size for member in wanted)
     if total > part.unzipped:
         raise PoseError(
             f"{archive}: would take {_gigabytes(total)}, at most {_gigabytes(part.unzipped)} are expected; "
             "nothing was unzipped"
         )
-    return list(wanted.values())
+    return wanted
 
 
 def _require_space(root: Path, parts: Sequence[Part], keep_archives: bool) -> None:

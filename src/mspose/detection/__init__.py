@@ -25,7 +25,7 @@ HOG_HINT = (
     "demo.detector_file=yolov3.weights (or an .onnx) finds others, demo.detector=whole takes the whole picture"
 )
 # Detectors by the kind of their file.
-SUFFIXES = {".ckpt": "yolov3", ".weights": "yolov3", ".onnx": "onnx"}
+SUFFIXES = {".ckpt": "yolov3", ".weights": "yolov3", ".onnx": "onnx", ".zip": "onnx"}
 
 
 class Detector(Protocol):

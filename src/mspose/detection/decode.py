@@ -76,6 +76,20 @@ def yolov8_people(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([centers - extents / 2, extents], axis=1), values[4 + PERSON]
 
 
+def suppressed_people(dets: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes that a model has chosen among itself, as MMDetection's do.
+
+    Args:
+        dets: (1, N, 5) left, top, right, bottom, score.
+        labels: (1, N) classes.
+
+    Returns:
+        boxes (M, 4) x, y, width, height and scores (M,) of the people among them.
+    """
+    values = dets[0][labels[0] == PERSON].astype(np.float64)
+    return np.concatenate([values[:, :2], values[:, 2:4] - values[:, :2]], axis=1), values[:, 4]
+
+
 def grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Cells of all strides, in the order of the networks' outputs.
 

@@ -1,14 +1,65 @@
-"""What a model card says to people: how pictures become input, and the network's maps keypoints.
+"""Model cards, and what they say to people: how pictures become input, and the network's maps keypoints.
 
 It is complete: whoever has the model, its card, NumPy and OpenCV gets the keypoints that this repository gets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from mspose.checkpoints.card import ModelCard, card_config
 from mspose.geometry import BOX_PADDING
 from mspose.methods.base import Method
+from mspose.skeleton import describe_skeleton
+from mspose.version import software
+
+
+def make_card(
+    method: Method,
+    model: dict[str, str],
+    given: dict[str, Any],
+    outputs: list[dict[str, Any]],
+    source: dict[str, Any],
+    packages: Sequence[str],
+) -> ModelCard:
+    """The card of a model.
+
+    Args:
+        method: how it is run.
+        model: its file name, format and hash.
+        given: of its input: name, dtype, layout, shape and size.
+        outputs: see `describe_outputs`.
+        source: what it was made of.
+        packages: whose versions are written down, besides our own.
+    """
+    config, data = method.config, method.config.data
+    return ModelCard(
+        model=model,
+        network=config.model.name,
+        input={
+            **given,
+            "color": data.color,
+            "scale": data.scale,
+            "mean": data.mean,
+            "std": data.std,
+            "formula": input_formula(given["dtype"] == "uint8"),
+        },
+        outputs=outputs,
+        skeleton=describe_skeleton(method.skeleton),
+        decode=decode_steps(method),
+        source=source,
+        versions={**software(), **{name: _version(name) for name in packages}},
+        config=card_config(config),
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def input_formula(pixels: bool) -> str:

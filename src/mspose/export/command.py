@@ -8,20 +8,19 @@ import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mspose.backends.open import check_checkpoint
-from mspose.checkpoints.card import ModelCard, card_config, card_path, file_hash, is_exported
+from mspose.checkpoints.card import ModelCard, card_path, file_hash, is_exported
 from mspose.codecs.base import Codec
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.coco import image_folder
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
-from mspose.export.card_text import decode_steps, describe_outputs, input_formula
+from mspose.export.card_text import describe_outputs, make_card
 from mspose.files import atomic_path, check_writable
 from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
@@ -31,8 +30,7 @@ from mspose.outputs import check_targets
 from mspose.runtime.device import start
 from mspose.runtime.logs import mindspore_silent
 from mspose.runtime.results import locked
-from mspose.skeleton import describe_skeleton, load_skeleton
-from mspose.version import software
+from mspose.skeleton import load_skeleton
 
 if TYPE_CHECKING:
     import mindspore as ms
@@ -288,42 +286,27 @@ def _real_picture(config: Config, size: tuple[int, int]) -> np.ndarray:
 def _card(
     config: Config, what: Form, outputs: list[dict[str, Any]], differences: dict[str, float], model_hash: str
 ) -> ModelCard:
-    config, data = copy.deepcopy(config), config.data
+    config = copy.deepcopy(config)
     config.data.input_size = list(what.base)
     if what.size:
         find_network(config.model.name).method.fix_size(config)
     method = method_of(config)
     packages = ("mindspore", "numpy", *(("onnx", "onnxruntime") if config.export.file_format == "ONNX" else ()))
-    return ModelCard(
-        model={"file": what.path.name, "format": config.export.file_format, "sha256": model_hash},
-        network=config.model.name,
-        input={
+    return make_card(
+        method,
+        {"file": what.path.name, "format": config.export.file_format, "sha256": model_hash},
+        {
             "name": INPUT,
             "dtype": "uint8" if what.pixels else "float32",
             "layout": "NHWC" if what.pixels else "NCHW",
             "shape": what.shape,
             "size": list(what.size) if what.size else None,
-            "color": data.color,
-            "scale": data.scale,
-            "mean": data.mean,
-            "std": data.std,
-            "formula": input_formula(what.pixels),
         },
-        outputs=outputs,
-        skeleton=describe_skeleton(method.skeleton),
-        decode=decode_steps(method),
-        source={
+        outputs,
+        {
             "checkpoint": Path(config.runtime.ckpt).name,
             "sha256": file_hash(config.runtime.ckpt),
             "difference": differences,
         },
-        versions={**software(), **{name: _version(name) for name in packages}},
-        config=card_config(config),
+        packages,
     )
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"

@@ -77,7 +77,7 @@ class Evaluator:
         self.estimated_areas = self.annotations.estimated
         self.set = method.evaluation_set(self.annotations, self.annotated, annotated_boxes)
         self._names = unique_names(self.images.files)
-        # Of pictures to be drawn, where inputs are whole pictures: merged maps, and the matrix to the picture.
+        # Of the inputs from pictures to be drawn: merged maps (1, …), and the matrix (1, 2, 3) to the picture.
         self._seen: dict[int, tuple[Maps, np.ndarray] | None] = {}
 
     def __len__(self) -> int:
@@ -106,8 +106,8 @@ class Evaluator:
         """
         method, data, watch = self.method, self.config.data, Stopwatch()
         rows, size, threads = ranks.share(len(self)), method.batch_size, worker_threads(data.workers)
-        whole = method.unit == "images"
-        self._seen = dict.fromkeys(self.drawn_rows(self.config.eval.draw)) if whole else {}
+        drawn = self.drawn_rows(self.config.eval.draw) if method.codec.draws else []
+        self._seen = dict.fromkeys(np.flatnonzero(np.isin(self.set.rows, drawn)).tolist())
         bad_images, faults = BadImages(len(np.unique(self.set.rows)), "evaluation set"), method.faults
         cv2.setNumThreads(0)  # one picture a thread; OpenCV's own threads would only compete with these
 
@@ -122,8 +122,9 @@ class Evaluator:
         def decode(batch: np.ndarray, view: View, raw: list[tuple[Maps, Maps | None]]) -> Decoded:
             with watch("decode"):
                 maps = method.merge(raw, view.size)
-                for row in batch[np.isin(batch, list(self._seen))].tolist():
-                    self._seen[row] = maps, view.to_image[0]
+                for place in np.flatnonzero(np.isin(batch, list(self._seen))).tolist():
+                    one = slice(place, place + 1)
+                    self._seen[int(batch[place])] = tuple(kind[one].copy() for kind in maps), view.to_image[one]
                 found = method.people(maps, view.to_image, view.size)
                 return Decoded(found.keypoints, found.scores, batch[found.source])
 
@@ -223,10 +224,11 @@ class Evaluator:
         picture = side_by_side(
             draw_poses(image, predicted, self.skeleton, threshold), draw_poses(image, annotated, self.skeleton, 0.5)
         )
-        seen = self._seen.get(row)
-        maps = self.method.codec.draw(seen[0], image, seen[1]) if seen else None
-        if maps is not None:
-            picture = np.vstack([picture, maps])
+        seen = [kept for index, kept in self._seen.items() if kept is not None and self.set.rows[index] == row]
+        if seen:
+            maps = tuple(np.concatenate(kinds) for kinds in zip(*(maps for maps, _ in seen)))
+            to_image = np.concatenate([matrix for _, matrix in seen])
+            picture = np.vstack([picture, self.method.codec.draw(maps, image, to_image)])
         path = folder / f"{self._names[row]}.jpg"
         write_image(path, picture)
         return path

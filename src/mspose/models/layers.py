@@ -22,6 +22,7 @@ class Conv2d(nn.Conv2d):
         stride: int = 1,
         has_bias: bool = False,
         weight_init: Initializer | None = None,
+        group: int = 1,
     ) -> None:
         weight_init = weight_init or HeNormal(mode="fan_out", nonlinearity="relu")
         super().__init__(
@@ -31,6 +32,7 @@ class Conv2d(nn.Conv2d):
             stride,
             pad_mode="pad",
             padding=kernel // 2,
+            group=group,
             has_bias=has_bias,
             weight_init=weight_init,
             bias_init="zeros",

@@ -15,6 +15,28 @@ class JointsMSELoss(nn.Cell):
         return 0.5 * ops.square((heatmaps.astype(ms.float32) - target) * weight).mean()
 
 
+class SimCCLoss(nn.Cell):
+    """Divergence of SimCC's vectors from softened targets (RTMPose, arXiv 2303.07399, section 3.2).
+
+    Both are made distributions by a softmax of ten times their values. Σ p ln(p / q) is divided by the number of
+    places, weighted and added up over both axes, keypoints and people, and divided by the number of keypoints: as
+    published it grows with the batch.
+    """
+
+    SHARPNESS = 10.0
+
+    def construct(self, outputs: tuple, along_x: ms.Tensor, along_y: ms.Tensor, weight: ms.Tensor) -> ms.Tensor:
+        """Scalar from vectors and targets (N, J, W split) and (N, J, H split), and weight (N, J)."""
+        x, y = outputs
+        divergences = self._divergence(x, along_x) + self._divergence(y, along_y)
+        return (divergences * weight).sum() / weight.shape[1]
+
+    def _divergence(self, output: ms.Tensor, target: ms.Tensor) -> ms.Tensor:
+        logarithm = ops.log_softmax(output.astype(ms.float32) * self.SHARPNESS, -1)
+        wanted = ops.log_softmax(target * self.SHARPNESS, -1)
+        return (ops.exp(wanted) * (wanted - logarithm)).mean(-1)
+
+
 class OpenPoseLoss(nn.Cell):
     """Masked squared error of both branches of every stage (equation 5 of arXiv 1611.08050), as means.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,8 @@ class Origin:
         title: what a person calls it.
         anchors: names that are in every such file, perhaps behind a prefix, and together in no other kind.
         translate: its names → ours.
-        keys: shapes under our names → what they show of the network, as keys of the section `model`.
+        keys: shapes under our names → what they show of the network, as keys of the section `model`, and of others with
+            their section (`data.input_size`).
         conventions: what its names do not show, as keys of the configuration.
         shown: keys that the names show, and that differ among files of this kind that the same recipe loads.
         part: what it holds: a "network", its "backbone" alone, or a "detector".
@@ -59,6 +60,33 @@ class Origin:
     part: str = "network"
     is_own: bool = False
     shown: tuple[str, ...] = ()
+
+
+# Keys of the configuration that an ONNX file shows by the (width, height) of its input, the shapes of its outputs for
+# one input, and the parameters of its decoder in MMDeploy's pipeline.json (empty without that). ValueError: it does not
+# fit, with what is wrong as its text.
+OnnxKeys = Callable[[tuple[int, int], Sequence[tuple[int | None, ...]], Mapping[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class OnnxForm:
+    """One kind of ONNX file that others publish, ready to run.
+
+    Attributes:
+        title: what a person calls it.
+        outputs: names of its outputs, in the codec's order.
+        decoder: what MMDeploy's pipeline.json calls the way from its outputs to keypoints (`component`).
+        keys: what it shows, as keys of the configuration.
+        conventions: keys that hold for every such file; and how pictures are fed, where no pipeline.json says it.
+        is_proof: whether its names alone tell whose it is, so that no pipeline.json is needed.
+    """
+
+    title: str
+    outputs: tuple[str, ...]
+    decoder: str
+    keys: OnnxKeys
+    conventions: Mapping[str, Any] = field(default_factory=dict)
+    is_proof: bool = False
 
 
 # How pictures are fed to networks that several kinds of files share; see `data.*`.
@@ -102,16 +130,19 @@ class Network:
         method: how poses are found with it.
         codec_keys: dataclass of the section `codec`.
         codec: builds what knows the meaning of its maps, for a configuration and a skeleton.
-        build: builds it in MindSpore with random weights from `keys` and a skeleton; imports MindSpore when called.
+        build: builds it in MindSpore with random weights, for a configuration and a skeleton; imports MindSpore when
+            called.
         loss: builds its loss, which is given what the network returns in training and the codec's targets; likewise.
         stride: input pixels a cell of its maps, for a section `model`.
         size_multiple: sides of the input are multiples of this.
         takes_any_size: the input may have any size, also in an exported file.
+        fixed_size: weights are for one size of the input, which their shapes depend on.
         loss_line: how a loss is logged, as the original system did, for whoever reads its logs by program.
         weights: the files that hold it, its backbone's among them.
         decays: whether weight decay reaches a parameter, by its name and number of dimensions.
         layer: number of the layer that a parameter belongs to, by its name, from 0 at the picture on; None: it lies
             behind all numbered ones. What `train.layer_decay` needs; without, the network cannot be trained with it.
+        onnx: the ONNX files of others that compute it.
         head: beginning of the names of the parameters that depend on the skeleton: a checkpoint for other keypoints can
             start everything but these.
         to_torch: weights under our names → state dict of the PyTorch original, for a section `model`; None: there is no
@@ -128,15 +159,17 @@ class Network:
     method: type[Method]
     codec_keys: type[CodecConfig]
     codec: Callable[[Config, Skeleton], Codec]
-    build: Callable[[Any, Skeleton], nn.Cell]
+    build: Callable[[Config, Skeleton], nn.Cell]
     loss: Callable[[], nn.Cell]
     stride: Callable[[Any], int]
     size_multiple: int = 32
     takes_any_size: bool = False
+    fixed_size: bool = False
     loss_line: Callable[[int, int, float], str] = plain_line
     weights: tuple[Origin, ...] = ()
     decays: Callable[[str, int], bool] = no_vector
     layer: Callable[[str], int | None] | None = None
+    onnx: tuple[OnnxForm, ...] = ()
     head: str = "final_layer."
     to_torch: Callable[[Values, Any], dict[str, np.ndarray]] | None = None
     torch_keys: Mapping[str, Any] = field(default_factory=dict)

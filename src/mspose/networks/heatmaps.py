@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from mspose.codecs.heatmap import HeatmapCodec, HeatmapKeys
 from mspose.config.schema import Config, section_as
-from mspose.config.topdown import TopDownData, TopDownEval
-from mspose.networks.base import Shapes
+from mspose.config.topdown import HeatmapEval, TopDownData
+from mspose.networks.base import IMAGENET_RGB, OnnxForm, Shapes
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from mindspore import nn
+
+
+# Sections that are not those of all top-down networks.
+HEATMAP_SECTIONS = {"eval": HeatmapEval}
 
 
 def heatmap_codec(config: Config, skeleton: Skeleton) -> HeatmapCodec:
@@ -23,7 +28,7 @@ def heatmap_codec(config: Config, skeleton: Skeleton) -> HeatmapCodec:
         stride,
         keys.sigma,
         keys.refine,
-        section_as(config.eval, TopDownEval).shift_heatmap,
+        section_as(config.eval, HeatmapEval).shift_heatmap,
         section_as(config.data, TopDownData).unbiased,
         keys.targets,
         keys.blur,
@@ -48,3 +53,26 @@ def joints_mse() -> nn.Cell:
     from mspose.models.losses import JointsMSELoss
 
     return JointsMSELoss()
+
+
+def _onnx_keys(
+    size: tuple[int, int], shapes: Sequence[tuple[int | None, ...]], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The codecs MSRAHeatmap, plain or DARK (`unbiased`), and UDPHeatmap of MMPose 1.x."""
+    kind, sigma, blur = parameters.get("type"), parameters.get("sigma", 2), parameters.get("blur_kernel_size", 11)
+    if kind not in ("MSRAHeatmap", "UDPHeatmap"):
+        raise ValueError(f"heat maps of the codec {kind!r} are not known here, MSRAHeatmap and UDPHeatmap are")
+    if parameters.get("heatmap_type", "gaussian") != "gaussian":
+        raise ValueError("UDPHeatmap must have heatmap_type gaussian: maps of offsets are not known here")
+    if type(sigma) not in (int, float) or type(blur) is not int:
+        raise ValueError("sigma must be a number, blur_kernel_size a whole one")
+    keys = {"codec.sigma": sigma, "eval.shift_heatmap": parameters.get("shift_heatmap") is True}
+    if kind == "UDPHeatmap":
+        return {**keys, "data.unbiased": True, "codec.refine": "dark_udp", "codec.blur": blur}
+    if parameters.get("unbiased") is True:
+        return {**keys, "codec.targets": "exact", "codec.refine": "dark", "codec.blur": blur}
+    return {**keys, "codec.refine": "quarter"}
+
+
+# All networks of heat maps give outputs of one name: which codec they are for, pipeline.json alone tells.
+HEATMAP_ONNX = OnnxForm("heat maps of MMPose", ("output",), "TopdownHeatmapSimpleHeadDecode", _onnx_keys, IMAGENET_RGB)

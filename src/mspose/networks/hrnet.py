@@ -10,10 +10,10 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, from_mmpose, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import FIXED, POSITIVE, Check, ModelConfig, key
+from mspose.config.schema import FIXED, POSITIVE, Check, Config, ModelConfig, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse, offset_maps
+from mspose.networks.heatmaps import HEATMAP_ONNX, HEATMAP_SECTIONS, heatmap_codec, joints_mse, offset_maps
 from mspose.skeleton import Skeleton
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ class HRNetKeys(ModelConfig):
     blocks: int = key(4, "blocks of the first stage, and of each branch of a module", POSITIVE, FIXED)
 
 
-def _build(keys: HRNetKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from mspose.models.hrnet import HRNet
 
+    keys = section_as(config.model, HRNetKeys)
     return HRNet(keys.width, skeleton.num_keypoints, keys.stem_width, keys.modules, keys.blocks)
 
 
@@ -138,6 +139,8 @@ NETWORK = Network(
     joints_mse,
     stride=lambda keys: 4,
     weights=WEIGHTS,
+    onnx=(HEATMAP_ONNX,),
     to_torch=lambda values, keys: hrnet_to_torch(values),
     refused=offset_maps,
+    sections=HEATMAP_SECTIONS,
 )

@@ -12,10 +12,10 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, from_mmpose, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import FIXED, Check, key
+from mspose.config.schema import FIXED, Check, Config, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
-from mspose.networks.heatmaps import heatmap_codec, joints_mse, offset_maps
+from mspose.networks.heatmaps import HEATMAP_ONNX, HEATMAP_SECTIONS, heatmap_codec, joints_mse, offset_maps
 from mspose.networks.resnet import RESNET_WEIGHTS, ResNetKeys, resnet_from_zoo, resnet_keys
 from mspose.skeleton import Skeleton
 
@@ -52,9 +52,10 @@ def _stride(keys: SimplePoseKeys) -> int:
     return 2 ** (5 - len(keys.deconv_filters))
 
 
-def _build(keys: SimplePoseKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from mspose.models.simplepose import SimplePose
 
+    keys = section_as(config.model, SimplePoseKeys)
     return SimplePose(
         keys.depth,
         skeleton.num_keypoints,
@@ -198,6 +199,8 @@ NETWORK = Network(
     joints_mse,
     stride=_stride,
     weights=WEIGHTS,
+    onnx=(HEATMAP_ONNX,),
     to_torch=lambda values, keys: simplepose_to_torch(values),
     refused=offset_maps,
+    sections=HEATMAP_SECTIONS,
 )

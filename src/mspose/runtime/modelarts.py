@@ -10,19 +10,15 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import posixpath
 import shutil
-import stat
-import struct
 import threading
 import zipfile
-import zlib
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
+from mspose.archives import DAMAGED, harmless
 from mspose.config.schema import Config, ModelArtsConfig
 from mspose.errors import PoseError, UsageError
 from mspose.files import check_writable, write_text
@@ -111,7 +107,7 @@ def unzip(archive: Path, folder: Path) -> None:
     shutil.rmtree(staging, ignore_errors=True)
     try:
         with zipfile.ZipFile(archive) as file:
-            members = _harmless(file, archive, folder)
+            members = _fitting(file, archive, folder)
             staging.mkdir(parents=True)
             for member in members:
                 target = staging / member.filename
@@ -122,7 +118,7 @@ def unzip(archive: Path, folder: Path) -> None:
             target = folder / member.filename
             target.parent.mkdir(parents=True, exist_ok=True)
             (staging / member.filename).replace(target)
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError) as error:
+    except DAMAGED as error:
         raise PoseError(f"{archive}: cannot be unzipped ({error}); is it damaged or encrypted?") from error
     except OSError as error:
         raise PoseError(f"cannot unzip {archive}: {error.strerror}: {error.filename or folder}") from error
@@ -130,21 +126,11 @@ def unzip(archive: Path, folder: Path) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _harmless(file: zipfile.ZipFile, archive: Path, folder: Path) -> list[zipfile.ZipInfo]:
-    """The files of an archive, once its whole list has been checked."""
-    for member in file.infolist():
-        path = member.filename
-        if path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
-            raise PoseError(f"{archive}: unsafe path {path!r} in the archive; nothing was unzipped")
-        if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise PoseError(f"{archive}: {path!r} is a link or a device; nothing was unzipped")
-    members = [member for member in file.infolist() if not member.is_dir()]
+def _fitting(file: zipfile.ZipFile, archive: Path, folder: Path) -> list[zipfile.ZipInfo]:
+    """The files of an archive, once its whole list has been checked, and that there is room for them."""
+    members = harmless(file, archive)
     if not members:
         raise PoseError(f"{archive}: holds no files")
-    # Not two spellings of one path either: the second would replace the first.
-    name, count = Counter(posixpath.normpath(member.filename) for member in members).most_common(1)[0]
-    if count > 1:
-        raise PoseError(f"{archive}: holds {name!r} {count} times; nothing was unzipped")
     # zipfile never yields more bytes of a member than its entry declares, so the declared sum is a limit.
     needed, free = sum(member.file_size for member in members), shutil.disk_usage(folder).free
     if needed > free:
