@@ -151,6 +151,8 @@ NETWORK = Network(
     fixed_size=True,
     weights=WEIGHTS,
     onnx=(ONNX,),
+    # Scales that are no norms are decayed in the published training, vectors as they are.
+    decays=lambda name, ndim: ndim > 1 or name.endswith((".g", ".res_scale.scale")),
     head="head.final_layer.",
     to_torch=lambda values, keys: batch_norm_to_torch(values),
 )
