@@ -10,10 +10,12 @@ import pytest
 
 from mspose.checkpoints.initial import load_backbone, load_weights
 from mspose.checkpoints.io import save
+from mspose.checkpoints.names import batch_norm_to_torch
 from mspose.config.builder import default_config
 from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.models.openpose import OpenPose
+from mspose.models.rtmpose import RTMPose
 from mspose.models.simplepose import SimplePose
 from tests.graph import ms
 from tests.messages import naming
@@ -77,6 +79,28 @@ def test_start_from_another_network_names_it(tmp_path: Path) -> None:
     config = default_config("openpose", {"train.init_from": str(tmp_path / "a.ckpt")})
     with pytest.raises(PoseError, match=naming(tmp_path / "a.ckpt", "SimplePose", "model.name=simplepose")):
         load_weights(OpenPose(stages=1, width=8), config)
+
+
+def test_rtmpose_starts_from_a_backbone_with_another_head(tmp_path: Path) -> None:
+    source, target = (RTMPose(32, 2, 17, (64, 96)) for _ in range(2))
+    values = batch_norm_to_torch({name: v for name, v in values_of(source).items() if name.startswith("backbone.")})
+    head = {"head.deconv_layers.0.weight": np.zeros((32, 8, 4, 4)), "head.final_layer.weight": np.zeros((17, 8, 1, 1))}
+    np.savez(tmp_path / "cspnext.npz", **values, **head)
+    before = target.head.final_layer.weight.asnumpy().copy()
+    line = load_backbone(target, tmp_path / "cspnext.npz")
+    count = sum(not name.endswith("num_batches_tracked") for name in values)
+    assert f"{count} parameters matched; not used: head.deconv_layers.0.weight, head.final_layer.weight" in line
+    for name, value in values_of(source).items():
+        assert not name.startswith("backbone.") or np.array_equal(value, values_of(target)[name]), name
+    np.testing.assert_array_equal(target.head.final_layer.weight.asnumpy(), before)
+
+
+def test_rtmpose_for_other_keypoints_keeps_all_but_one_layer(tmp_path: Path) -> None:
+    save({p.name: p for p in RTMPose(32, 2, 5, (64, 96)).get_parameters()}, tmp_path / "a.ckpt")
+    keys = {"model.width": 32, "model.blocks": 2, "data.input_size": [64, 96]}
+    config = default_config("rtmpose", {"train.init_from": str(tmp_path / "a.ckpt"), **keys})
+    line = load_weights(RTMPose(32, 2, 17, (64, 96)), config)
+    assert "new for this skeleton: head.final_layer.weight, head.final_layer.bias" in line
 
 
 def test_published_vgg_fills_openpose(parity_dir: Path, tmp_path: Path) -> None:

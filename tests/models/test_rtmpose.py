@@ -15,6 +15,7 @@ from mspose.checkpoints.origins import recognise
 from mspose.models.cspnext import PyramidPooling
 from mspose.models.losses import SimCCLoss
 from mspose.models.rtmpose import RTMPose, ScaleNorm
+from mspose.runtime.device import Runtime
 from tests.golden.formula import parameter, picture
 from tests.graph import ms
 
@@ -83,6 +84,17 @@ def test_scale_norm_of_rows_near_zero_is_finite_and_so_is_its_slope() -> None:
     gradient = ms.grad(norm)(ms.Tensor(x)).asnumpy()
     np.testing.assert_allclose(norm(ms.Tensor(x)).asnumpy(), [[0] * 48, [1] * 48], rtol=1e-5)
     assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("level", ["O1", "O2", "O3"])
+def test_mixed_precision_gives_nearly_the_same(level: str) -> None:
+    plain, mixed = (RTMPose(32, 1, 5, (96, 64)) for _ in range(2))
+    for network in (plain, mixed):
+        fill(network, mmpose_keys(network))
+    inputs = picture(7, (2, 3, 64, 96))
+    expected = MindSporeBackend(plain)(inputs)
+    for given, wanted in zip(MindSporeBackend(Runtime("CPU", amp=level).adapt(mixed))(inputs), expected, strict=True):
+        np.testing.assert_allclose(given, wanted, rtol=0, atol=0.05 * np.abs(wanted).max())
 
 
 def kl_loss(outputs: list[np.ndarray], targets: list[np.ndarray], weights: np.ndarray) -> float:

@@ -108,8 +108,9 @@ class SimCCCodec(Codec):
         not positive it lies one place before the first. The score of a person is the mean of its keypoints'.
         """
         self.check(maps, size)
-        places = np.stack([values.argmax(axis=-1) for values in maps], axis=-1)
-        scores = np.minimum(maps[0].max(axis=-1), maps[1].max(axis=-1)).astype(np.float32)
+        first = [values.argmax(axis=-1)[..., None] for values in maps]
+        peaks = [np.take_along_axis(values, index, axis=-1)[..., 0] for values, index in zip(maps, first)]
+        places, scores = np.concatenate(first, axis=-1), np.minimum(*peaks).astype(np.float32)
         places[~(scores > 0)] = -1
         keypoints = np.concatenate([places / np.float32(self.split), scores[..., None]], axis=-1).astype(np.float32)
         return Decoded(keypoints, scores.mean(axis=1), np.arange(len(scores)))

@@ -35,11 +35,11 @@ class ScaleNorm(nn.Cell):
         self.g = ms.Parameter(initializer(One(), (1,)))
 
     def construct(self, x: ms.Tensor) -> ms.Tensor:
-        """(…, D) → the same shape."""
+        """(…, D) → the same shape, float32."""
         values = x.astype(ms.float32)  # float16 has no room for squares
         # At least 1e-5: below, where the root has no slope, neither has this.
         root = ops.sqrt(ops.maximum(ops.square(values).mean(-1, keep_dims=True), 1e-10))
-        return (values / root * self.g).astype(x.dtype)
+        return values / root * self.g
 
 
 class Scale(nn.Cell):
@@ -78,7 +78,7 @@ class GatedAttention(nn.Cell):
         query, key = (
             (base * self.gamma[i] + self.beta[i]).astype(ms.float32).reshape(-1, self.tokens, QUERY) for i in (0, 1)
         )
-        weights = ops.square(ops.relu(ops.bmm(query, key.swapaxes(1, 2)) / sqrt(QUERY))).astype(x.dtype)
+        weights = ops.square(ops.relu(ops.bmm(query, key.swapaxes(1, 2)) / sqrt(QUERY))).astype(value.dtype)
         attended = ops.bmm(weights, value.reshape(-1, self.tokens, VALUE)).reshape(-1, VALUE)
         return self.res_scale(x) + self.o(gate * attended)
 
