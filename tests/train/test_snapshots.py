@@ -42,12 +42,3 @@ def test_the_one_just_written_stays_where_the_run_was_continued_from_further_bac
     for step in (18, 19, 3, 4, 5):
         snapshots.save(Position(step, 10))
     assert names(tmp_path) == {"simplepose-1_4", "simplepose-1_5", "simplepose-2_8", "simplepose-2_9"}
-
-
-def test_what_a_killed_run_was_writing_goes_and_nothing_else(tmp_path: Path) -> None:
-    gone = (".last.0123abcd.ckpt", ".best.0123abcd.yaml", ".simplepose-1_10.0123abcd.ckpt", ".last.0123abcd.tmp")
-    kept = (".last.notes", ".best.ckpt", ".simplepose-notes.ckpt", ".mspose.lock")
-    for name in (*gone, *kept):
-        (tmp_path / name).touch()
-    make(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(kept)

@@ -24,7 +24,7 @@ from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
-from mspose.files import atomic_path, short_name, unlisted
+from mspose.files import atomic_pair, short_name, unlisted
 
 log = logging.getLogger("pose")
 
@@ -86,6 +86,8 @@ def write_weights(
 ) -> None:
     """Write weights with `write`, and beside them what belongs to them: both files, or neither.
 
+    What is there already, of an earlier conversion, goes when both are written.
+
     Args:
         known: what is known of the weights, where that is less than the configuration says.
 
@@ -93,10 +95,9 @@ def write_weights(
         PoseError: they cannot be written.
     """
     check_replaceable(target)
-    # The description gets its name last, when nothing is left that could fail.
-    with unlisted(), atomic_path(description_file(target)) as temporary:
-        save_description(config, temporary, source, known)
-        write(values, target)
+    with unlisted(), atomic_pair(target, description_file(target)) as (weights, description):
+        save_description(config, description, source, known)
+        write(values, weights)
 
 
 def check_replaceable(target: Path) -> None:

@@ -22,7 +22,7 @@ from mspose.data.coco import image_folder
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
 from mspose.export.card_text import decode_steps, describe_outputs, input_formula
-from mspose.files import atomic_path, check_writable
+from mspose.files import atomic_pair, check_writable
 from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
 from mspose.methods.base import Forward
@@ -140,12 +140,11 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
     reference = MindSporeBackend(network, any_size=True)
     method = method_of(config)
     outputs = describe_outputs(method, output_shapes(reference, what, method.codec))
-    with atomic_path(what.path, durable=True) as temporary:
+    with atomic_pair(what.path, card_path(what.path)) as (temporary, card):
         write(exported, what, config, [output["name"] for output in outputs], temporary)
         log.info(f"{kind} of {temporary.stat().st_size / 2**20:.1f} MiB; comparing with the checkpoint")
         differences = {} if kind == "AIR" else compare(temporary, reference, what, config)
-        # Before the model gets its name: a disk too full for the card leaves no model without one.
-        _card(config, what, outputs, differences, file_hash(temporary)).save(card_path(what.path))
+        _card(config, what, outputs, differences, file_hash(temporary)).save(card)
     log.info(f"exported {what.path}, card {card_path(what.path)}")
     return what.path
 
@@ -189,7 +188,7 @@ def write(network: nn.Cell, what: Form, config: Config, output_names: list[str],
     from mspose.export.onnx_graph import repair
     from mspose.models.layers import DECONV_PADDING
 
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".trace.") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "other.onnx" if second else None
         for shape, file in ((first, path), (second, other)):
             if shape is not None and file is not None:
