@@ -160,6 +160,15 @@ def test_a_pair_that_is_interrupted_is_never_of_two(
     assert not model.exists() or model.read_text() == card.read_text()
 
 
+def test_a_disk_too_full_for_one_of_a_pair_names_that_one(tmp_path: Path) -> None:
+    model, card = tmp_path / "m.onnx", tmp_path / "m.onnx.json"
+    for full in (model, card):
+        named = naming(full, "No space left on device")
+        with pytest.raises(PoseError, match=named), atomic_pair(model, card) as pair, atomic_path(pair[full == card]):
+            raise OSError(28, os.strerror(28))
+        assert os.listdir(tmp_path) == []
+
+
 def test_a_pair_that_fails_keeps_the_old_one(tmp_path: Path) -> None:
     model, card = write_text(tmp_path / "m.onnx", "old"), write_text(tmp_path / "m.onnx.json", "old")
     with pytest.raises(ZeroDivisionError), atomic_pair(model, card) as (file, _):  # noqa: PT012

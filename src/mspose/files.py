@@ -62,27 +62,15 @@ def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
         PoseError: the folder cannot be written to or the disk is full.
     """
     path = Path(path)
-    temporary = _temporary(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _tidy(path.parent.absolute())
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        mode = os.fstat(handle).st_mode & 0o777  # that of any new file here
-        os.close(handle)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    try:
+    if path in _becomes:  # it is being written like that already
+        with _naming(_becomes[path][0]):
+            yield path
+        return
+    with _naming(path), _temporary_file(path) as temporary:
         yield temporary
-        temporary.chmod(mode)  # MindSpore makes its files read-only
         if durable:
             _sync(temporary)
-        temporary.replace(path)
-        for listener in _listeners:
-            listener(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        _move(temporary)
 
 
 @contextmanager
@@ -92,10 +80,49 @@ def atomic_pair(path: Path, record: Path) -> Iterator[tuple[Path, Path]]:
     A process that is killed at any moment leaves the old pair, the new one, or a record without its file: never a file
     with the record of another, or without any.
     """
-    with atomic_path(path) as file, atomic_path(record) as beside:
+    with _naming(path), _temporary_file(path) as file, _temporary_file(record) as beside:
         yield file, beside
         _sync(file)  # nothing is left that could fail
         path.unlink(missing_ok=True)
+        _move(beside)
+        _move(file)
+
+
+# Temporary files of this process: what each becomes, and the mode of any new file there.
+_becomes: dict[Path, tuple[Path, int]] = {}
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """An empty temporary file beside a path; removed at the end, if it is still there."""
+    temporary = _temporary(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(path.parent.absolute())
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    _becomes[temporary] = path, os.fstat(handle).st_mode & 0o777
+    os.close(handle)
+    try:
+        yield temporary
+    finally:
+        del _becomes[temporary]
+        temporary.unlink(missing_ok=True)
+
+
+def _move(temporary: Path) -> None:
+    """Give a temporary file its name."""
+    path, mode = _becomes[temporary]
+    temporary.chmod(mode)  # MindSpore makes its files read-only
+    temporary.replace(path)
+    for listener in _listeners:
+        listener(path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PoseError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -328,10 +355,6 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         used.add(name.casefold())
         names.append(name)
     return names
-
-
-def _cannot_write(path: Path, error: OSError) -> PoseError:
-    return PoseError(f"cannot write {path}: {error.strerror or error}")
 
 
 def _plain(value: object) -> object:

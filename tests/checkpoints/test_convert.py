@@ -28,7 +28,7 @@ from mspose.networks import build_model
 from mspose.networks.fastpose import fastpose_to_torch
 from tests.golden.formula import parameter, picture
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
-from tests.messages import naming, tells_of
+from tests.messages import names, naming, tells_of
 
 NARROW = {"model.depth": 18, "model.base_width": 8, "model.deconv_filters": [8, 8, 8]}
 
@@ -281,6 +281,23 @@ def test_a_file_with_the_name_of_a_conversion_stays(tmp_path: Path) -> None:
     mine.write_text("mine")
     assert resolve_checkpoint(tmp_path / "a.pth", config) == tmp_path / "out" / mine.name
     assert mine.read_text() == "mine"
+
+
+def test_weights_that_can_be_kept_nowhere_are_loaded_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe(tmp_path)
+    (tmp_path / "file").touch()
+    options = {"runtime.output": str(tmp_path / "file" / "out"), "runtime.ckpt": str(tmp_path / "a.pth")}
+    config = load_config(tmp_path / "recipe.yaml", options)
+    values = state_dict(tmp_path / "recipe.yaml")
+    write_torch(values, tmp_path / "a.pth")
+    (tmp_path / "a.pth.converted.ckpt").write_text("mine")
+    network = build_model(config)
+    load_checkpoint(network, config)
+    loaded = {p.name: p.asnumpy() for p in network.get_parameters()}
+    np.testing.assert_array_equal(loaded["final_layer.bias"], values["final_layer.bias"])
+    assert names(caplog.text, tmp_path / "a.pth.converted.ckpt", tmp_path / "file" / "out")
 
 
 def test_another_file_of_the_same_size_and_time_is_converted_anew(tmp_path: Path) -> None:

@@ -32,14 +32,14 @@ log = logging.getLogger("pose")
 _VERSION = 1
 
 
-def resolve_checkpoint(path: str | Path, config: Config) -> Path:
+def resolve_checkpoint(path: str | Path, config: Config) -> Path | None:
     """A checkpoint with our names for a file of weights of any known origin: the file itself, or its conversion.
 
     A conversion is kept as `FILE.converted.ckpt` beside the file, or in `runtime.output` where that folder cannot be
-    written, and made again when the file changes.
+    written, and made again when the file changes. None: neither can be written, and it must be converted each time.
 
     Raises:
-        PoseError: unreadable, of no known network, not the network of the configuration, or nowhere to write.
+        PoseError: unreadable, of no known network, or not the network of the configuration.
     """
     path = Path(path)
     kept = [folder / f"{short_name(path.name)}.converted.ckpt" for folder in (path.parent, Path(config.runtime.output))]
@@ -53,14 +53,17 @@ def resolve_checkpoint(path: str | Path, config: Config) -> Path:
     values, source = float_weights(recognised.values, path), describe_source(path)
     described = read_description(path)
     known = {**recognised.model, **(described.values if described else recognised.conventions)}
-    try:
-        write_weights(write_ckpt, values, kept[0], config, source, known)
-        target = kept[0]
-    except PoseError:  # the folder cannot be written, or something else has that name
-        write_weights(write_ckpt, values, kept[1], config, source, known)
-        target = kept[1]
-    log.info(f"{path}: {recognised.origin.title}, converted; kept as {target}")
-    return target
+    reasons = []
+    for target in kept:
+        try:
+            write_weights(write_ckpt, values, target, config, source, known)
+        except PoseError as error:  # the folder cannot be written, or something else has that name
+            reasons.append(str(error))
+            continue
+        log.info(f"{path}: {recognised.origin.title}, converted; kept as {target}")
+        return target
+    log.warning(f"note: {path}: {recognised.origin.title}, converted, and not kept: {'; '.join(reasons)}")
+    return None
 
 
 def _is_fresh(target: Path, path: Path) -> bool:

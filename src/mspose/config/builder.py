@@ -244,6 +244,8 @@ class _Build:
                 raise ValueError
             OmegaConf.update(self._sections[section], name, value)
             stored = self._value(key)
+            if isinstance(stored, list) and any(isinstance(one, (dict, list)) for one in stored):  # OmegaConf lets them
+                raise ValueError
         except (OmegaConfBaseException, ValueError) as error:
             raise KeyProblem(key, f"must be {type_name(wanted)}, not {value!r}", source) from error
         choices = wanted.metadata["choices"]

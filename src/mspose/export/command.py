@@ -20,7 +20,7 @@ from mspose.codecs.base import Codec
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.coco import image_folder
 from mspose.data.topdown import Normalizer
-from mspose.errors import PoseError, UsageError
+from mspose.errors import PoseError, UsageError, one_line
 from mspose.export.card_text import decode_steps, describe_outputs, input_formula
 from mspose.files import atomic_pair, check_writable
 from mspose.geometry import resize_canvas
@@ -208,7 +208,8 @@ def _export(network: nn.Cell, inputs: ms.Tensor, kind: str, path: Path, final: P
             ms.export(network, inputs, file_name=str(written), file_format=kind)
             shutil.copyfile(written, path)
     except Exception as error:  # of various types
-        raise PoseError(f"MindSpore cannot write {final}: {' '.join(str(error).split())[:200]} (disk full?)") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+        raise PoseError(f"MindSpore cannot write {final}: {reason} (disk full?)") from error
 
 
 def output_shapes(reference: Forward, what: Form, codec: Codec) -> list[list[int | None]]:
