@@ -286,6 +286,7 @@ class TestUnknownAndWrong:
             ("data.mean", [1, 2]),
             ("data.input_size", [192]),
             ("data.input_size", [190, 256]),
+            ("data.input_size", [64, 2**63]),
             ("codec.heatmap_size", [64, 48]),
             ("codec.sigma", 1e18),
             ("model.deconv_kernels", [4, 4, 5]),
