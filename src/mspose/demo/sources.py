@@ -195,7 +195,8 @@ def open_source(spec: str) -> Pictures | Video:
         if not found:
             raise UsageError(f"demo.input: nothing matches {spec}")
     else:
-        raise UsageError(f"demo.input: no such file or folder: {spec}")
+        what = "neither file nor folder" if path.exists() else "no such file or folder"
+        raise UsageError(f"demo.input: {what}: {spec}")
     files = sorted((p for p in found if p.is_file()), key=_natural)
     pictures = [p for p in files if is_picture(p)]
     # Folders go without a word, but for those that are called like a picture.
