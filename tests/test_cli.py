@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -372,6 +373,40 @@ class TestErrors:
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert (result.returncode, result.stderr) == (1, "")
+
+
+MAIN = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from mspose.commands import main; sys.exit(main())"
+
+
+class TestStandardStreams:
+    """Closed, full, or without a reader."""
+
+    @staticmethod
+    def result(redirected: str, *arguments: object) -> tuple[int, str]:
+        words = [sys.executable, "-c", MAIN, *map(str, arguments)]
+        line = f"{shlex.join(words)} {redirected}; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stderr
+
+    @pytest.mark.parametrize("arguments", [("--help",), ("eval", "--help"), ("--version",)])
+    def test_full(self, arguments):
+        code, errors = self.result("> /dev/full", *arguments)
+        assert (code, errors.count("\n")) == (1, 1)
+        assert tells_of(errors, "standard output", "No space left on device")
+
+    @pytest.mark.parametrize("arguments", [("--help",), ("eval", "--help"), ("convert", "--help")])
+    def test_no_reader(self, arguments):
+        assert self.result("| exec 0<&-", *arguments)[1] == ""
+
+    def test_closed_ones_are_nowhere_and_no_result_takes_their_number(self, tmp_path):
+        code = (
+            f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); from mspose.commands import set_up_terminal; "
+            "set_up_terminal(); import os; sys.stdout.isatty(), sys.stderr.isatty(), sys.stdin.read()\n"
+            "file = open(sys.argv[1], 'w'); os.write(1, b'x'); file.write(str(file.fileno() > 2))"
+        )
+        line = f"{shlex.join([sys.executable, '-c', code, str(tmp_path / 'result')])} <&- >&- 2>&-"
+        subprocess.run(["bash", "-c", line], timeout=60, check=True)
+        assert (tmp_path / "result").read_text() == "True"
 
 
 class TestScripts:

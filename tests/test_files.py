@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mspose.errors import PoseError
-from mspose.files import atomic_path, check_writable, read_json, short_name, utf8_path, write_json, write_text
+from mspose.files import (
+    atomic_pair,
+    atomic_path,
+    check_writable,
+    read_json,
+    remove_abandoned,
+    short_name,
+    utf8_path,
+    write_json,
+    write_text,
+)
 from tests.messages import naming, tells_of
 
 
@@ -65,6 +78,103 @@ def test_permissions_are_those_of_any_new_file(tmp_path):
     (tmp_path / "plain").touch()
     written = write_text(tmp_path / "written", "")
     assert written.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def killed_while_writing(path: Path) -> Path:
+    """The temporary file that a process has left which was killed while it wrote `path`."""
+    code = (
+        "import os, sys; from mspose.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as path: print(path, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True, check=False)
+    left = Path(done.stdout.strip())
+    assert done.returncode == -9
+    assert left.is_file()
+    return left
+
+
+def test_what_a_killed_process_was_writing_goes_with_the_next_file(tmp_path: Path) -> None:
+    left = killed_while_writing(tmp_path / "movie.mp4")
+    write_text(tmp_path / "other.txt", "")
+    assert not left.exists()
+
+
+def test_what_a_living_process_is_writing_stays(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "a") as temporary:
+        remove_abandoned(tmp_path)
+        assert temporary.exists()
+
+
+def test_the_number_of_a_killed_process_that_another_has_now(tmp_path: Path) -> None:
+    left = killed_while_writing(tmp_path / "a.txt")
+    pid = left.name.split("-")[2]
+    left = left.rename(tmp_path / left.name.replace(f"-{pid}-", f"-{os.getpid()}-"))
+    remove_abandoned(tmp_path)
+    assert left.exists() is not Path("/proc").is_dir()
+
+
+def test_temporary_files_of_another_host_go_after_a_day(tmp_path: Path) -> None:
+    left = killed_while_writing(tmp_path / "a.txt")
+    host = left.name.split("-")[1]
+    left = left.rename(tmp_path / left.name.replace(host, "0" * 6))
+    remove_abandoned(tmp_path)
+    assert left.exists()
+    os.utime(left, (time.time() - 100_000,) * 2)
+    remove_abandoned(tmp_path)
+    assert not left.exists()
+
+
+def test_hidden_files_of_others_stay(tmp_path: Path) -> None:
+    gone = killed_while_writing(tmp_path / "a.ckpt")
+    kept = {f"a{gone.name}", gone.name.replace("mspose", "tmp"), gone.name[:-6], ".a.mspose-1.ckpt", ".train.lock"}
+    for name in kept:
+        (tmp_path / name).touch()
+    remove_abandoned(tmp_path)
+    assert set(os.listdir(tmp_path)) == kept
+
+
+@pytest.mark.parametrize("moves", [0, 1, 2])
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_pair_that_is_interrupted_is_never_of_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int, earlier: bool
+) -> None:
+    model, card = tmp_path / "m.onnx", tmp_path / "m.onnx.json"
+    if earlier:
+        model.write_text("old")
+        card.write_text("old")
+    done, replace = [], Path.replace
+
+    def stop(path: Path, target: Path) -> None:
+        if len(done) == moves:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    try:
+        with atomic_pair(model, card) as (file, record):
+            file.write_text("new")
+            record.write_text("new")
+    except KeyboardInterrupt:
+        assert moves < 2
+    assert not model.exists() or model.read_text() == card.read_text()
+
+
+def test_a_disk_too_full_for_one_of_a_pair_names_that_one(tmp_path: Path) -> None:
+    model, card = tmp_path / "m.onnx", tmp_path / "m.onnx.json"
+    for full in (model, card):
+        named = naming(full, "No space left on device")
+        with pytest.raises(PoseError, match=named), atomic_pair(model, card) as pair, atomic_path(pair[full == card]):
+            raise OSError(28, os.strerror(28))
+        assert os.listdir(tmp_path) == []
+
+
+def test_a_pair_that_fails_keeps_the_old_one(tmp_path: Path) -> None:
+    model, card = write_text(tmp_path / "m.onnx", "old"), write_text(tmp_path / "m.onnx.json", "old")
+    with pytest.raises(ZeroDivisionError), atomic_pair(model, card) as (file, _):  # noqa: PT012
+        file.write_text("new")
+        raise ZeroDivisionError
+    assert [model.read_text(), card.read_text(), len(os.listdir(tmp_path))] == ["old", "old", 2]
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mspose.data.exif import orientation
 from mspose.images import ImageError, decode_image, is_truncated_jpeg, read_image
-from tests.messages import tells_of
+from tests.messages import naming, tells_of
 
 START_OF_SCAN = b"\xff\xda"
 
@@ -34,6 +36,15 @@ def store(tmp_path: Path, content: bytes, name: str = "x.jpg") -> Path:
     path = tmp_path / name
     path.write_bytes(content)
     return path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_never_ends_is_not_read(tmp_path, kind):
+    path = tmp_path / "x.jpg"
+    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
+    with pytest.raises(ImageError, match=naming(path)):
+        read_image(path)
+    assert orientation(path) == 1
 
 
 class TestFormats:

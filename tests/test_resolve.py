@@ -47,6 +47,13 @@ def recipe(folder: Path, text: str) -> str:
     return str(folder / "recipe.yaml")
 
 
+@pytest.mark.parametrize("value", [{"a": 1}, [], None, 5])
+def test_a_description_that_holds_its_skeleton_and_names_none(tmp_path: Path, value: object) -> None:
+    path = store(tmp_path, data__skeleton=BODY14)
+    changed(path, "data", "skeleton", value)
+    assert load_skeleton(resolve(None, {"runtime.ckpt": path}).data.skeleton) == load_skeleton(BODY14)
+
+
 @pytest.mark.parametrize("network", networks())
 def test_weights_that_know_their_network_need_no_recipe(tmp_path: Path, network: str) -> None:
     given = {"data__color": "rgb", "data__skeleton": BODY14} if network != "openpose" else {"eval__resize": "canvas"}

@@ -26,7 +26,7 @@ from mspose.errors import PoseError, UsageError, one_line, os_reason
 from mspose.extras import is_missing, missing
 from mspose.files import write_text
 from mspose.resolve import resolve
-from mspose.runtime.logs import set_up_logging
+from mspose.runtime.logs import discard_output, say, set_up_logging
 from mspose.version import software
 
 log = logging.getLogger("pose")
@@ -65,16 +65,15 @@ def run(
     try:
         if "-h" in argv or "--help" in argv:
             recipe, _ = split_arguments([a for a in argv if a not in ("-h", "--help", "--debug")])
-            print(help_text(summary, program, recipe), flush=True)
+            say(help_text(summary, program, recipe))
             return 0
         _execute(command, [a for a in argv if a != "--debug"], folder, section)
     except PoseError as error:
         return _fail(str(error), error.exit_code, debug)
     except KeyboardInterrupt:
         return _fail("interrupted", 128 + signal.SIGINT, debug)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone: nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has gone
+        discard_output()
         return 1
     except MemoryError:
         return _fail("out of memory; a smaller train.batch_size or eval.batch_size needs less", 1, debug)

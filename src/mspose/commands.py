@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mspose.errors import os_reason
 from mspose.extras import is_missing, missing
-from mspose.runtime.logs import set_up_terminal
+from mspose.runtime.logs import discard_output, set_up_terminal
 from mspose.version import __version__, commit
 
 
@@ -85,6 +85,23 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `mspose COMMAND ARGUMENT...`; returns its exit code: 2 for wrong usage, 1 for a failed run."""
+    try:
+        try:
+            return _main(argv)
+        finally:
+            sys.stdout.flush()  # what cannot be printed is known here, and not after the end
+    except BrokenPipeError:  # whoever read our output (head, less) has gone: nothing is left to say to it
+        discard_output()
+        return 1
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        discard_output()
+        print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _main(argv: Sequence[str] | None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     set_up_terminal()
     name = argv[0].replace("_", "-") if argv else "--help"

@@ -7,7 +7,7 @@ class PoseError(Exception):
     exit_code = 1
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(_harmless(str(message)))
+        super().__init__(_shortened(_harmless(str(message))))
 
 
 class UsageError(PoseError):
@@ -24,6 +24,11 @@ def os_reason(error: OSError) -> str:
 def one_line(error: object, limit: int = 200) -> str:
     """The text of an error of a library on one line; what a file smuggled into it cannot steer a terminal."""
     return _harmless(" ".join(str(error).split()))[:limit]
+
+
+def _shortened(text: str, limit: int = 2000) -> str:
+    """The text, without its middle where a value from a file fills pages."""
+    return text if len(text) <= limit else f"{text[: limit // 2]} … {text[-limit // 2 :]}"
 
 
 def _harmless(text: str) -> str:

@@ -7,11 +7,14 @@ import json
 import os
 import re
 import secrets
+import socket
 import stat
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +52,8 @@ def unlisted() -> Iterator[None]:
 def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it into place when the block ends well, remove it otherwise.
 
-    The temporary name keeps the suffix of `path`, since writers choose the format by it, and is no longer than `path`
-    where that is near the 255 bytes that a name may have.
+    The temporary name (see `_temporary`) keeps the suffix of `path`, since writers choose the format by it. What killed
+    processes left under such names is removed when a folder is first written to.
 
     Args:
         durable: wait until the content is on the disk, so that a power cut leaves the old file or the new one.
@@ -59,27 +62,128 @@ def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
         PoseError: the folder cannot be written to or the disk is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem[:60]}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        mode = os.fstat(handle).st_mode & 0o777  # that of any new file here
-        os.close(handle)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
+    if path in _becomes:  # it is being written like that already
+        with _naming(_becomes[path][0]):
+            yield path
+        return
+    with _naming(path), _temporary_file(path) as temporary:
+        yield temporary
+        if durable:
+            _sync(temporary)
+        _move(temporary)
+
+
+@contextmanager
+def atomic_pair(path: Path, record: Path) -> Iterator[tuple[Path, Path]]:
+    """`atomic_path` for a file and the record that says what is in it and that it is ours, both in one folder.
+
+    A process that is killed at any moment leaves the old pair, the new one, or a record without its file: never a file
+    with the record of another, or without any.
+    """
+    with _naming(path), _temporary_file(path) as file, _temporary_file(record) as beside:
+        yield file, beside
+        _sync(file)  # nothing is left that could fail
+        path.unlink(missing_ok=True)
+        _move(beside)
+        _move(file)
+
+
+# Temporary files of this process: what each becomes, and the mode of any new file there.
+_becomes: dict[Path, tuple[Path, int]] = {}
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """An empty temporary file beside a path; removed at the end, if it is still there."""
+    temporary = _temporary(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(path.parent.absolute())
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    _becomes[temporary] = path, os.fstat(handle).st_mode & 0o777
+    os.close(handle)
     try:
         yield temporary
-        temporary.chmod(mode)  # MindSpore makes its files read-only
-        if durable:
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        for listener in _listeners:
-            listener(path)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
     finally:
+        del _becomes[temporary]
         temporary.unlink(missing_ok=True)
+
+
+def _move(temporary: Path) -> None:
+    """Give a temporary file its name."""
+    path, mode = _becomes[temporary]
+    temporary.chmod(mode)  # MindSpore makes its files read-only
+    temporary.replace(path)
+    for listener in _listeners:
+        listener(path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PoseError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of processes that were killed; of other hosts, where untouched for a day."""
+    try:
+        found = [(path, _TEMPORARY.fullmatch(path.name)) for path in folder.iterdir()]
+    except OSError:  # not there, or not ours to look into
+        return
+    for path, name in found:
+        with suppress(OSError):
+            if name and _is_abandoned(path, name[1], int(name[2]), int(name[3])):
+                path.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    """A free name beside a file, with its suffix, that says which process writes it; 130 bytes and a suffix at most."""
+    stem = os.fsencode(path.stem)[:60].decode("utf-8", "ignore")
+    pid = os.getpid()
+    return path.with_name(f".{stem}.mspose-{_host()}-{pid}-{_started(pid)}-{secrets.token_hex(4)}{path.suffix}")
+
+
+_TEMPORARY = re.compile(r"\..*\.mspose-([0-9a-f]{6})-(\d{1,10})-(\d{1,20})-[0-9a-f]{8}(?:\.[^.]*)?", re.DOTALL)
+_DAY = 24 * 3600
+
+
+@lru_cache(maxsize=4096)
+def _tidy(folder: Path) -> None:
+    """`remove_abandoned`, once for each folder."""
+    remove_abandoned(folder)
+
+
+@lru_cache
+def _host() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+
+
+def _started(pid: int) -> int:
+    """When a process of this host began, in ticks since the host did; 0 where that is not told."""
+    try:
+        # The name of the program, in parentheses, may hold anything.
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _is_abandoned(path: Path, host: str, pid: int, started: int) -> bool:
+    if host != _host():
+        return time.time() - path.lstat().st_mtime > _DAY
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's
+        pass
+    now = _started(pid)
+    return bool(now and started and now != started)  # its number has been given to another
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -261,10 +365,6 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
         used.add(name.casefold())
         names.append(name)
     return names
-
-
-def _cannot_write(path: Path, error: OSError) -> PoseError:
-    return PoseError(f"cannot write {path}: {error.strerror or error}")
 
 
 def _plain(value: object) -> object:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 
 import cv2
@@ -34,6 +36,8 @@ def read_image(path: str | Path, apply_exif: bool = False) -> np.ndarray:
         ImageError: the file is missing, truncated or not a picture that OpenCV reads.
     """
     try:
+        if is_endless(path):
+            raise ImageError(f"image is a named pipe or a device: {path}")
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
@@ -44,6 +48,16 @@ def read_image(path: str | Path, apply_exif: bool = False) -> np.ndarray:
             raise ImageError(f"image is HEIC, which OpenCV does not read; convert it to JPEG: {path}")
         raise ImageError(f"image is truncated or not a picture: {path}")
     return image
+
+
+def is_endless(path: str | Path) -> bool:
+    """Whether reading a path may never end: a named pipe or a device.
+
+    Raises:
+        OSError: nothing is there.
+    """
+    mode = os.stat(path).st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 _SIGNATURES = {

@@ -177,6 +177,11 @@ COCO17 = _build(
 BUILT_IN = {"coco17": COCO17}
 
 
+def is_built_in(name: object) -> bool:
+    """Whether a value of `data.skeleton`, from whatever file, names one of `BUILT_IN`."""
+    return isinstance(name, str) and name in BUILT_IN
+
+
 @dataclass(frozen=True)
 class PafLayout:
     """What the channels of a bottom-up network mean: K joints, one background channel, and 2 L channels of L limbs.

@@ -283,6 +283,23 @@ def test_a_file_with_the_name_of_a_conversion_stays(tmp_path: Path) -> None:
     assert mine.read_text() == "mine"
 
 
+def test_weights_that_can_be_kept_nowhere_are_loaded_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe(tmp_path)
+    (tmp_path / "file").touch()
+    options = {"runtime.output": str(tmp_path / "file" / "out"), "runtime.ckpt": str(tmp_path / "a.pth")}
+    config = load_config(tmp_path / "recipe.yaml", options)
+    values = state_dict(tmp_path / "recipe.yaml")
+    write_torch(values, tmp_path / "a.pth")
+    (tmp_path / "a.pth.converted.ckpt").write_text("mine")
+    network = build_model(config)
+    load_checkpoint(network, config)
+    loaded = {p.name: p.asnumpy() for p in network.get_parameters()}
+    np.testing.assert_array_equal(loaded["final_layer.bias"], values["final_layer.bias"])
+    assert names(caplog.text, tmp_path / "a.pth.converted.ckpt", tmp_path / "file" / "out")
+
+
 def test_another_file_of_the_same_size_and_time_is_converted_anew(tmp_path: Path) -> None:
     config = load_config(recipe(tmp_path))
     values, path = state_dict(tmp_path / "recipe.yaml"), tmp_path / "a.pth"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspose.checkpoints.names import yolov3_from_zoo
+from mspose.checkpoints.names import batch_norm_from_torch, yolov3_from_zoo
 from mspose.models.openpose import OpenPose
 from mspose.models.vgg import VGG19
 from mspose.models.yolov3 import YOLOv3
@@ -37,6 +37,11 @@ def vgg19(prefix: str, norm: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
         channels = width
     shapes |= {"classifier.6.weight": (10, 8), "classifier.6.bias": (10,)}
     return {name: np.full(shape, n, np.float32) for n, (name, shape) in enumerate(shapes.items(), 1)}
+
+
+def test_a_name_that_no_batch_norm_has_stays() -> None:
+    values = {name: np.zeros(1) for name in ("bn.running_mean", "bn.punning_var", "bn.weight")}
+    assert list(batch_norm_from_torch(values)) == ["bn.moving_mean", "bn.punning_var", "bn.gamma"]
 
 
 def check_vgg(values: dict[str, np.ndarray], batch_norm: bool) -> None:

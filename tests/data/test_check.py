@@ -133,6 +133,18 @@ def test_the_implausible_is_counted_in_one_line(case: str, edited: Callable, cap
     assert caplog.text == ""
 
 
+def test_people_who_are_annotated_twice_are_counted(
+    content: dict, sample_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    people = content["annotations"]
+    again = [{**a, "id": a["id"] + 10**9} for a in people if a["num_keypoints"]][:5]
+    path = tmp_path / "merged.json"
+    path.write_text(json.dumps({**content, "annotations": [*again, *people]}))
+    load_split(DataConfig(root=str(sample_dir), val_annotations=str(path)), "val", COCO17)
+    (line,) = [record.message for record in caplog.records if names(record.message, "twice", path)]
+    assert line.startswith("warning: 5 of ")
+
+
 def test_real_and_drawn_people_are_plausible(coco_mini: Path, sample_dir: Path, caplog) -> None:
     for root in (coco_mini, sample_dir):
         for split in ("train", "val"):

@@ -46,6 +46,18 @@ def test_folder_in_natural_order_without_other_files(tmp_path: Path) -> None:
     assert [frame.file_name for frame in open_source(str(tmp_path))] == ["f2.png", "f9.JPG", "f10.jpg"]
 
 
+def test_what_is_called_like_a_picture_and_is_no_file_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "dangling.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in ("folder.jpg", "album", ".hidden.jpg"):
+        (tmp_path / name).mkdir()
+    assert [frame.file_name for frame in open_source(str(tmp_path))] == ["a.jpg"]
+    assert names(caplog.text, "dangling.jpg", "folder.jpg", "pipe.jpg", 3)
+
+
 def test_glob_through_folders(tmp_path: Path) -> None:
     picture(tmp_path / "a" / "1.jpg")
     picture(tmp_path / "b" / "2.jpg")

@@ -115,6 +115,20 @@ def test_what_the_run_before_has_left_goes_and_nothing_else(tmp_path: Path) -> N
     assert not (tmp_path / "old").exists()
 
 
+def test_what_a_killed_run_was_writing_goes_from_folders_that_the_next_one_has_no_use_for(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from mspose.files import write_text, atomic_path\n"
+        "from mspose.runtime.results import results_folder\n"
+        "with results_folder(sys.argv[1], 'eval') as folder:\n"
+        "    write_text(folder / 'pictures/a.jpg', '')\n"
+        "    with atomic_path(folder / 'pictures/b.jpg'): os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path / "pictures")) == 2
+    results(tmp_path, "metrics.json")
+    assert not (tmp_path / "pictures").exists()
+
+
 def test_a_run_that_fails_removes_nothing_and_the_next_removes_what_it_left(tmp_path: Path) -> None:
     results(tmp_path, "a")
     with pytest.raises(ZeroDivisionError):

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -221,6 +222,22 @@ def test_unfinished_dataset_is_completed(tmp_path):
     (tmp_path / "data" / "val2017" / "000000000002.jpg").unlink()
     sample.generate(tmp_path / "data", 0, 2, size=(96, 72))
     assert contents(tmp_path / "data") == before
+
+
+def test_folder_of_a_run_that_was_killed_amid_its_first_file(tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", stop)
+        patched.setattr(Path, "unlink", lambda *_, **__: None)  # nothing of a killed process is tidied up
+        with pytest.raises(KeyboardInterrupt):
+            sample.generate(tmp_path, 0, 1)
+    (left,) = tmp_path.iterdir()
+    left.rename(tmp_path / left.name.replace(f"-{os.getpid()}-", "-4194305-"))  # no process has such a number
+    sample.generate(tmp_path, 0, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["annotations", "sample.json", "val2017"]
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_folder_of_other_parameters_is_refused(root):

@@ -1,14 +1,16 @@
-"""What is said when a stage of the recipe begins, in a whole run and in one that continues."""
+"""What is done beside the steps of training: stages are announced, evaluations are prepared."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mspose.config.builder import default_config
 from mspose.networks import method_of
-from mspose.train.hooks import Moment, Stage
+from mspose.train.hooks import Evaluate, Moment, Stage
 from tests.messages import tells_of
 
 STAGES = [{"epoch": 2, "flip": 0.1}, {"epoch": 4, "scale_factor": 0.2}]
@@ -47,3 +49,23 @@ def test_a_run_that_continues_says_where_it_stands(begin, steps):
 def test_a_stage_that_never_begins_is_not_announced():
     assert list(said(epochs=4)) == [2 * PER_EPOCH]
     assert list(said(epochs=2)) == []
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_the_first_evaluation_finds_a_checkpoint_to_continue_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bool
+) -> None:
+    """Its best.ckpt alone would be a run that train.resume=auto can neither continue nor start again."""
+    if saved:
+        (tmp_path / "last.ckpt").touch()
+    done: list[str] = []
+    run: Any = SimpleNamespace(
+        folder=tmp_path,
+        position=None,
+        train=SimpleNamespace(eval_epochs=1),
+        snapshots=SimpleNamespace(save=lambda position: done.append("save")),
+    )
+    monkeypatch.setattr(Evaluate, "_evaluate", lambda hook, epoch: done.append("evaluate"))
+    nothing: Any = None
+    Evaluate(run, nothing, nothing).after_step(Moment(step=5, per_epoch=5, total=50, loss=nothing, begin=0.0))
+    assert done == (["evaluate"] if saved else ["save", "evaluate"])

@@ -50,15 +50,6 @@ def test_the_one_just_written_stays_where_the_run_was_continued_from_further_bac
     assert names(tmp_path) == {"simplepose-1_4", "simplepose-1_5", "simplepose-2_8", "simplepose-2_9"}
 
 
-def test_what_a_killed_run_was_writing_goes_and_nothing_else(tmp_path: Path) -> None:
-    gone = (".last.0123abcd.ckpt", ".best.0123abcd.yaml", ".simplepose-1_10.0123abcd.ckpt", ".last.0123abcd.tmp")
-    kept = (".last.notes", ".best.ckpt", ".simplepose-notes.ckpt", ".mspose.lock")
-    for name in (*gone, *kept):
-        (tmp_path / name).touch()
-    make(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(kept)
-
-
 # Two steps an epoch: the warm-up of three reaches into the second, the fall begins with the third.
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.05, "warmup_steps": 3, "warmup_factor": 1e-5, "lr": 4e-3}
 RTMPOSE = {"schedule": "cosine", "flat_epochs": 2, "end_factor": 0.05, "ema": 0.9998, "ema_warmup_steps": 5, **ADAMW}

@@ -23,7 +23,7 @@ from mspose.config.text import FORMAT, read_yaml
 from mspose.errors import PoseError, UsageError
 from mspose.files import write_text
 from mspose.networks import find_network
-from mspose.skeleton import BUILT_IN, describe_skeleton, load_skeleton
+from mspose.skeleton import describe_skeleton, is_built_in, load_skeleton
 from mspose.version import software
 
 log = logging.getLogger("pose")
@@ -95,8 +95,7 @@ def read_description(weights: str | Path) -> Layer | None:
     for key in ("format", "weights"):
         content.pop(key, None)
     values = dotted(content, str(path))
-    named = values.get("data.skeleton")
-    if skeleton is not None and named not in BUILT_IN:
+    if skeleton is not None and not is_built_in(values.get("data.skeleton")):
         values["data.skeleton"] = str(path)  # the skeleton itself stands here
     return Layer(values, str(path), WEIGHTS)
 

@@ -17,7 +17,7 @@ from mspose.config.builder import WEIGHTS, Layer, dotted
 from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.files import read_json, write_json
-from mspose.skeleton import BUILT_IN
+from mspose.skeleton import is_built_in
 
 FORMAT = "pose-model-card-2"
 # Cards of the first form hold the keys of all networks.
@@ -63,7 +63,7 @@ class ModelCard:
     def values(self, model: str | Path) -> dict[str, dict[str, Any]]:
         """Configuration {section: {key: value}} with which `model`, whose card this is, runs."""
         values = {section: dict(content) for section, content in self.config.items()}
-        if values["data"]["skeleton"] not in BUILT_IN:  # a file of somebody else's machine: the card has it too
+        if not is_built_in(values["data"]["skeleton"]):  # a file of somebody else's machine: the card has it too
             values["data"]["skeleton"] = str(card_path(model))
         return values
 

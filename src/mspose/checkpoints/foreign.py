@@ -24,7 +24,7 @@ from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.config.schema import Config, get
 from mspose.errors import PoseError, UsageError
-from mspose.files import atomic_path, short_name, unlisted
+from mspose.files import atomic_pair, short_name, unlisted
 from mspose.networks import find_network
 from mspose.skeleton import load_skeleton
 
@@ -34,14 +34,14 @@ log = logging.getLogger("pose")
 _VERSION = 2
 
 
-def resolve_checkpoint(path: str | Path, config: Config) -> Path:
+def resolve_checkpoint(path: str | Path, config: Config) -> Path | None:
     """A checkpoint with our names for a file of weights of any known origin: the file itself, or its conversion.
 
     A conversion is kept as `FILE.converted.ckpt` beside the file, or in `runtime.output` where that folder cannot be
-    written, and made again when the file changes.
+    written, and made again when the file changes. None: neither can be written, and it must be converted each time.
 
     Raises:
-        PoseError: unreadable, of no known network, not the network of the configuration, or nowhere to write.
+        PoseError: unreadable, of no known network, or not the network of the configuration.
     """
     path = Path(path)
     kept = [folder / f"{short_name(path.name)}.converted.ckpt" for folder in (path.parent, Path(config.runtime.output))]
@@ -55,14 +55,17 @@ def resolve_checkpoint(path: str | Path, config: Config) -> Path:
     values, source = float_weights(recognised.values, path), describe_source(path)
     described = read_description(path)
     known = {**recognised.model, **(described.values if described else recognised.conventions)}
-    try:
-        write_weights(write_ckpt, values, kept[0], config, source, known)
-        target = kept[0]
-    except PoseError:  # the folder cannot be written, or something else has that name
-        write_weights(write_ckpt, values, kept[1], config, source, known)
-        target = kept[1]
-    log.info(f"{path}: {recognised.origin.title}, converted; kept as {target}")
-    return target
+    reasons = []
+    for target in kept:
+        try:
+            write_weights(write_ckpt, values, target, config, source, known)
+        except PoseError as error:  # the folder cannot be written, or something else has that name
+            reasons.append(str(error))
+            continue
+        log.info(f"{path}: {recognised.origin.title}, converted; kept as {target}")
+        return target
+    log.warning(f"note: {path}: {recognised.origin.title}, converted, and not kept: {'; '.join(reasons)}")
+    return None
 
 
 def _is_fresh(target: Path, path: Path) -> bool:
@@ -88,6 +91,8 @@ def write_weights(
 ) -> None:
     """Write weights with `write`, and beside them what belongs to them: both files, or neither.
 
+    What is there already, of an earlier conversion, goes when both are written.
+
     Args:
         known: what is known of the weights, where that is less than the configuration says.
 
@@ -95,10 +100,9 @@ def write_weights(
         PoseError: they cannot be written.
     """
     check_replaceable(target)
-    # The description gets its name last, when nothing is left that could fail.
-    with unlisted(), atomic_path(description_file(target)) as temporary:
-        save_description(config, temporary, source, known)
-        write(values, target)
+    with unlisted(), atomic_pair(target, description_file(target)) as (weights, description):
+        save_description(config, description, source, known)
+        write(values, weights)
 
 
 def check_replaceable(target: Path) -> None:

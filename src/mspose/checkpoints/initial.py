@@ -28,7 +28,9 @@ def load_checkpoint(network: nn.Cell, config: Config) -> None:
         PoseError: the file is unreadable, or of another network.
     """
     path = config.runtime.ckpt
-    report = assign(network, network_weights(load(resolve_checkpoint(path, config))), path)
+    kept = resolve_checkpoint(path, config)
+    values = load(kept) if kept else float_weights(recognise_file(path).values, path)
+    report = assign(network, network_weights(values), path)
     if report.unused:
         log.warning(f"note: {path}: {report}")
 

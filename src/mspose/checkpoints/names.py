@@ -44,7 +44,7 @@ def batch_norm_from_torch(values: Mapping[str, np.ndarray]) -> dict[str, np.ndar
         prefix, _, last = name.rpartition(".")
         if last == "num_batches_tracked":
             continue
-        is_norm = f"{prefix}." in norms
+        is_norm = f"{prefix}." in norms and last in renamed
         result[f"{prefix}.{renamed[last]}" if is_norm else name] = value
     return result
 

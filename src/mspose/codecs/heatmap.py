@@ -16,7 +16,7 @@ import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
 from mspose.codecs.refine import REFINEMENTS, UDP_FORMS, Kernel, describe_refinement, kernel_of, refine_maxima
-from mspose.config.schema import FIXED, FREE, POSITIVE, Check, CodecConfig, DataConfig, key, section_as
+from mspose.config.schema import FIXED, FREE, Check, CodecConfig, DataConfig, key, section_as
 from mspose.config.topdown import TopDownData
 from mspose.errors import UsageError
 from mspose.skeleton import COCO17, Skeleton
@@ -47,7 +47,12 @@ class HeatmapKeys(CodecConfig):
         Check(lambda v: v is None or (len(v) == 2 and min(v) > 0), "be null, or [width, height]"),
         FIXED,
     )
-    sigma: float = key(2.0, "standard deviation of the target Gaussian in heat-map cells", POSITIVE, FIXED)
+    sigma: float = key(
+        2.0,
+        "standard deviation of the target Gaussian in heat-map cells",
+        Check(lambda v: 0 < v <= 100, "be above 0 and at most 100"),  # smoothing reads several of them
+        FIXED,
+    )
     targets: str | None = key(
         None,
         "Gaussian of the training targets: around the nearest cell (rounded), around the keypoint itself (exact: "

@@ -24,8 +24,11 @@ class Check:
     words: str
 
 
-def _multiples(value: Any, of: int, least: int) -> bool:
-    return len(value) == 2 and min(value) >= least and all(side % of == 0 for side in value)
+LARGEST_SIDE = 8192  # of an input; a batch of larger ones fits no memory
+
+
+def _is_size(value: Any) -> bool:
+    return len(value) == 2 and all(32 <= side <= LARGEST_SIDE and side % 8 == 0 for side in value)
 
 
 POSITIVE = Check(lambda v: v > 0, "be greater than 0")
@@ -37,7 +40,7 @@ ABOVE_0_TO_1 = Check(lambda v: 0 < v <= 1, "be above 0 and at most 1")
 THREE = Check(lambda v: len(v) == 3, "be three numbers")
 THREE_POSITIVE = Check(lambda v: len(v) == 3 and min(v) > 0, "be three positive numbers")
 FROM_1 = Check(lambda v: all(n > 0 for n in v), "be numbers from 1 on")
-INPUT_SIZE = Check(lambda v: _multiples(v, 8, 32), "be [width, height], multiples of 8 from 32 on")
+INPUT_SIZE = Check(_is_size, f"be [width, height], multiples of 8 from 32 to {LARGEST_SIDE}")
 
 
 def one_of(*choices: Any) -> Check:
@@ -239,7 +242,10 @@ class ExportConfig(Section):
     size: list[int] | None = key(
         None,
         "input [width, height]; null: data.input_size, and any size for networks that take any",
-        Check(lambda v: v is None or _multiples(v, 8, 32), "be null, or [width, height], multiples of 8 from 32 on"),
+        Check(
+            lambda v: v is None or INPUT_SIZE.holds(v),
+            f"be null, or [width, height], multiples of 8 from 32 to {LARGEST_SIDE}",
+        ),
     )
     fold_batch_norm: bool = key(True, "fold batch norm into the convolutions before it")
     preprocess: bool = key(False, "take uint8 pixels (batch, height, width, BGR) and normalise them in the graph")

@@ -49,6 +49,10 @@ def store(section: DictConfig, wanted: Field, key: str, value: Any, source: str)
             raise ValueError
         OmegaConf.update(section, wanted.name, value)
         now = stored(section, wanted.name)
+        # OmegaConf lets anything into a list of numbers.
+        flat = isinstance(now, list) and wanted.type != "list[dict[str, Any]]"
+        if flat and any(isinstance(one, (dict, list)) for one in now):
+            raise ValueError
     except (OmegaConfBaseException, ValueError) as error:
         raise KeyProblem(key, f"must be {type_name(wanted)}, not {value!r}", source) from error
     choices = wanted.metadata["choices"]

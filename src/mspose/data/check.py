@@ -253,6 +253,10 @@ class Entries:
         self.warn(np.any(seen & (x == 0) & (y == 0), axis=1), "have a labelled keypoint in the corner 0, 0")
         odd = np.any(~np.isin(keypoints[..., 2], (0, 1, 2)), axis=1)
         self.warn(odd, "have a visibility other than 0, 1 and 2 (above 0 is labelled)")
+        whose = np.column_stack([self.image_ids(), boxes, keypoints.sum(axis=1)])[people]
+        twice = people.copy()
+        twice[np.flatnonzero(people)[np.unique(whose, axis=0, return_index=True)[1]]] = False
+        self.warn(twice, "have the box and keypoints of another one: people count twice", among=people)
         box_areas = np.prod(boxes[:, 2:], axis=1)
         known = (areas > 0) & (box_areas > 0)
         wrong = known & ((areas < AREA_RANGE[0] * box_areas) | (areas > AREA_RANGE[1] * box_areas + 1))

@@ -195,10 +195,14 @@ def open_source(spec: str) -> Pictures | Video:
         if not found:
             raise UsageError(f"demo.input: nothing matches {spec}")
     else:
-        raise UsageError(f"demo.input: no such file or folder: {spec}")
+        what = "neither file nor folder" if path.exists() else "no such file or folder"
+        raise UsageError(f"demo.input: {what}: {spec}")
     files = sorted((p for p in found if p.is_file()), key=_natural)
     pictures = [p for p in files if is_picture(p)]
-    others = [p.name for p in files if p not in set(pictures) and not p.name.startswith(".")]
+    # Folders go without a word, but for those that are called like a picture.
+    odd = [p for p in found if not p.is_file() and (not p.is_dir() or p.suffix.lower() in PICTURES)]
+    left = sorted([*set(files).difference(pictures), *odd], key=_natural)
+    others = [p.name for p in left if not p.name.startswith(".")]
     names = f"{', '.join(others[:3])}{', …' if len(others) > 3 else ''} ({len(others)} in all)"
     if not pictures:
         there = f", but {names}; name a video by itself" if others else hint

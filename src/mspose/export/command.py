@@ -19,9 +19,9 @@ from mspose.codecs.base import Codec
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.coco import image_folder
 from mspose.data.topdown import Normalizer
-from mspose.errors import PoseError, UsageError
+from mspose.errors import PoseError, UsageError, one_line
 from mspose.export.card_text import describe_outputs, make_card
-from mspose.files import atomic_path, check_writable
+from mspose.files import atomic_pair, check_writable
 from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
 from mspose.methods.base import Forward
@@ -138,12 +138,11 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
     reference = MindSporeBackend(network, any_size=True)
     method = method_of(config)
     outputs = describe_outputs(method, output_shapes(reference, what, method.codec))
-    with atomic_path(what.path, durable=True) as temporary:
+    with atomic_pair(what.path, card_path(what.path)) as (temporary, card):
         write(exported, what, config, [output["name"] for output in outputs], temporary)
         log.info(f"{kind} of {temporary.stat().st_size / 2**20:.1f} MiB; comparing with the checkpoint")
         differences = {} if kind == "AIR" else compare(temporary, reference, what, config)
-        # Before the model gets its name: a disk too full for the card leaves no model without one.
-        _card(config, what, outputs, differences, file_hash(temporary)).save(card_path(what.path))
+        _card(config, what, outputs, differences, file_hash(temporary)).save(card)
     log.info(f"exported {what.path}, card {card_path(what.path)}")
     return what.path
 
@@ -187,7 +186,7 @@ def write(network: nn.Cell, what: Form, config: Config, output_names: list[str],
     from mspose.export.onnx_graph import repair
     from mspose.models.layers import DECONV_PADDING
 
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".trace.") as folder:
+    with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "other.onnx" if second else None
         for shape, file in ((first, path), (second, other)):
             if shape is not None and file is not None:
@@ -207,7 +206,8 @@ def _export(network: nn.Cell, inputs: ms.Tensor, kind: str, path: Path, final: P
             ms.export(network, inputs, file_name=str(written), file_format=kind)
             shutil.copyfile(written, path)
     except Exception as error:  # of various types
-        raise PoseError(f"MindSpore cannot write {final}: {' '.join(str(error).split())[:200]} (disk full?)") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
+        raise PoseError(f"MindSpore cannot write {final}: {reason} (disk full?)") from error
 
 
 def output_shapes(reference: Forward, what: Form, codec: Codec) -> list[list[int | None]]:

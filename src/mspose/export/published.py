@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from mspose.backends.onnx_runtime import open_onnx
-from mspose.checkpoints.card import card_path, file_hash, is_exported, read_card
+from mspose.checkpoints.card import ModelCard, card_path, file_hash, is_exported, read_card
 from mspose.checkpoints.mmdeploy import Package, read_package
 from mspose.checkpoints.onnx_file import read_graph
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.errors import UsageError
 from mspose.export.card_text import make_card
-from mspose.files import atomic_path, check_writable
+from mspose.files import atomic_pair, check_writable
 from mspose.networks import method_of
 from mspose.outputs import check_targets
 from mspose.runtime.results import locked
@@ -43,13 +43,12 @@ def keep_published(config: Config, src: Path, dst: Path) -> Path:
     check_targets(config, [dst, card_path(dst)], [card_path(dst)], is_record=is_exported)
     package = read_package(src)
     _prove(config, src)
-    with locked(check_writable(dst.parent), "convert", dst), atomic_path(dst, durable=True) as temporary:
+    with locked(check_writable(dst.parent), "convert", dst), atomic_pair(dst, card_path(dst)) as (temporary, card):
         if isinstance(package.model, bytes):
             temporary.write_bytes(package.model)
         else:
             shutil.copyfile(package.model, temporary)
-        # Before the model gets its name: a disk too full for the card leaves no model without one.
-        _write_card(config, package, src, dst, file_hash(temporary))
+        _make_card(config, package, src, dst, file_hash(temporary)).save(card)
     log.info(f"written: {dst}, card {card_path(dst)}")
     return dst
 
@@ -62,7 +61,7 @@ def _prove(config: Config, src: Path) -> None:
     method.codec.check(backend(np.zeros((1, 3, height, width), np.float32)), (width, height))
 
 
-def _write_card(config: Config, package: Package, src: Path, dst: Path, model_hash: str) -> None:
+def _make_card(config: Config, package: Package, src: Path, dst: Path, model_hash: str) -> ModelCard:
     graph, method = read_graph(package.model, package.name), method_of(config)
     name, shape = next(iter(graph.inputs.items()))
     size = [shape[3], shape[2]] if shape[2] and shape[3] else None
@@ -80,4 +79,4 @@ def _write_card(config: Config, package: Package, src: Path, dst: Path, model_ha
     )
     # Of the network, nothing is known but its name: it is never built here.
     model = {"name": config.model.name}
-    replace(card, config={**card.config, "model": model}).save(card_path(dst))
+    return replace(card, config={**card.config, "model": model})

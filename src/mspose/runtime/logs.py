@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mspose.errors import PoseError
+
 log = logging.getLogger("pose")
 
 
@@ -21,10 +23,37 @@ class _Lines(logging.StreamHandler):
 
 
 def set_up_terminal() -> None:
-    """Print what the terminal has no letter for as its number: no line is lost, or ends the run, for it."""
+    """Print what the terminal has no letter for as its number: no line is lost, or ends the run, for it.
+
+    A stream that whoever started us has closed leads nowhere: its number must not become that of a file, into which
+    libraries would print.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (as long as the program)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """Print at once.
+
+    Raises:
+        PoseError: it cannot be printed, for a reason other than a reader that has gone.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise PoseError(f"standard output cannot be written: {error.strerror}") from error
+
+
+def discard_output() -> None:
+    """Let what standard output still holds, and cannot be printed, go nowhere, and the end of the program be quiet."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def set_up_logging() -> None:

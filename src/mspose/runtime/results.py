@@ -23,7 +23,7 @@ from threading import Lock
 from typing import IO
 
 from mspose.errors import PoseError
-from mspose.files import check_writable, on_written, write_text
+from mspose.files import check_writable, on_written, remove_abandoned, write_text
 from mspose.runtime.ranks import is_writer
 
 log = logging.getLogger("pose")
@@ -130,6 +130,8 @@ class Listing:
     def remove_stale(self) -> None:
         """Remove what the run before has written, this one has not, and nobody has changed since."""
         stale = [name for name in self._before if name not in self._current]
+        for folder in {(self._folder / name).parent for name in stale}:
+            remove_abandoned(folder)  # also where this run has written nothing
         removed = [name for name in stale if self._unchanged(name) and _removed(self._folder / name)]
         for folder in sorted({(self._folder / name).parent for name in removed} - {self._folder}, reverse=True):
             with contextlib.suppress(OSError):  # something else is in it

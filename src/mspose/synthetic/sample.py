@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from mspose.errors import PoseError, UsageError
 from mspose.extras import need
-from mspose.files import atomic_path, read_json, user_path, write_json
+from mspose.files import atomic_path, read_json, remove_abandoned, user_path, write_json
 from mspose.runtime.launch import most_processes
 from mspose.skeleton import COCO17, Skeleton, load_skeleton
 from mspose.synthetic.canvas import Canvas
@@ -275,6 +275,7 @@ def _is_finished(root: Path, manifest: dict) -> bool:
     if not root.is_dir():
         raise PoseError(f"{root} is a file: choose a folder for the sample data")
     if not (root / MANIFEST).exists():
+        remove_abandoned(root)  # by a run that was killed amid its first file
         if any(root.iterdir()):
             raise PoseError(f"{root} holds other files: choose a new or empty folder for the sample data")
         return False

@@ -217,6 +217,9 @@ class Evaluate(Hook):
 
     def after_step(self, now: Moment) -> None:
         if now.ends_epoch and (now.epoch % self._run.train.eval_epochs == 0 or now.ends_run):
+            if not (self._run.folder / "last.ckpt").is_file():
+                # A run that is killed before the first checkpoint, and has a best.ckpt, could not be continued.
+                self._run.snapshots.save(self._run.position)
             try:
                 self._evaluate(now.epoch)
             except Exception:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +53,6 @@ class Snapshots:
             p.name: p for p in (*step.get_parameters(), *step.scaler_state) if not p.name.startswith("learning_rate")
         }
         self._saved_step = -1
-        if not writes:
-            return
-        temporary = re.compile(rf"\.(last|best|{re.escape(config.model.name)}-\d+_\d+)\.\w{{8}}\.(ckpt|yaml|tmp)")
-        for path in folder.iterdir():
-            if temporary.fullmatch(path.name):  # what a killed run was writing
-                path.unlink(missing_ok=True)
 
     def save(self, position: Position) -> None:
         """Write the numbered checkpoint and last.ckpt, and remove the oldest beyond `train.keep`."""
