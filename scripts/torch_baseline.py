@@ -6,8 +6,22 @@ Reads one line a round from standard input and answers with milliseconds an imag
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
+
+
+def parse() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=("forward", "train"))
+    for name in ("depth", "batch", "width", "height"):
+        parser.add_argument(name, type=int)
+    parser.add_argument("network", nargs="?", choices=("simplepose", "fastpose", "openpose"), default="simplepose")
+    return parser.parse_args()
+
+
+ARGUMENTS = parse()  # here: --help and a wrong argument are answered where there is no PyTorch
 
 import torch
 from torch import nn
@@ -131,9 +145,9 @@ NETWORKS = {"simplepose": pose_resnet, "fastpose": fastpose, "openpose": lambda 
 
 def main() -> None:
     """Answer each line on standard input with the milliseconds an image of one round."""
-    mode, depth, batch, width, height = sys.argv[1], *map(int, sys.argv[2:6])
+    batch, width, height = ARGUMENTS.batch, ARGUMENTS.width, ARGUMENTS.height
     torch.manual_seed(0)
-    network = NETWORKS[sys.argv[6] if len(sys.argv) > 6 else "simplepose"](depth)
+    network = NETWORKS[ARGUMENTS.network](ARGUMENTS.depth)
     image = torch.randn(batch, 3, height, width)
     target = torch.rand(batch, 17, height // 4, width // 4)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
@@ -147,8 +161,8 @@ def main() -> None:
         with torch.inference_mode():
             network(image)
 
-    network.train(mode == "train")
-    run = step if mode == "train" else forward
+    network.train(ARGUMENTS.mode == "train")
+    run = step if ARGUMENTS.mode == "train" else forward
     run()
     run()
     print("ready", flush=True)
