@@ -215,6 +215,7 @@ class Trainer:
         self.position = Position(0, self.plan.steps_per_epoch)
         if self.resume_from:
             self.position, source = self._resume(self.resume_from)
+            self._check_together(source)
             log.info(f"resumed from {source} after step {self.position.step} of {self.total_steps}")
         broadcast(self.step.values, ranks)
 
@@ -271,6 +272,21 @@ class Trainer:
             raise PoseError(
                 f"rank {self.ranks.rank} has no {first}, from which rank 0 continues: output=DIR must be a folder that "
                 "all machines share"
+            )
+
+    def _check_together(self, source: Path) -> None:
+        """Refuse to go on where this rank has resumed from elsewhere than rank 0: one of them cannot read what the
+        other can.
+
+        Raises:
+            PoseError: both places are named.
+        """
+        own = [str(source), self.position.step]
+        first = self.ranks.gather_json(own)[0]
+        if own != first:
+            raise PoseError(
+                f"rank {self.ranks.rank} resumed from {own[0]} after step {own[1]}, rank 0 from {first[0]} after step "
+                f"{first[1]}: can both read {first[0]}? train.resume=FILE names a checkpoint for all"
             )
 
     def _resume(self, path: Path) -> tuple[Position, Path]:
