@@ -1,8 +1,11 @@
-"""Where a run continues: what one rank finds, all of them do."""
+"""Where a run begins: what one rank finds, all of them continue from, and what no run wrote stays."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,29 +42,81 @@ class Told(Ranks):
         return [value if self.step is None else [self.found, self.step], value]
 
 
-@pytest.fixture
-def build(sample_dir: Path, tmp_path: Path):
-    """Makes a trainer on `tmp_path` that stands before its first step; rank 0 has found such a checkpoint."""
-
-    def make(found: str | None = None, step: int | None = None) -> Trainer:
-        keys = {**SMALL, "data.root": str(sample_dir), "runtime.output": str(tmp_path), "train.resume": "auto"}
-        trainer = Trainer(load_config(ROOT / "configs/quickstart/simplepose.yaml", keys))
-        if found is not None:
-            trainer.ranks = Told(found=found, step=step)
-        trainer._build(Runtime("CPU", trainer.ranks))
-        return trainer
-
-    return make
+def trainer(data: Path, folder: Path, found: str | None = None, step: int | None = None, **keys: object) -> Trainer:
+    """A trainer that stands before its first step; rank 0 has found such a checkpoint, and is so far with it."""
+    keys = {**SMALL, "data.root": str(data), "runtime.output": str(folder), "train.resume": "auto", **keys}
+    made = Trainer(load_config(ROOT / "configs/quickstart/simplepose.yaml", keys))
+    if found is not None:
+        made.ranks = Told(found=found, step=step)
+    made._build(Runtime("CPU", made.ranks))
+    return made
 
 
 @pytest.fixture
-def checkpoints(build, tmp_path: Path) -> dict[int, Path]:
-    """Two checkpoints of a run in its folder, by the steps done."""
-    trainer = build()
+def build(sample_dir: Path, tmp_path: Path) -> Callable[..., Trainer]:
+    """Makes trainers on `tmp_path`."""
+    return partial(trainer, sample_dir, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def run(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with two checkpoints, after one step and after two."""
+    folder = tmp_path_factory.mktemp("run")
+    made = trainer(sample_dir, folder)
     for step in (1, 2):
-        trainer.position.step = step
-        trainer.snapshots.save(trainer.position)
+        made.position.step = step
+        made.snapshots.save(made.position)
+    return folder
+
+
+@pytest.fixture
+def checkpoints(run: Path, tmp_path: Path) -> dict[int, Path]:
+    """The checkpoints of `run` in `tmp_path`, by the steps done."""
+    shutil.copytree(run, tmp_path, dirs_exist_ok=True)
     return {step: tmp_path / f"simplepose-1_{step}.ckpt" for step in (1, 2)}
+
+
+FOREIGN = {
+    "config.yaml": "model: {name: simplepose}\n",
+    "last.yaml": "base: mine.yaml\n",
+    "best.yaml": "notes: the best so far\n",
+    "simplepose-1_2.yaml": "format: 2\nmodel: {depth: 18}\n",
+    "curves.png": "a picture",
+    "metrics.jsonl": '{"epoch": 1, "loss": 3}\n',
+    "simplepose-140_1170.ckpt": "somebody's weights",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("more", [{}, {"train.resume": ""}, {"train.resume": "", "train.performance_steps": 2}])
+def test_what_no_run_wrote_is_not_replaced(build, tmp_path: Path, name: str, more: dict) -> None:
+    path = tmp_path / name
+    path.write_text(FOREIGN[name])
+    if "train.performance_steps" in more:
+        path = path.rename(tmp_path / f"performance{'.yaml' if path.suffix == '.yaml' else '.json'}")
+    with pytest.raises(PoseError, match=naming(tmp_path, path.name, "output=DIR")):
+        build(**more)
+    assert path.read_text() == FOREIGN[name]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", [name for name in FOREIGN if name != "curves.png"])  # which runs draw
+def test_a_run_is_not_continued_where_it_would_replace_what_no_run_wrote(
+    build, checkpoints: dict[int, Path], tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(FOREIGN[name])
+    with pytest.raises(PoseError, match=naming(path, "output=DIR")):
+        build()
+    assert path.read_text() == FOREIGN[name]
+
+
+def test_a_run_of_an_earlier_version_is_continued(build, checkpoints: dict[int, Path], tmp_path: Path) -> None:
+    """Its descriptions have no stamp, and may be missing."""
+    for path in tmp_path.glob("*.yaml"):
+        path.write_text("data: {color: bgr, scale: 255.0}\n")
+    (tmp_path / "simplepose-1_1.yaml").unlink()
+    assert build().position.step == 2
 
 
 def test_a_rank_that_sees_a_newer_checkpoint_continues_where_rank_0_does(build, checkpoints: dict[int, Path]) -> None:
@@ -82,7 +137,8 @@ def test_a_rank_without_the_checkpoint_of_rank_0_says_so(build, checkpoints: dic
 def test_ranks_that_have_read_different_checkpoints_do_not_go_on(build, checkpoints: dict[int, Path]) -> None:
     """Each falls back on an older checkpoint by itself where it cannot read the one that rank 0 has named."""
     newer, older = str(checkpoints[2]), str(checkpoints[1])
-    checkpoints[2].write_bytes(b"what this machine reads of it")
+    for path in (checkpoints[2], checkpoints[2].with_name("last.ckpt")):
+        path.write_bytes(b"what this machine reads of it")
     with pytest.raises(PoseError, match=naming(newer, older, "step 2", "step 1", "train.resume=FILE")):
         build(newer, 2)
     assert build(newer).position.step == 1

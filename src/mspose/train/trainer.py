@@ -19,6 +19,7 @@ from mspose.errors import PoseError, UsageError
 from mspose.files import check_writable
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import build_model, find_network, method_of
+from mspose.outputs import check_run_folder, check_targets
 from mspose.runtime.device import Runtime, start
 from mspose.runtime.progress import Progress
 from mspose.runtime.ranks import broadcast, launched
@@ -36,7 +37,7 @@ from mspose.train.hooks import (
     StopOnSignal,
     stop_signals,
 )
-from mspose.train.performance import measure
+from mspose.train.performance import measure, report_files
 from mspose.train.records import Records
 from mspose.train.schedule import learning_rates
 
@@ -83,6 +84,10 @@ class Trainer:
                 f"{self.folder} holds a run already ({held[0].name}): train.resume=auto continues it, output=DIR "
                 "starts another one"
             )
+        if self.measures:
+            check_targets(config, *report_files(self.folder))
+        else:
+            check_run_folder(config, self.folder)
         self.network_entry = find_network(config.model.name)
         self.method = method_of(config)
         self.dataset = self.method.training_set()
@@ -275,18 +280,18 @@ class Trainer:
             )
 
     def _check_together(self, source: Path) -> None:
-        """Refuse to go on where this rank has resumed from elsewhere than rank 0: one of them cannot read what the
-        other can.
+        """Refuse to go on where this rank stands at another step than rank 0: one of them cannot read what the other
+        can.
 
         Raises:
-            PoseError: both places are named.
+            PoseError: both checkpoints are named.
         """
-        own = [str(source), self.position.step]
-        first = self.ranks.gather_json(own)[0]
-        if own != first:
+        step = self.position.step
+        first, first_step = self.ranks.gather_json([str(source), step])[0]
+        if step != first_step:
             raise PoseError(
-                f"rank {self.ranks.rank} resumed from {own[0]} after step {own[1]}, rank 0 from {first[0]} after step "
-                f"{first[1]}: can both read {first[0]}? train.resume=FILE names a checkpoint for all"
+                f"rank {self.ranks.rank} resumed from {source} after step {step}, rank 0 from {first} after step "
+                f"{first_step}: can both read {first}? train.resume=FILE names a checkpoint for all"
             )
 
     def _resume(self, path: Path) -> tuple[Position, Path]:
