@@ -41,6 +41,7 @@ MARKED = {
         "tests/runtime/test_ranks.py::test_ranks_evaluate",
         "tests/runtime/test_ranks.py::test_synchronised_statistics",
         "tests/runtime/test_ranks.py::test_two_ranks",
+        "tests/runtime/test_signals.py::test_a_library_that",
         "tests/test_commands.py",
         "tests/test_export_commands.py",
         "tests/test_scripts.py::test_killed_rank_under_msrun",

@@ -292,7 +292,7 @@ def test_ctrl_c_keeps_what_was_done(checkpoint: Path, tmp_path: Path) -> None:
         pass
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert (process.returncode, errors) == (130, "error: stopped\n")
     done = len(json.loads((tmp_path / "out" / "predictions.json").read_text()))
     assert 3 <= done < 2000
     assert cv2.VideoCapture(str(tmp_path / "out" / "v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) >= done

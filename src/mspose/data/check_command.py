@@ -52,11 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     report.warnings += check_skeleton(skeleton, flips=True)
     check_segmentations(annotations, report)
-    try:
-        unread = unreadable(annotations.images) if options.images else []
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    unread = unreadable(annotations.images) if options.images else []
     for line in (*report.errors, *unread):
         print(f"error: {line}")
     for line in report.warnings:
