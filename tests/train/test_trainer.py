@@ -17,7 +17,8 @@ from mspose.runtime.ranks import Ranks
 from mspose.train.trainer import Trainer
 from tests.conftest import ROOT
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
-from tests.messages import naming
+from tests.messages import names, naming
+from tests.test_commands import copy_of, cut_picture
 
 SMALL = {
     "model.base_width": 8,
@@ -74,6 +75,20 @@ def checkpoints(run: Path, tmp_path: Path) -> dict[int, Path]:
     """The checkpoints of `run` in `tmp_path`, by the steps done."""
     shutil.copytree(run, tmp_path, dirs_exist_ok=True)
     return {step: tmp_path / f"simplepose-1_{step}.ckpt" for step in (1, 2)}
+
+
+def test_evaluation_pictures_are_read_before_the_first_step(sample_dir: Path, tmp_path: Path, caplog) -> None:
+    """Training would end at them hours later; few are told of."""
+    data = copy_of(sample_dir, tmp_path / "data")
+    keys = {**SMALL, "data.root": str(data), "runtime.output": str(tmp_path / "out"), "train.eval_epochs": 1}
+    cut = [cut_picture(data, 0, "val2017")]
+    Trainer(load_config(ROOT / "configs/quickstart/simplepose.yaml", keys)).evaluator.check_pictures()
+    assert names(caplog.text, cut[0], "1 of")
+    cut.append(cut_picture(data, 1, "val2017"))
+    made = Trainer(load_config(ROOT / "configs/quickstart/simplepose.yaml", keys))
+    with pytest.raises(PoseError, match=naming(*cut, "2 of", "train.eval_epochs=0")):
+        made.run()
+    assert not hasattr(made, "network")
 
 
 FOREIGN = {

@@ -106,7 +106,7 @@ class _Watch:
 
     def _tell(self, number: int) -> None:
         """Have Python's handler of a signal called in the main thread."""
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))
         signal.pthread_kill(self._main, signal.SIGURG)
 
 

@@ -104,8 +104,13 @@ class Trainer:
                 raise PoseError(f"nobody is annotated in the evaluation set: {evaluator.annotations.path}")
             return evaluator
         except PoseError as error:
-            error.args = (f"{error} (train.eval_epochs=0 trains without evaluation)",)
-            raise
+            raise _without_evaluation(error) from error
+
+    def _check_pictures(self, evaluator: Evaluator) -> None:
+        try:
+            evaluator.check_pictures(self.ranks)
+        except PoseError as error:
+            raise _without_evaluation(error) from error
 
     def run(self) -> None:
         """Train to the last epoch, or measure the speed of `train.performance_steps` steps.
@@ -115,6 +120,8 @@ class Trainer:
             PoseError: too many unreadable pictures, a loss that is no number, a checkpoint that does not fit.
         """
         runtime = start(self.config.runtime)
+        if self.evaluator:  # not after hours, at the first evaluation
+            self._check_pictures(self.evaluator)
         self._build(runtime)
         if self.measures:
             self._measure(runtime)
@@ -314,3 +321,8 @@ class Trainer:
 
     def _progress(self) -> Progress:
         return Progress(self.total_steps, "training", "steps", self.position.step, lines=False)
+
+
+def _without_evaluation(error: PoseError) -> PoseError:
+    """The error of an evaluation set, and that training can do without one."""
+    return type(error)(f"{error} (train.eval_epochs=0 trains without evaluation)")
