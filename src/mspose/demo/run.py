@@ -208,6 +208,8 @@ def _find_people(config: Config, source: Pictures | Video, folder: Path) -> None
     missing = 0 if source.is_video else source.total - done
     left_out = f"; {missing} left out" if missing else ""
     log.info(f"{len(demo.entries)} {'person' if len(demo.entries) == 1 else 'people'}{left_out}; results in {folder}")
+    if demo.entries and estimator.category_note:
+        log.warning(f"note: {estimator.category_note}")
     if not demo.entries and estimator.detector == "hog":
         log.info(HOG_HINT)
 
