@@ -263,21 +263,21 @@ def plain_nms(
 
 def grouping(arguments: argparse.Namespace) -> None:
     """People from heat maps and PAFs, against the plain full-resolution way."""
-    from scripts import benchmark_paf
+    import benchmark_paf
 
     benchmark_paf.grouping(arguments, alternate)
 
 
 def backends(arguments: argparse.Namespace) -> None:
     """Forward pass of every network in every backend, beside a bare ONNX Runtime session and PyTorch eager."""
-    from scripts import benchmark_backends
+    import benchmark_backends
 
     benchmark_backends.backends(arguments, Worker)
 
 
 def targets(arguments: argparse.Namespace) -> None:
     """Heat maps and PAFs to train on, against drawing them one by one."""
-    from scripts import benchmark_paf
+    import benchmark_paf
 
     benchmark_paf.targets(arguments, alternate)
 

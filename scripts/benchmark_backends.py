@@ -1,4 +1,4 @@
-"""The part `backends` of benchmark.py, and the process that measures one backend of it:
+"""The part `backends` of benchmark.py, and the process that measures one backend of it. benchmark.py starts it:
 
 python scripts/benchmark_backends.py BACKEND FILE CONFIG BATCH
 """
@@ -145,16 +145,21 @@ def _runner(backend: str, file: str, recipe: str):  # a backend, or a bare sessi
 
 def main() -> None:
     """Answer each line on standard input with the milliseconds an image of so many runs."""
-    backend, file, recipe, batch = sys.argv[1:5]
-    if backend == "make":
-        _make(Path(file), recipe)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backend", choices=("mindspore", "mindir", "onnx", "session", "make"))
+    parser.add_argument("file", help="weights to run; for make the folder to write them into")
+    parser.add_argument("config", help="recipe of the weights")
+    parser.add_argument("batch", type=int, help="images a run")
+    arguments = parser.parse_args()
+    if arguments.backend == "make":
+        _make(Path(arguments.file), arguments.config)
         return
     from mspose.config.builder import load_config
 
     with contextlib.redirect_stdout(sys.stderr):
-        run = _runner(backend, file, recipe)
-    width, height = load_config(recipe).data.input_size
-    inputs = np.random.default_rng(0).standard_normal((int(batch), 3, height, width), np.float32)
+        run = _runner(arguments.backend, arguments.file, arguments.config)
+    width, height = load_config(arguments.config).data.input_size
+    inputs = np.random.default_rng(0).standard_normal((arguments.batch, 3, height, width), np.float32)
     run(inputs)
     run(inputs)
     print("ready", flush=True)

@@ -1,15 +1,21 @@
-"""The bottom-up parts of benchmark.py: grouping people in maps, and drawing the maps to train on."""
+"""The bottom-up parts of benchmark.py: grouping people in maps, and drawing the maps to train on. They are run by
+
+python scripts/benchmark.py grouping|targets
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # a bare checkout needs no installation
 
 from mspose.codecs.paf import PafCodec
 from mspose.evaluation.coco import evaluate_keypoints, to_coco_results
@@ -193,3 +199,9 @@ def plain_encode(keypoints: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarr
             count += inside
         pafs[2 * limb : 2 * limb + 2] /= np.maximum(count, 1)
     return heatmaps, pafs
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    parser.error("these are parts of benchmark.py: python scripts/benchmark.py grouping|targets")

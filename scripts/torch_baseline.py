@@ -2,14 +2,27 @@
 
 Reads one line a round from standard input and answers with milliseconds an image. Started by benchmark.py:
     python scripts/torch_baseline.py forward|train MODEL BATCH WIDTH HEIGHT
-MODEL is the section `model` of the recipe in JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
+
+
+def parse() -> argparse.Namespace:
+    """The arguments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("mode", choices=("forward", "train"))
+    parser.add_argument("model", type=json.loads, help="section `model` of the recipe, in JSON")
+    for name in ("batch", "width", "height"):
+        parser.add_argument(name, type=int)
+    return parser.parse_args()
+
+
+ARGUMENTS = parse()  # here: --help and a wrong argument are answered where there is no PyTorch
 
 import torch
 from torch import nn
@@ -202,9 +215,9 @@ NETWORKS = {
 
 def main() -> None:
     """Answer each line on standard input with the milliseconds an image of one round."""
-    mode, model, batch, width, height = sys.argv[1], json.loads(sys.argv[2]), *map(int, sys.argv[3:6])
+    batch, width, height = ARGUMENTS.batch, ARGUMENTS.width, ARGUMENTS.height
     torch.manual_seed(0)
-    network = NETWORKS[model["name"]](model)
+    network = NETWORKS[ARGUMENTS.model["name"]](ARGUMENTS.model)
     image = torch.randn(batch, 3, height, width)
     target = torch.rand(batch, 17, height // 4, width // 4)
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
@@ -218,8 +231,8 @@ def main() -> None:
         with torch.inference_mode():
             network(image)
 
-    network.train(mode == "train")
-    run = step if mode == "train" else forward
+    network.train(ARGUMENTS.mode == "train")
+    run = step if ARGUMENTS.mode == "train" else forward
     run()
     run()
     print("ready", flush=True)

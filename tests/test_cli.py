@@ -276,7 +276,6 @@ class TestErrors:
                 1,
                 ("No module named 'mindspore'", "pip install 'mspose[train]'", "'.[train]'"),
             ),
-            (KeyboardInterrupt(), 130, ("interrupted",)),
             (
                 RuntimeError("deep\n  down"),
                 1,

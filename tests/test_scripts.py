@@ -162,6 +162,39 @@ def test_help_is_printed_and_nothing_is_done(name: str, flag: str, tmp_path: Pat
     assert result.stdout.startswith("usage: bash ")
 
 
+@pytest.mark.parametrize("name", sorted(p.name for p in SCRIPTS.glob("*.py")))
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_python_scripts_print_their_help_in_a_bare_checkout(name: str, flag: str, tmp_path: Path) -> None:
+    """Nothing is installed, PyTorch least of all, and nothing puts the package on Python's path."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run(
+        [sys.executable, SCRIPTS / name, flag],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"usage: {name} ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_part_of_the_benchmark_that_lies_in_another_file_runs(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, SCRIPTS / "benchmark.py", "targets", "--rounds", "1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "ratio encode / one by one" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("name", "log", "more"), [("run_eval_onnx", "eval.log", ()), ("run_infer_310", "acc.log", ("y",))]
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-import signal
 import sys
 import tempfile
 import traceback
@@ -27,6 +26,7 @@ from mspose.extras import is_missing, missing
 from mspose.files import write_text
 from mspose.resolve import resolve
 from mspose.runtime.logs import discard_output, say, set_up_logging
+from mspose.runtime.signals import stops_kept
 from mspose.version import software
 
 log = logging.getLogger("pose")
@@ -55,7 +55,10 @@ def run(
         section: which section its keys are in, for suggestions.
 
     Returns:
-        0 when all went well, 1 for a failed run, 2 for wrong usage, 128 + n when signal n ended it.
+        0 when all went well, 1 for a failed run, 2 for wrong usage.
+
+    Raises:
+        Stop: a signal ended it.
     """
     set_up_logging()
     # ModelArts and some shells pass a bare carriage return at line ends.
@@ -67,11 +70,10 @@ def run(
             recipe, _ = split_arguments([a for a in argv if a not in ("-h", "--help", "--debug")])
             say(help_text(summary, program, recipe))
             return 0
-        _execute(command, [a for a in argv if a != "--debug"], folder, section)
+        with stops_kept():
+            _execute(command, [a for a in argv if a != "--debug"], folder, section)
     except PoseError as error:
         return _fail(str(error), error.exit_code, debug)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 128 + signal.SIGINT, debug)
     except BrokenPipeError:  # the reader of our output has gone
         discard_output()
         return 1

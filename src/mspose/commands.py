@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +16,7 @@ from pathlib import Path
 from mspose.errors import os_reason
 from mspose.extras import is_missing, missing
 from mspose.runtime.logs import discard_output, set_up_terminal
+from mspose.runtime.signals import Stop, stoppable, stops_kept
 from mspose.version import __version__, commit
 
 
@@ -28,6 +30,7 @@ class Command:
         script: the entry script at the top of the checkout that does the same; empty: there is none.
         section: of the configuration, which a key without one is looked for in first.
         takes_config: the function takes a `Config`; otherwise it takes the arguments, and returns the exit code.
+        goes_on: when it is stopped, its next run goes on from there.
     """
 
     summary: str
@@ -35,6 +38,7 @@ class Command:
     script: str = ""
     section: str = ""
     takes_config: bool = True
+    goes_on: bool = False
 
     def function(self) -> Callable:
         """The function behind the command."""
@@ -62,8 +66,9 @@ COMMANDS = {
         "deploy.prepare:write_inputs",
         "data_to_bin.py",
         "eval",
+        goes_on=True,
     ),
-    "infer": Command("run a model over such inputs", "deploy.infer:infer", section="eval"),
+    "infer": Command("run a model over such inputs", "deploy.infer:infer", section="eval", goes_on=True),
     "postprocess": Command(
         "turn a device's raw results into keypoints and AP",
         "deploy.evaluate:evaluate_results",
@@ -71,12 +76,16 @@ COMMANDS = {
         "eval",
     ),
     "convert": Command("convert weights to ours, or ours to PyTorch", "checkpoints.convert:main", takes_config=False),
-    "download": Command("fetch COCO 2017, or check what is there", "data.download:main", takes_config=False),
+    "download": Command(
+        "fetch COCO 2017, or check what is there", "data.download:main", takes_config=False, goes_on=True
+    ),
     "check-data": Command(
         "say everything that is wrong with annotations", "data.check_command:main", takes_config=False
     ),
     "sample": Command("draw a data set of articulated people", "synthetic.sample:main", takes_config=False),
-    "ignore-mask": Command("write OpenPose's ignore masks as pictures", "data.ignore_mask:main", takes_config=False),
+    "ignore-mask": Command(
+        "write OpenPose's ignore masks as pictures", "data.ignore_mask:main", takes_config=False, goes_on=True
+    ),
     "import-config": Command(
         "translate a configuration of an original system", "migrate.translate:main", takes_config=False
     ),
@@ -84,7 +93,11 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `mspose COMMAND ARGUMENT...`; returns its exit code: 2 for wrong usage, 1 for a failed run."""
+    """Run `mspose COMMAND ARGUMENT...`.
+
+    Returns:
+        Its exit code: 2 for wrong usage, 1 for a failed run, 128 + n when signal n stopped it.
+    """
     try:
         try:
             return _main(argv)
@@ -117,7 +130,13 @@ def _main(argv: Sequence[str] | None) -> int:
         print(f"error: mspose has no command {argv[0]!r}; {hint}", file=sys.stderr)
         return 2
     try:
-        return _run(name, argv)
+        with stoppable():
+            return _run(name, argv)
+    except Stop as stop:
+        if "--debug" in argv:
+            traceback.print_exc()
+        print(f"error: stopped{'; run again to go on' * COMMANDS[name].goes_on}", file=sys.stderr, flush=True)
+        return stop.exit_code
     except ImportError as error:
         if not is_missing(error):
             raise
@@ -129,7 +148,8 @@ def _run(name: str, argv: list[str]) -> int:
     command = COMMANDS[name]
     if not command.takes_config:
         try:
-            return command.function()(argv[1:])
+            with stops_kept():
+                return command.function()(argv[1:])
         except OSError as error:  # a path that is too long, a disk that fails
             if error.filename is None:
                 raise

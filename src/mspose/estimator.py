@@ -18,7 +18,7 @@ import numpy as np
 from mspose.backends.open import check_checkpoint, open_backend
 from mspose.codecs.base import Maps
 from mspose.config.schema import Config, DemoConfig
-from mspose.data.categories import PERSON_ID
+from mspose.data.categories import assumed_category
 from mspose.detection import Boxes, build_detector, detector_kind
 from mspose.detection.listed import ListedBoxes
 from mspose.errors import UsageError
@@ -112,9 +112,17 @@ class PoseEstimator:
     @property
     def category_id(self) -> int:
         """The category of people in COCO results: that of `demo.boxes`, the first number in `data.category`, or 1."""
+        return self._category()[0]
+
+    @property
+    def category_note(self) -> str:
+        """A line where `category_id` is a guess; empty where it is known."""
+        return self._category()[1]
+
+    def _category(self) -> tuple[int, str]:
         if isinstance(self._detect, ListedBoxes):
-            return self._detect.category_id
-        return next((int(one) for one in self.config.data.category if one.isdecimal()), PERSON_ID)
+            return self._detect.category_id, ""
+        return assumed_category(self.config.data.category, self.skeleton)
 
     @property
     def faults(self) -> int:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from mspose.checkpoints.beside import description_of
+from mspose.checkpoints.beside import description_file, description_of, is_description
 from mspose.checkpoints.card import card_path
+from mspose.checkpoints.ckpt_file import read_ckpt
+from mspose.checkpoints.runs import COUNTERS, numbered
 from mspose.config.schema import PATHS, SECTIONS, Config
 from mspose.config.text import read_yaml
 from mspose.data.coco import annotation_file
 from mspose.errors import PoseError, UsageError
 from mspose.files import find_same
+from mspose.runtime.numbered import place
 
 
 def is_configuration(path: Path) -> bool:
@@ -53,10 +56,53 @@ def check_targets(
     known = any(map(is_record, records))
     for path in targets:
         if path.exists() and not (is_record(path) if path in records else known):
+            beside = "" if path in records else f" {records[0].name} beside it says that an"
             raise UsageError(
-                f"{path} is there already, and no {records[0].name} beside it says that an earlier run wrote it: "
-                "choose another output=DIR or file name, or move it away"
+                f"{path} is there already, and no{beside} earlier run wrote it: choose another output=DIR or file "
+                "name, or move it away"
             )
+
+
+def check_run_folder(config: Config, folder: Path) -> None:
+    """Refuse to train into a folder where a file that no run wrote has the name of one that runs write.
+
+    Whether a run may be started or continued there at all is another question, see `checkpoints.runs.traces`.
+
+    Raises:
+        UsageError: a file is in the way; it is named.
+    """
+    written: dict[Path, Callable[[Path], bool]] = {
+        folder / "config.yaml": is_configuration,
+        folder / "metrics.jsonl": _are_records,
+        folder / "last.yaml": is_description,
+        folder / "best.yaml": is_description,
+        **{path: is_description for path in folder.glob("*.yaml") if place(path.name)},
+    }
+    check_targets(config, [*written, folder / "curves.png"], written, is_record=lambda path: written[path](path))
+    for path in numbered(folder, config.model.name):
+        if not _is_training_checkpoint(path):
+            raise UsageError(
+                f"{path} is there already, no run wrote it, and it is called as the checkpoints that a run writes and "
+                "removes: choose another output=DIR, or move it away"
+            )
+
+
+def _are_records(path: Path) -> bool:
+    """Whether a file is a metrics.jsonl of ours, maybe with a single line that was cut, or empty."""
+    beginning = b'{"step": '
+    try:
+        with path.open("rb") as file:
+            return beginning.startswith(file.read(len(beginning)))
+    except OSError:
+        return False
+
+
+def _is_training_checkpoint(path: Path) -> bool:
+    """Whether a numbered checkpoint is of a run; one that was killed may have left it without its description."""
+    try:
+        return is_description(description_file(path)) or COUNTERS[0] in read_ckpt(path)
+    except PoseError:  # another program's
+        return False
 
 
 def result_files(folder: Path, record: str) -> tuple[list[Path], list[Path]]:

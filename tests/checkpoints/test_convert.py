@@ -26,6 +26,7 @@ from mspose.errors import PoseError, UsageError
 from mspose.models.fastpose import FastPose
 from mspose.networks import build_model
 from mspose.networks.fastpose import fastpose_to_torch
+from mspose.runtime.results import locked
 from tests.golden.formula import parameter, picture
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 from tests.messages import names, naming, tells_of
@@ -121,6 +122,16 @@ def test_command_converts_and_goes_back_bit_for_bit(tmp_path: Path, capsys: pyte
         back = read(tmp_path / f"c{ending}")
         assert list(back) == list(values)
         assert all(back[name].tobytes() == value.tobytes() for name, value in values.items())
+
+
+def test_a_file_that_another_conversion_writes_is_left_to_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config, target = recipe(tmp_path), tmp_path / "b.ckpt"
+    write_torch(state_dict(config), tmp_path / "a.pth")
+    with locked(tmp_path, "convert", target):
+        code, _, err = run(capsys, "--config", config, "--src", tmp_path / "a.pth", "--dst", target)
+    assert (code, tells_of(err, target, os.getpid())) == (1, True)
+    assert not target.exists()
+    assert run(capsys, "--config", config, "--src", tmp_path / "a.pth", "--dst", target)[0] == 0
 
 
 def test_conventions_follow_the_origin(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mspose.data.categories import Categories, box_categories, choose_categories, describe_others
+from mspose.data.categories import Categories, assumed_category, box_categories, choose_categories, describe_others
 from mspose.errors import PoseError, UsageError
-from mspose.skeleton import COCO17
-from tests.messages import naming
+from mspose.skeleton import COCO17, Skeleton
+from tests.messages import names, naming
 
 NAMES = list(COCO17.keypoints)
 PATH = Path("some.json")
@@ -89,3 +90,22 @@ def test_what_is_left_out_is_one_line() -> None:
     assert describe_others([1, 1], own) == ""
     line = describe_others([1, 2, 2, 3], own, [category(2, "dog")])
     assert line == "left out, as not of person (1): 2 of dog (2), 1 of category 3 (data.category)"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "skeleton", "expected", "is_known"),
+    [
+        ([], COCO17, 1, True),
+        (["person"], COCO17, 1, True),
+        (["7"], COCO17, 7, True),
+        (["cat", "7"], COCO17, 7, True),
+        (["cat"], COCO17, 1, False),
+        ([], replace(COCO17, name="cat17"), 1, False),
+    ],
+)
+def test_a_category_that_no_file_tells_is_said_to_be_a_guess(
+    wanted: list[str], skeleton: Skeleton, expected: int, is_known: bool
+) -> None:
+    number, note = assumed_category(wanted, skeleton)
+    assert (number, note == "") == (expected, is_known)
+    assert is_known or names(note, "category_id", 1, "data.category=ID", *wanted)

@@ -102,6 +102,14 @@ def test_a_picture_that_is_not_listed_is_left_out(tmp_path: Path, caplog: pytest
     assert "; 1 left out" in caplog.text
 
 
+@pytest.mark.parametrize(("category", "told"), [(["cat"], True), (["person"], False), ([], False), (["5"], False)])
+def test_a_category_that_is_only_a_name_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, category: list[str], told: bool
+) -> None:
+    run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.jpg")), data__category=category))
+    assert names(caplog.text, "category_id", "data.category=ID") == told
+
+
 def test_hog_without_a_find_says_what_finds_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "pose"):
         run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.jpg")), demo__detector="hog"))
@@ -292,7 +300,7 @@ def test_ctrl_c_keeps_what_was_done(checkpoint: Path, tmp_path: Path) -> None:
         pass
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (130, "error: interrupted\n")
+    assert (process.returncode, errors) == (130, "error: stopped\n")
     done = len(json.loads((tmp_path / "out" / "predictions.json").read_text()))
     assert 3 <= done < 2000
     assert cv2.VideoCapture(str(tmp_path / "out" / "v.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) >= done

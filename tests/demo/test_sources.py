@@ -156,6 +156,86 @@ def test_damaged_frames_are_counted_and_the_others_keep_their_numbers(tmp_path: 
     assert str(path) in problem
 
 
+def numbered_video(path: Path, codec: str) -> list[int]:
+    """A video of 30 frames, each one grey level that tells its number, and where the data of each begin."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 20, (64, 48))
+    for i in range(30):
+        writer.write(np.full((48, 64, 3), 8 * i + 8, np.uint8))
+    writer.release()
+    data, places = path.read_bytes(), []
+    at = data.index(b"movi")
+    while len(places) < 30:
+        at = data.index(b"00dc", at + 1)
+        places.append(at)
+    return places
+
+
+@pytest.mark.parametrize("codec", ["MJPG", "VP80"])
+@pytest.mark.parametrize("lost", [[10], [20, 21], [29], [28, 29]])
+def test_frames_of_avi_keep_their_numbers(tmp_path: Path, codec: str, lost: list[int]) -> None:
+    path = tmp_path / "v.avi"
+    places, data = numbered_video(path, codec), bytearray(path.read_bytes())
+    for number in lost:
+        at = places[number] + 8
+        length = int.from_bytes(data[at - 4 : at], "little")
+        data[at : at + length] = bytes(length)
+    path.write_bytes(data)
+    source = Video(path)
+    assert [frame.number for frame in source] == [number for number in range(30) if number not in lost]
+    (problem,) = source.problems()
+    assert names(problem, len(lost), path)
+
+
+class Dropping:
+    """A capture that leaves out some frames without a failed read; the time of each is its own."""
+
+    lost: tuple[int, ...] = ()
+    times: tuple[float, ...] = tuple(i / 20 for i in range(30))
+
+    def __init__(self, name: str) -> None:
+        self._left = [i for i in range(30) if i not in self.lost]
+        self._at = 0.0
+
+    def isOpened(self) -> bool:
+        return True
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        if not self._left:
+            return False, None
+        self._at = self.times[self._left.pop(0)]
+        return True, np.zeros((24, 32, 3), np.uint8)
+
+    def get(self, key: int) -> float:
+        return {cv2.CAP_PROP_FRAME_COUNT: 30, cv2.CAP_PROP_FPS: 20, cv2.CAP_PROP_POS_MSEC: 1000 * self._at}[key]
+
+    def release(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("lost", [(10,), (1, 2, 20), (29,)])
+def test_frames_that_a_decoder_drops_without_a_word_are_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(Dropping, "lost", lost)
+    monkeypatch.setattr(cv2, "VideoCapture", Dropping)
+    source = Video(tmp_path / "v.mp4")
+    assert [frame.number for frame in source] == [i for i in range(30) if i not in lost]
+    (problem,) = source.problems()
+    assert names(problem, len(lost), tmp_path / "v.mp4")
+
+
+def test_pauses_of_a_video_without_a_regular_rate_are_no_missing_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a phone's: it has left out a frame while recording, and tells its mean rate."""
+    times = np.delete(np.arange(31), 17) * 29 / 30 / 20
+    monkeypatch.setattr(Dropping, "times", tuple(times))
+    monkeypatch.setattr(cv2, "VideoCapture", Dropping)
+    source = Video(tmp_path / "v.mp4")
+    assert [frame.number for frame in source] == list(range(30))
+    assert not list(source.problems())
+
+
 @pytest.mark.parametrize("fps", [0.5, 0.1, 12.34, 29.97, 240])
 def test_slow_and_fast_videos(tmp_path: Path, fps: float) -> None:
     assert abs(Video(video(tmp_path / "v.mp4", 3, fps)).fps / fps - 1) < 1e-3

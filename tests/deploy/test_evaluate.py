@@ -19,6 +19,7 @@ from mspose.files import write_json
 from mspose.networks import method_of
 from tests.conftest import ROOT
 from tests.messages import names, naming
+from tests.test_commands import copy_of, cut_picture
 
 
 @pytest.mark.parametrize(
@@ -47,12 +48,12 @@ def test_untrustworthy_record(tmp_path: Path, record: object, things: tuple[str,
 def finished(sample_dir: Path, tmp_path: Path):
     """Makes a folder of results of all the drawn people's maps, and the configuration that they are of."""
 
-    def make(spoil: bool = False) -> Config:
+    def make(spoil: bool = False, root: Path = sample_dir) -> Config:
         config = load_config(
             ROOT / "configs/quickstart/simplepose.yaml",
             {
                 "runtime.output": str(tmp_path / "run"),
-                "data.root": str(sample_dir),
+                "data.root": str(root),
                 "eval.use_gt_bbox": True,
                 "eval.flip_test": False,
             },
@@ -79,6 +80,24 @@ def test_values_that_are_no_numbers_make_valid_json(finished, tmp_path: Path, ca
     assert "AP" in figures
     assert caplog.text.count("NaN") == 1
     assert names(caplog.text, "NaN", "2 of")
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_more_are_refused(
+    finished, sample_dir: Path, tmp_path: Path, caplog
+) -> None:
+    """As in evaluation: the manifest does not list it, and whoever is annotated in it is missed."""
+    all_ids = {sample["image_id"] for sample in bins.read_manifest(tmp_path / "run", finished()).samples}
+    data = copy_of(sample_dir, tmp_path / "data")
+    cut = cut_picture(data, 0, "val2017")
+    config = finished(root=data)
+    manifest = bins.read_manifest(tmp_path / "run", config)
+    assert {sample["image_id"] for sample in manifest.samples} == all_ids - {int(cut.stem)}
+    assert len(list((tmp_path / "run" / "inputs").iterdir())) == len(manifest.samples)
+    assert names(caplog.text, cut, "1 of")
+    assert "AP" in evaluate_results(config)
+    second = cut_picture(data, 1, "val2017")
+    with pytest.raises(PoseError, match=naming(cut, second, "2 of")):
+        write_inputs(config)
 
 
 def test_a_test_set_has_results_and_no_figures(finished, sample_dir: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.commands import COMMANDS
 from mspose.config.builder import default_config
+from mspose.deploy.bins import Manifest, input_settings, write_manifest
 from mspose.errors import PoseError
 from mspose.files import unlisted, write_text
 from mspose.runtime.results import locked, results_folder
@@ -174,3 +175,37 @@ def test_every_command_that_fills_a_folder_respects_its_lock(tmp_path: Path, nam
     with locked(tmp_path / "out", name), pytest.raises(PoseError, match=naming(tmp_path / "out", os.getpid())):
         COMMANDS[name].function()(config)
     assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "lock", "result"),
+    [
+        ("infer", "out/results", "infer", None),
+        ("postprocess", "out", "eval", None),  # eval writes the same files
+        ("export", "out", "export", "pose.onnx"),
+    ],
+)
+def test_every_later_step_respects_the_lock_of_what_it_writes(
+    tmp_path: Path, name: str, folder: str, lock: str, result: str | None, sample_dir: Path
+) -> None:
+    weights, out = tmp_path / "w.ckpt", tmp_path / "out"
+    write_ckpt({"x": np.zeros(1, np.float32)}, weights)
+    keys = {
+        "runtime.output": str(out),
+        "runtime.ckpt": str(weights),
+        "data.root": str(sample_dir),
+        "eval.use_gt_bbox": True,
+        "export.file_name": str(out / "pose.onnx"),
+        "export.file_format": "ONNX",
+    }
+    config = default_config("simplepose", keys)
+    out.mkdir()
+    write_manifest(out, Manifest("a", [3, 256, 192], "float32", input_settings(config), 1, []))
+    before = files(out)
+    written = tmp_path / folder / (result or "")
+    with (
+        locked(tmp_path / folder, lock, written if result else None),
+        pytest.raises(PoseError, match=naming(written, os.getpid())),
+    ):
+        COMMANDS[name].function()(config)
+    assert files(out) == before

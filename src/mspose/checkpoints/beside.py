@@ -107,6 +107,19 @@ def stamp_of(path: Path) -> dict[str, Any]:
     return stamp if isinstance(stamp, dict) else {}
 
 
+def is_description(path: Path) -> bool:
+    """Whether a file is what this program writes beside weights, in this version or an earlier one: it is stamped, or
+    holds nothing but what earlier versions wrote."""
+    try:
+        content = read_yaml(path)
+        if "weights" in content:
+            return isinstance(content["weights"], dict) and "network" in content["weights"]
+        values = dotted({key: value for key, value in content.items() if key != "source"}, str(path))
+    except PoseError:
+        return False
+    return values.keys() <= {*_OLD_KEYS, _OLD_HEATMAP} and bool(content)
+
+
 def is_conversion(path: Path) -> bool:
     """Whether a description is of weights that were converted."""
     try:

@@ -242,7 +242,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         print(f"error: out of memory: {options.src}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
     return 0

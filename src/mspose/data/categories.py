@@ -97,6 +97,27 @@ def box_categories(ids: Sequence[object], wanted: Sequence[str], path: str | Pat
     return Categories(tuple(chosen), tuple(f"category {category}" for category in chosen))  # type: ignore[arg-type]
 
 
+def assumed_category(wanted: Sequence[str], skeleton: Skeleton) -> tuple[int, str]:
+    """The category id of results where no file is read that has categories.
+
+    Args:
+        wanted: `data.category`.
+
+    Returns:
+        The first id in it, or COCO's person; and a line that says so where it may be wrong, empty where it is not.
+    """
+    number = next((int(wish) for wish in wanted if wish.isdecimal()), None)
+    if number is not None:
+        return number, ""
+    if PERSON in wanted or (not wanted and skeleton.name == "coco17"):
+        return PERSON_ID, ""
+    reason = f"data.category={','.join(wanted)} names none" if wanted else f"data.skeleton={skeleton.name} has none"
+    return PERSON_ID, (
+        f"category_id of the results is {PERSON_ID}, COCO's person: {reason} by number, and no annotations are read; "
+        "data.category=ID gives it"
+    )
+
+
 def describe_others(ids: Sequence[object], chosen: Categories, categories: object = None) -> str:
     """One line about what is left out since it is of other categories; empty: nothing is."""
     counts = Counter(category for category in ids if category not in chosen)

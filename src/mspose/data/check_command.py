@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mspose.data.check import Report, check_skeleton
-from mspose.data.coco import Annotations, Images, describe_left_out, labelled, load_annotations
+from mspose.data.coco import Annotations, describe_left_out, labelled, load_annotations
 from mspose.data.ignore_mask import checked_segmentation
+from mspose.data.loader import unreadable
 from mspose.errors import PoseError
-from mspose.images import ImageError
 from mspose.runtime.logs import set_up_logging
-from mspose.runtime.progress import Progress
-from mspose.runtime.read_ahead import read_ahead, worker_threads
 from mspose.skeleton import load_skeleton
 
 
@@ -52,11 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     report.warnings += check_skeleton(skeleton, flips=True)
     check_segmentations(annotations, report)
-    try:
-        unread = unreadable(annotations.images) if options.images else []
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    rows = range(len(annotations.images)) if options.images else ()
+    unread = unreadable(annotations.images, rows).values()
     for line in (*report.errors, *unread):
         print(f"error: {line}")
     for line in report.warnings:
@@ -86,21 +81,3 @@ def describe(annotations: Annotations) -> str:
         return f"{images}, without annotations (a test set)"
     people = f"{len(labelled(annotations))} people of {annotations.categories} with keypoints"
     return f"{images}, {people}{describe_left_out(annotations)}"
-
-
-def unreadable(images: Images) -> list[str]:
-    """A line for each picture that cannot be read, or has another size than annotated."""
-
-    def attempt(row: int) -> str:
-        try:
-            images.read(row)
-        except ImageError as error:
-            return str(error)
-        return ""
-
-    lines = []
-    with Progress(len(images), "reading", "pictures") as progress:
-        for line in read_ahead(attempt, range(len(images)), worker_threads(0)):
-            lines += [line] if line else []
-            progress.advance(1)
-    return lines

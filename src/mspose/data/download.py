@@ -372,9 +372,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PoseError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: run again to go on", file=sys.stderr)
-        return 130
     for problem in problems:
         print(problem)
     print(

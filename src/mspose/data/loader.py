@@ -17,8 +17,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from mspose.data.coco import Images
 from mspose.errors import PoseError, UsageError
 from mspose.images import ImageError
+from mspose.runtime.progress import Progress
 from mspose.runtime.read_ahead import read_ahead, worker_threads
 
 log = logging.getLogger("pose")
@@ -77,7 +79,7 @@ class BadImages:
     """
 
     def __init__(self, total: int, where: str = "training set") -> None:
-        self._allowed, self._where = max(1.0, total * MAX_BAD_SHARE), where
+        self._allowed, self._where = allowed_bad(total), where
         self._messages: set[str] = set()
         self._lock = threading.Lock()
 
@@ -101,6 +103,57 @@ class BadImages:
                 f"{count} images cannot be read, more than {MAX_BAD_SHARE:.0%} of the {self._where}; "
                 f"the last one: {error}"
             )
+
+
+def unreadable(images: Images, rows: Sequence[int], workers: int = 0) -> dict[int, str]:
+    """Those of these pictures that cannot be read or have another size than annotated: row → why.
+
+    Args:
+        workers: `data.workers`.
+    """
+
+    def attempt(row: int) -> str:
+        try:
+            images.read(row)
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    found: dict[int, str] = {}
+    with Progress(len(rows), "reading", "pictures") as progress:
+        for row, why in zip(rows, read_ahead(attempt, rows, worker_threads(workers))):
+            if why:
+                found[row] = why
+            progress.advance(1)
+    return found
+
+
+def check_unreadable(reasons: Sequence[str], total: int, where: str) -> None:
+    """Warn of pictures that cannot be read, before work begins that will leave them out.
+
+    Args:
+        reasons: a line for each of them.
+        total: number of pictures that they are among.
+        where: what they belong to.
+
+    Raises:
+        PoseError: they are more than work goes on with; some are named.
+    """
+    if not reasons:
+        return
+    named = f"{'; '.join(reasons[:3])}{'; …' if len(reasons) > 3 else ''}"
+    if len(reasons) > allowed_bad(total):
+        raise PoseError(
+            f"{len(reasons)} of {total} images of the {where} cannot be read, more than {MAX_BAD_SHARE:.0%}: {named}"
+        )
+    log.warning(
+        f"warning: {len(reasons)} of {total} images of the {where} cannot be read and will be left out: {named}"
+    )
+
+
+def allowed_bad(total: int) -> float:
+    """How many of so many pictures may be unreadable."""
+    return max(1.0, total * MAX_BAD_SHARE)
 
 
 def train_batches(

@@ -22,7 +22,6 @@ from mspose.config.builder import network_of
 from mspose.config.recipes import find_recipe
 from mspose.config.schema import Config, keys_of
 from mspose.demo.outputs import coco_entries
-from mspose.demo.signals import terminated_as_interrupted
 from mspose.demo.sources import Frame, image_ids
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError, UsageError
@@ -237,7 +236,7 @@ def serve(config: Config) -> None:
     """
     _import_gradio()
     host, port = config.demo.host, config.demo.port
-    with tempfile.TemporaryDirectory(prefix="poses-") as folder, terminated_as_interrupted():
+    with tempfile.TemporaryDirectory(prefix="poses-") as folder:
         page = Page(config, Path(folder))
         page.load(page.networks[0])
         blocks = build(page, config)

@@ -18,7 +18,6 @@ from mspose.config.schema import Config
 from mspose.config.text import save_config
 from mspose.demo.outputs import VideoWriter, coco_entries, openpose_layout, openpose_people, video_file
 from mspose.demo.pipeline import overlapped
-from mspose.demo.signals import terminated_as_interrupted
 from mspose.demo.sources import Frame, Pictures, Video, open_source
 from mspose.demo.window import Window
 from mspose.detection import HOG_HINT
@@ -178,7 +177,6 @@ def run_demo(config: Config) -> None:
     check_checkpoint(config, "to run")
     with (
         closing(open_source(config.demo.input)) as source,
-        terminated_as_interrupted(),
         results_folder(config.runtime.output, "demo") as folder,
     ):
         _find_people(config, source, folder)
@@ -210,6 +208,8 @@ def _find_people(config: Config, source: Pictures | Video, folder: Path) -> None
     missing = 0 if source.is_video else source.total - done
     left_out = f"; {missing} left out" if missing else ""
     log.info(f"{len(demo.entries)} {'person' if len(demo.entries) == 1 else 'people'}{left_out}; results in {folder}")
+    if demo.entries and estimator.category_note:
+        log.warning(f"note: {estimator.category_note}")
     if not demo.entries and estimator.detector == "hog":
         log.info(HOG_HINT)
 

@@ -30,6 +30,10 @@ VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts
 DEFAULT_FPS, SLOWEST, FASTEST = 25.0, 0.01, 1000.0
 # Attempts at a next frame before the video counts as over, where it does not say how many are left; and at most.
 ATTEMPTS, MOST_ATTEMPTS = 64, 10_000
+# Frames by which a regular frame's time is off at most. A phone that leaves out one frame of a thousand has times that
+# are off by more, since its rate is the mean; containers that round to milliseconds tell nothing.
+OFF_GRID = 1e-4
+COUNTED = {".avi", ".mp4", ".m4v", ".mov", ".3gp"}  # containers that count their frames; others estimate
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ class Video:
         fps = self._capture.get(cv2.CAP_PROP_FPS) if opened else 0
         self.fps = fps if math.isfinite(fps) and SLOWEST <= fps <= FASTEST else DEFAULT_FPS
         self._number, self._seconds, self._damaged, self._read = -1, -1 / self.fps, 0, 0
+        self._is_regular = True  # each frame so far came a whole number of frames behind the one before
         self._first = self._next() if opened else None
         if self._first is None:
             self._capture.release()
@@ -151,22 +156,30 @@ class Video:
     def _count(self, failed: int) -> None:
         """Number the frame that was just read, behind so many attempts that gave none.
 
-        Not each of them was a frame: its time says how many are missing, as far as the file has times.
+        Its time says how many are missing, as far as the file has times: not each attempt was a frame, and some
+        decoders drop a frame without a word. That can be told only where every frame so far came at its regular time
+        and the file announces as many frames; elsewhere a longer pause is a longer pause.
         """
         seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        steps = (seconds - self._seconds) * self.fps if failed else 1.0
-        missing = min(max(round(steps) - 1, 0), failed) if 0 < steps < math.inf else failed
-        self._number, self._seconds = self._number + 1 + missing, seconds
-        self._damaged += missing
+        steps = (seconds - self._seconds) * self.fps
+        has_time = 0 < steps < math.inf
+        self._is_regular &= has_time and abs(steps - round(steps)) < OFF_GRID
+        most = self.total - self._number - 2 if self.total is not None and self._is_regular else failed
+        is_told = failed or (self._is_regular and self._number >= 0)  # a video may begin late
+        missing = min(max(round(steps) - 1, 0), most) if has_time and is_told else failed
+        self._number, self._seconds = self._number + 1 + max(missing, 0), seconds
+        self._damaged += max(missing, 0)
 
     def problems(self) -> Iterator[str]:
         """After reading: a line for each thing that is wrong with the video."""
         if self._damaged:
             frames = "frame is" if self._damaged == 1 else "frames are"
-            yield f"{self._damaged} {frames} damaged and left out: {self._source}"
-        # Containers that only estimate their length are off by a frame or two.
-        if self.total is not None and self._number + 1 < 0.99 * self.total - 2:
+            yield f"{self._damaged} {frames} damaged or missing, and left out: {self._source}"
+        behind = 0 if self.total is None else self.total - self._number - 1
+        if self.total is not None and behind > 0.01 * self.total + 2:
             yield f"only {self._read} of {self.total} frames could be read (cut short or damaged?): {self._source}"
+        elif behind > 0 and Path(self.file_name).suffix.lower() in COUNTED:
+            yield f"the last {behind} of {self.total} frames could not be read: {self._source}"
 
     def close(self) -> None:
         """Let go of the file or camera."""

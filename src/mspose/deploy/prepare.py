@@ -15,6 +15,7 @@ from mspose.checkpoints.card import ModelCard, file_hash, read_card
 from mspose.config.schema import Config
 from mspose.data.coco import image_folder
 from mspose.deploy.bins import Manifest, has_length, input_settings, run_hash, write_bin, write_manifest
+from mspose.errors import PoseError
 from mspose.files import check_writable
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import method_of
@@ -28,10 +29,13 @@ log = logging.getLogger("pose")
 def write_inputs(config: Config) -> Manifest:
     """Write the inputs of the evaluation set into `runtime.output`; those that are there already stay.
 
+    Of a few pictures that cannot be read there are none, and the manifest does not list them: whoever is annotated in
+    them counts as missed, as in evaluation.
+
     With a model card beside `runtime.ckpt` the inputs are as that model takes them.
 
     Raises:
-        PoseError, UsageError: the set cannot be used, a picture cannot be read, or the folder not be written.
+        PoseError, UsageError: the set cannot be used, too many pictures cannot be read, or the folder not be written.
     """
     with locked(check_writable(config.runtime.output), "prepare") as folder:
         return _write_inputs(config, folder)
@@ -42,8 +46,12 @@ def _write_inputs(config: Config, folder: Path) -> Manifest:
     dtype = card.input["dtype"] if card else "float32"
     method = method_of(config)
     evaluator = Evaluator(method)
-    instances, rows = evaluator.set.instances, evaluator.set.rows.tolist()
-    samples = [method.fixed_sample(instances, i, evaluator.images, row) for i, row in enumerate(rows)]
+    instances, unread = evaluator.set.instances, evaluator.check_pictures()
+    rows = {i: row for i, row in enumerate(evaluator.set.rows.tolist()) if row not in unread}
+    if not rows:
+        raise PoseError(f"none of the images of the evaluation set can be read: {evaluator.annotations.path}")
+    samples = [method.fixed_sample(instances, i, evaluator.images, row) for i, row in rows.items()]
+    places = list(rows)  # in the evaluation set, of each sample
     width, height = config.data.input_size
     shape = [height, width, 3] if dtype == "uint8" else [3, height, width]
     run = run_hash(input_settings(config), shape, dtype, samples, _fingerprint(evaluator))
@@ -58,7 +66,7 @@ def _write_inputs(config: Config, folder: Path) -> Manifest:
 
     def write(index: int) -> None:
         original, mirrored = _stems(index)
-        values = _as_taken(evaluator.set.view(index).inputs[0][0], card)
+        values = _as_taken(evaluator.set.view(places[index]).inputs[0][0], card)
         write_bin(folder / "inputs" / f"{original}.bin", values)
         if manifest.flip:
             write_bin(folder / "inputs" / f"{mirrored}.bin", values[:, ::-1] if dtype == "uint8" else values[..., ::-1])

@@ -14,7 +14,7 @@ import numpy as np
 
 from mspose.codecs.base import Decoded, Maps
 from mspose.data.coco import Images, People, labelled
-from mspose.data.loader import BadImages
+from mspose.data.loader import BadImages, check_unreadable, unreadable
 from mspose.errors import PoseError
 from mspose.evaluation.coco import evaluate_keypoints, mean_keypoint_error, to_coco_results
 from mspose.files import unique_names, write_json
@@ -82,6 +82,21 @@ class Evaluator:
 
     def __len__(self) -> int:
         return len(self.set.instances)
+
+    def check_pictures(self, ranks: Ranks = ALONE) -> set[int]:
+        """Read every picture of the set once, before work begins that would end at those that cannot be read.
+
+        Returns:
+            Rows of the few that cannot be, which evaluation leaves out and counts.
+
+        Raises:
+            PoseError: they are too many; some are named.
+        """
+        rows = np.unique(self.set.rows)
+        own = unreadable(self.images, rows[ranks.share(len(rows))].tolist(), self.config.data.workers)
+        found = [pair for part in ranks.gather_json(list(own.items())) for pair in part]
+        check_unreadable([why for _, why in sorted(found)], len(rows), "evaluation set")
+        return {row for row, _ in found}
 
     def run(self, forward: Forward, ranks: Ranks = ALONE) -> Outcome | None:
         """Find people and compute AP; None on ranks other than the first."""

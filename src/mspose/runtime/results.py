@@ -45,11 +45,11 @@ def locked(folder: Path, command: str, result: Path | None = None) -> Iterator[P
         return
     path = folder / f".{result.name if result else command}.lock"
     with _locked_file(path, result or folder) as file:
-        who = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
-        with contextlib.suppress(OSError):  # a full disk: the lock holds, and others are told less
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), json.dumps({**who, "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode())
         try:
+            who = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
+            with contextlib.suppress(OSError):  # a full disk: the lock holds, and others are told less
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), json.dumps({**who, "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode())
             yield folder
         finally:
             with contextlib.suppress(OSError):

@@ -350,7 +350,4 @@ def main(arguments: list[str] | None = None) -> int:
     except PoseError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: run again to make the rest", file=sys.stderr)
-        return 130
     return 0

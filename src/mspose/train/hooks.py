@@ -187,7 +187,6 @@ class StopOnSignal(Hook):
 
     def after_step(self, now: Moment) -> None:
         run = self._run
-        # Ctrl-C where it is known.
         number = min(run.received, default=0)
         if run.ranks.world > 1:
             number = int(np.max(run.ranks.gather(np.array([number])))) if now.mean_loss is not None else 0
@@ -196,7 +195,6 @@ class StopOnSignal(Hook):
         run.snapshots.save(run.position)
         raise Stopped(
             number,
-            # Not by which signal: while MindSpore computes, it turns Ctrl-C into SIGTERM.
             f"stopped after epoch {now.epoch} step {now.in_epoch}; saved in "
             f"{run.folder / 'last.ckpt'}, train.resume=auto continues",
         )

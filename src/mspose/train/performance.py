@@ -59,9 +59,16 @@ def measure(
     }
     if not runtime.ranks.is_first:
         return
-    save_config(config, folder / "performance.yaml")
-    path = write_json(folder / "performance.json", report, indent=2)
+    (path, _), (record,) = report_files(folder)
+    save_config(config, record)
+    write_json(path, report, indent=2)
     log.info(f"{describe(report)}\nwritten to {path}")
+
+
+def report_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files that `measure` writes, and the record among them of what was measured."""
+    record = folder / "performance.yaml"
+    return [folder / "performance.json", record], [record]
 
 
 def time_steps(

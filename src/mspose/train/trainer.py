@@ -19,6 +19,7 @@ from mspose.errors import PoseError, UsageError
 from mspose.files import check_writable
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import build_model, find_network, method_of
+from mspose.outputs import check_run_folder, check_targets
 from mspose.runtime.device import Runtime, start
 from mspose.runtime.progress import Progress
 from mspose.runtime.ranks import broadcast, launched
@@ -37,7 +38,7 @@ from mspose.train.hooks import (
     StopOnSignal,
     stop_signals,
 )
-from mspose.train.performance import measure
+from mspose.train.performance import measure, report_files
 from mspose.train.records import Records
 from mspose.train.schedule import learning_rates
 
@@ -84,6 +85,10 @@ class Trainer:
                 f"{self.folder} holds a run already ({held[0].name}): train.resume=auto continues it, output=DIR "
                 "starts another one"
             )
+        if self.measures:
+            check_targets(config, *report_files(self.folder))
+        else:
+            check_run_folder(config, self.folder)
         self.network_entry = find_network(config.model.name)
         self.method = method_of(config)
         self.dataset = self.method.training_set()
@@ -100,8 +105,13 @@ class Trainer:
                 raise PoseError(f"nobody is annotated in the evaluation set: {evaluator.annotations.path}")
             return evaluator
         except PoseError as error:
-            error.args = (f"{error} (train.eval_epochs=0 trains without evaluation)",)
-            raise
+            raise _without_evaluation(error) from error
+
+    def _check_pictures(self, evaluator: Evaluator) -> None:
+        try:
+            evaluator.check_pictures(self.ranks)
+        except PoseError as error:
+            raise _without_evaluation(error) from error
 
     def run(self) -> None:
         """Train to the last epoch, or measure the speed of `train.performance_steps` steps.
@@ -111,6 +121,8 @@ class Trainer:
             PoseError: too many unreadable pictures, a loss that is no number, a checkpoint that does not fit.
         """
         runtime = start(self.config.runtime)
+        if self.evaluator:  # not after hours, at the first evaluation
+            self._check_pictures(self.evaluator)
         self._build(runtime)
         if self.measures:
             self._measure(runtime)
@@ -216,6 +228,7 @@ class Trainer:
         self.position = Position(0, self.plan.steps_per_epoch)
         if self.resume_from:
             self.position, source = self._resume(self.resume_from)
+            self._check_together(source)
             log.info(f"resumed from {source} after step {self.position.step} of {self.total_steps}")
         broadcast(self.step.values, ranks)
 
@@ -274,6 +287,21 @@ class Trainer:
                 "all machines share"
             )
 
+    def _check_together(self, source: Path) -> None:
+        """Refuse to go on where this rank stands at another step than rank 0: one of them cannot read what the other
+        can.
+
+        Raises:
+            PoseError: both checkpoints are named.
+        """
+        step = self.position.step
+        first, first_step = self.ranks.gather_json([str(source), step])[0]
+        if step != first_step:
+            raise PoseError(
+                f"rank {self.ranks.rank} resumed from {source} after step {step}, rank 0 from {first} after step "
+                f"{first_step}: can both read {first}? train.resume=FILE names a checkpoint for all"
+            )
+
     def _resume(self, path: Path) -> tuple[Position, Path]:
         """Take over the state of a checkpoint; with `auto` of an older one where it does not hold all of it.
 
@@ -294,3 +322,8 @@ class Trainer:
 
     def _progress(self) -> Progress:
         return Progress(self.total_steps, "training", "steps", self.position.step, lines=False)
+
+
+def _without_evaluation(error: PoseError) -> PoseError:
+    """The error of an evaluation set, and that training can do without one."""
+    return type(error)(f"{error} (train.eval_epochs=0 trains without evaluation)")
