@@ -95,9 +95,10 @@ def _codec(config: Config, skeleton: Skeleton) -> VectorCodec:
     return VectorCodec(skeleton, keys.spread, keys.least)
 
 
-def _build(keys: ToyKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from tests.toy.model import Toy
 
+    keys = section_as(config.model, ToyKeys)
     return Toy(keys.width, skeleton.num_keypoints)
 
 

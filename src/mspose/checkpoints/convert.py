@@ -117,7 +117,7 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
     if not is_network and to == "torch":
         raise UsageError(f"--to torch takes whole pose networks, and {src} is {recognised.origin.title}")
     log.info(f"{src}: {recognised.origin.title}")
-    values = float_weights(recognised.values, src)
+    values = find_network(config.model.name).fit(float_weights(recognised.values, src), config)
     network = _network(recognised, config, with_values=partial)
     parameters = {p.name: p for p in network.get_parameters() if _belongs(p.name, recognised)}
     result = match(values, {name: tuple(p.shape) for name, p in parameters.items()})

@@ -50,12 +50,13 @@ def batch_norm_from_torch(values: Mapping[str, np.ndarray]) -> dict[str, np.ndar
 
 
 def batch_norm_to_torch(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """MindSpore's batch-norm names → PyTorch's, in PyTorch's order."""
+    """MindSpore's batch-norm names → PyTorch's, in PyTorch's order; a `gamma` belongs to a batch norm if it has a
+    `moving_mean` beside."""
     last_names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
     result: dict[str, np.ndarray] = {}
     for name, value in values.items():
         prefix, _, last = name.rpartition(".")
-        if last not in last_names:
+        if last not in last_names or f"{prefix}.moving_mean" not in values:
             result[name] = value
         elif f"{prefix}.weight" not in result:
             result |= {f"{prefix}.{torch}": values[f"{prefix}.{own}"] for own, torch in last_names.items()}

@@ -151,7 +151,7 @@ def recognise(values: Values, path: str | Path) -> Recognised:
             _check_alone(prefix, weights, origin, path)
         plain = {name.removeprefix(prefix): value for name, value in weights.items()}
         translated = origin.translate(plain)
-        if len(translated) < len(weights):
+        if len(plain if origin.merges else translated) < len(weights):
             raise PoseError(f"two parameters have the same name (but for {prefix!r}): {path}")
         if origin.part == "backbone":
             translated = {f"backbone.{name}": value for name, value in translated.items()}

@@ -69,4 +69,4 @@ def method_of(config: Config) -> Method:
 
 def build_model(config: Config) -> nn.Cell:
     """The configured network in MindSpore, with the outputs that its skeleton needs and random weights."""
-    return find_network(config.model.name).build(config.model, load_skeleton(config.data.skeleton))
+    return find_network(config.model.name).build(config, load_skeleton(config.data.skeleton))

@@ -26,6 +26,11 @@ def same(values: Values) -> dict[str, np.ndarray]:
     return dict(values)
 
 
+def as_they_are(values: Values, config: Config) -> dict[str, np.ndarray]:
+    """Weights that fit the configured network, or none that could."""
+    return dict(values)
+
+
 def no_keys(shapes: Shapes) -> dict[str, Any]:
     """Nothing that shapes would show."""
     return {}
@@ -44,6 +49,7 @@ class Origin:
         shown: keys that the names show, and that differ among files of this kind that the same recipe loads.
         part: what it holds: a "network", its "backbone" alone, or a "detector".
         is_own: whether this repository wrote it; the conventions of such a file are stored beside it.
+        merges: whether several of its arrays become one of ours.
     """
 
     title: str
@@ -54,6 +60,7 @@ class Origin:
     part: str = "network"
     is_own: bool = False
     shown: tuple[str, ...] = ()
+    merges: bool = False
 
 
 # How pictures are fed to networks that several kinds of files share; see `data.*`.
@@ -92,13 +99,16 @@ class Network:
         method: how poses are found with it.
         codec_keys: dataclass of the section `codec`.
         codec: builds what knows the meaning of its maps, for a configuration and a skeleton.
-        build: builds it in MindSpore with random weights from `keys` and a skeleton; imports MindSpore when called.
+        build: builds it in MindSpore with random weights, for a configuration and a skeleton; imports MindSpore when
+            called.
         loss: builds its loss, which is given what the network returns in training and the codec's targets; likewise.
         stride: input pixels a cell of its maps, for a section `model`.
         size_multiple: sides of the input are multiples of this.
         takes_any_size: the input may have any size, also in an exported file.
         loss_line: how a loss is logged, as the original system did, for whoever reads its logs by program.
         weights: the files that hold it, its backbone's among them.
+        fit: what a file holds under our names → weights of the configured network, where that depends on more than the
+            names, such as the size of the input.
         head: beginning of the names of the parameters that depend on the skeleton: a checkpoint for other keypoints can
             start everything but these.
         to_torch: weights under our names → state dict of the PyTorch original, for a section `model`; None: there is no
@@ -113,13 +123,14 @@ class Network:
     method: type[Method]
     codec_keys: type[CodecConfig]
     codec: Callable[[Config, Skeleton], Codec]
-    build: Callable[[Any, Skeleton], nn.Cell]
+    build: Callable[[Config, Skeleton], nn.Cell]
     loss: Callable[[], nn.Cell]
     stride: Callable[[Any], int]
     size_multiple: int = 32
     takes_any_size: bool = False
     loss_line: Callable[[int, int, float], str] = plain_line
     weights: tuple[Origin, ...] = ()
+    fit: Callable[[Values, Config], dict[str, np.ndarray]] = as_they_are
     head: str = "final_layer."
     to_torch: Callable[[Values, Any], dict[str, np.ndarray]] | None = None
     torch_keys: Mapping[str, Any] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import FIXED, Check, key
+from mspose.config.schema import FIXED, Check, Config, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, Network, Origin, Shapes, Values, same
 from mspose.networks.heatmaps import heatmap_codec, joints_mse
@@ -48,9 +48,10 @@ class FastPoseKeys(ResNetKeys):
     )
 
 
-def _build(keys: FastPoseKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from mspose.models.fastpose import FastPose
 
+    keys = section_as(config.model, FastPoseKeys)
     return FastPose(
         keys.depth,
         skeleton.num_keypoints,

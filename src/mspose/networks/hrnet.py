@@ -9,7 +9,7 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import FIXED, POSITIVE, ModelConfig, key
+from mspose.config.schema import FIXED, POSITIVE, Config, ModelConfig, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
 from mspose.networks.heatmaps import heatmap_codec, joints_mse
@@ -27,9 +27,10 @@ class HRNetKeys(ModelConfig):
     stem_width: int = key(64, "channels of the stem; the first stage has x4", POSITIVE, FIXED)
 
 
-def _build(keys: HRNetKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from mspose.models.hrnet import HRNet
 
+    keys = section_as(config.model, HRNetKeys)
     return HRNet(keys.width, skeleton.num_keypoints, keys.stem_width)
 
 

@@ -60,9 +60,10 @@ def _loss() -> nn.Cell:
     return OpenPoseLoss()
 
 
-def _build(keys: OpenPoseKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from mspose.models.openpose import OpenPose
 
+    keys = section_as(config.model, OpenPoseKeys)
     layout = paf_layout(skeleton)
     return OpenPose(
         layout.num_pafs,

@@ -11,7 +11,7 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import FIXED, Check, key
+from mspose.config.schema import FIXED, Check, Config, key, section_as
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
 from mspose.networks.heatmaps import heatmap_codec, joints_mse
@@ -51,9 +51,10 @@ def _stride(keys: SimplePoseKeys) -> int:
     return 2 ** (5 - len(keys.deconv_filters))
 
 
-def _build(keys: SimplePoseKeys, skeleton: Skeleton) -> nn.Cell:
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
     from mspose.models.simplepose import SimplePose
 
+    keys = section_as(config.model, SimplePoseKeys)
     return SimplePose(
         keys.depth,
         skeleton.num_keypoints,

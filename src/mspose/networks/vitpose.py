@@ -1,0 +1,168 @@
+"""ViTPose and ViTPose++ (arXiv 2204.12484, 2212.04246)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mspose.codecs.heatmap import HeatmapKeys
+from mspose.config.schema import BELOW_1, FIXED, NOT_NEGATIVE, POSITIVE, Config, ModelConfig, key, section_as
+from mspose.methods.topdown import TopDown
+from mspose.networks.base import IMAGENET_RGB, Network, Origin, Shapes, Values, same
+from mspose.networks.heatmaps import heatmap_codec, joints_mse
+from mspose.networks.vit import (
+    POSITIONS,
+    chosen_expert,
+    from_authors,
+    from_hugging_face,
+    from_mmpose,
+    resized_positions,
+    to_authors,
+    vit_keys,
+)
+from mspose.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    from mindspore import nn
+
+
+log = logging.getLogger("pose")
+
+
+@dataclass
+class ViTPoseKeys(ModelConfig):
+    """ViTPose: a plain vision transformer, heat maps."""
+
+    width: int = key(768, "length of the vectors: S 384, B 768, L 1024, H 1280", POSITIVE, FIXED)
+    depth: int = key(12, "blocks: S and B 12, L 24, H 32", POSITIVE, FIXED)
+    heads: int = key(12, "heads of each attention: S and B 12, L and H 16", POSITIVE, FIXED)
+    decoder: str = key(
+        "classic",
+        "what makes maps: two deconvolutions, or enlargement and one convolution",
+        ("classic", "simple"),
+        FIXED,
+    )
+    head_width: int = key(256, "channels of the deconvolutions", POSITIVE, FIXED)
+    norm_eps: float = key(
+        1e-6, "added to the variance in norms: 1e-6 (authors, MMPose), 1e-12 (Hugging Face)", POSITIVE, FIXED
+    )
+    drop_path: float = key(
+        0.0,
+        "rate at which training leaves out branches of the last block, growing from 0: S .1, B .3, L .5, H .55",
+        BELOW_1,
+    )
+    expert: int = key(
+        0,
+        "which part of a ViTPose++ file is read: 0 COCO, 1 AIC, 2 MPII, 3 AP-10K, 4 APT-36K, 5 COCO-WholeBody",
+        NOT_NEGATIVE,
+    )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Heads of one length."""
+        if self.width % self.heads:
+            yield "heads", f"divide model.width, {self.width}"
+
+
+def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
+    from mspose.models.vitpose import ViTPose
+
+    keys = section_as(config.model, ViTPoseKeys)
+    return ViTPose(
+        keys.width,
+        keys.depth,
+        keys.heads,
+        skeleton.num_keypoints,
+        config.data.input_size,
+        keys.decoder,
+        keys.norm_eps,
+        keys.drop_path,
+        keys.head_width,
+    )
+
+
+def _keys(shapes: Shapes) -> dict[str, Any]:
+    deconv = shapes.get("deconv_layers.0.weight")
+    head = {"decoder": "classic", "head_width": deconv[1]} if deconv else {"decoder": "simple"}
+    return {**vit_keys(shapes), **(head if "final_layer.weight" in shapes else {})}
+
+
+def _fit(values: Values, config: Config) -> dict[str, np.ndarray]:
+    """Weights of a file → those of the configured network: one expert, and positions for the size of its input."""
+    fitting = chosen_expert(values, section_as(config.model, ViTPoseKeys).expert)
+    width, height = config.data.input_size
+    grid, vectors = (height // 16, width // 16), fitting.get(POSITIONS)
+    if vectors is not None and vectors.ndim == 4 and vectors.shape[1:3] != grid:
+        log.info(
+            f"position vectors of {vectors.shape[1]} x {vectors.shape[2]} patches interpolated to {grid[0]} x {grid[1]}"
+        )
+        fitting[POSITIONS] = resized_positions(vectors, grid)
+    return fitting
+
+
+# All of them were trained with UDP.
+_UDP_RGB = {**IMAGENET_RGB, "data.unbiased": True}
+_AUTHORS = {**_UDP_RGB, "model.norm_eps": 1e-6}
+WEIGHTS = (
+    Origin(
+        "ViTPose of this repository",
+        ("backbone.blocks.0.attn.qkv.weight", "backbone.last_norm.gamma", "final_layer.weight"),
+        same,
+        _keys,
+        is_own=True,
+    ),
+    Origin(
+        "ViTPose of its authors (PyTorch)",
+        ("backbone.blocks.0.attn.qkv.weight", "backbone.last_norm.weight", "keypoint_head.final_layer.weight"),
+        from_authors,
+        _keys,
+        _AUTHORS,
+    ),
+    Origin(
+        "ViTPose of MMPose 1.x (PyTorch)",
+        ("backbone.layers.0.attn.qkv.weight", "backbone.ln1.weight", "head.final_layer.weight"),
+        from_mmpose,
+        _keys,
+        _AUTHORS,
+    ),
+    Origin(
+        "ViTPose of Hugging Face (PyTorch)",
+        ("backbone.encoder.layer.0.attention.attention.query.weight", "backbone.layernorm.weight", "head.conv.weight"),
+        from_hugging_face,
+        _keys,
+        {**_UDP_RGB, "model.norm_eps": 1e-12},
+        merges=True,
+    ),
+    Origin(
+        "vision transformer of MAE (PyTorch)",
+        ("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed", "norm.weight"),
+        from_authors,
+        vit_keys,
+        part="backbone",
+    ),
+    Origin(
+        "vision transformer of MMPretrain (PyTorch)",
+        ("layers.0.attn.qkv.weight", "patch_embed.projection.weight", "pos_embed", "ln1.weight"),
+        from_mmpose,
+        vit_keys,
+        part="backbone",
+    ),
+)
+
+NETWORK = Network(
+    "vitpose",
+    ViTPoseKeys,
+    TopDown,
+    HeatmapKeys,
+    heatmap_codec,
+    _build,
+    joints_mse,
+    stride=lambda keys: 4,
+    size_multiple=16,
+    weights=WEIGHTS,
+    fit=_fit,
+    to_torch=lambda values, keys: to_authors(values),
+)
