@@ -114,6 +114,8 @@ class Network:
         to_torch: weights under our names → state dict of the PyTorch original, for a section `model`; None: there is no
             original, or no way back.
         torch_keys: keys of `model` that hold for the weights that `to_torch` gives.
+        to_hf: weights under our names, and a configuration → state dict and `config.json` of Hugging Face's classes;
+            None: they have no such network.
         sections: dataclasses of further sections, where they are not those of the method.
         renamed: keys of files without `format: 2` that have another name here.
     """
@@ -134,6 +136,7 @@ class Network:
     head: str = "final_layer."
     to_torch: Callable[[Values, Any], dict[str, np.ndarray]] | None = None
     torch_keys: Mapping[str, Any] = field(default_factory=dict)
+    to_hf: Callable[[Values, Config], tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None
     sections: Mapping[str, type[Section]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
 

@@ -84,27 +84,19 @@ def _renamed(values: Values, rules: Sequence[tuple[str, str]]) -> dict[str, np.n
 
 
 def _with_grid(values: dict[str, np.ndarray], has_extra: bool = True) -> dict[str, np.ndarray]:
-    """Position vectors (1, N, D), in rows of patches, as (1, rows, columns, D).
+    """Position vectors (1, N, D), row by row, as (1, rows, columns, D) where their number shows both.
 
     Args:
         has_extra: whether the first is that of a class token, which the authors add to all others.
-
-    Raises:
-        PoseError: their number is that of no input known here.
     """
     name = next((n for n in (POSITIONS, POSITIONS.removeprefix("backbone.")) if n in values), None)
-    if name is None:
+    if name is None or values[name].ndim != 3:
         return values
     vectors = values[name]
-    if vectors.ndim == 3 and not has_extra and _grid(vectors.shape[1]) is None:
-        has_extra = True
-    count = vectors.shape[1] - has_extra if vectors.ndim == 3 else 0
-    grid = _grid(count)
-    if grid is None:
-        raise PoseError(f"{name} {vectors.shape} holds vectors of {count} patches: neither a square nor 4 by 3")
-    if has_extra:
+    if has_extra or (_grid(vectors.shape[1]) is None and _grid(vectors.shape[1] - 1) is not None):
         vectors = vectors[:, 1:] + vectors[:, :1]
-    return {**values, name: vectors.reshape(1, *grid, -1)}
+    grid = _grid(vectors.shape[1])
+    return {**values, name: vectors.reshape(1, *grid, -1) if grid else vectors}
 
 
 def _grid(count: int) -> tuple[int, int] | None:
@@ -123,7 +115,7 @@ def vit_keys(shapes: Shapes) -> dict[str, Any]:
 
 
 def chosen_expert(values: Values, expert: int) -> dict[str, np.ndarray]:
-    """One plain network of a ViTPose++ file: the second layer of each MLP gets the outputs of one expert behind its own.
+    """One plain network of a ViTPose++ file: behind the outputs of each MLP come those of one expert.
 
     Where the file holds the heads of the other data sets, the expert's comes with it.
 
@@ -153,13 +145,27 @@ def chosen_expert(values: Values, expert: int) -> dict[str, np.ndarray]:
     return result
 
 
-def resized_positions(vectors: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Position vectors (1, rows, columns, D) for another grid (rows, columns).
+def positions_for(vectors: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Position vectors (1, rows, columns, D), or (1, N, D) of this grid, for a grid (rows, columns).
 
     Bicubic (a = -0.75) between the centres of the patches, with the outermost repeated beyond the border, as PyTorch
     interpolates without aligned corners. MindSpore's own differs by up to 11 %.
+
+    Raises:
+        PoseError: how many rows and columns N is cannot be told.
     """
-    rows, columns = (_bicubic(before, after) for before, after in zip(vectors.shape[1:3], grid))
+    if vectors.ndim == 3:
+        if vectors.shape[1] != grid[0] * grid[1]:
+            raise PoseError(
+                f"{POSITIONS} holds vectors of {vectors.shape[1]} patches, data.input_size has {grid[0]} rows of "
+                f"{grid[1]}: only those of a square or of 4 by 3 can be interpolated"
+            )
+        return vectors.reshape(1, *grid, -1)
+    if vectors.shape[1:3] == grid:
+        return vectors
+    before = vectors.shape[1:3]
+    log.info(f"position vectors of {before[0]} x {before[1]} patches interpolated to {grid[0]} x {grid[1]}")
+    rows, columns = (_bicubic(*sides) for sides in zip(before, grid))
     resized = np.einsum("ri,cj,nijd->nrcd", rows, columns, vectors.astype(np.float64), optimize=True)
     return resized.astype(np.float32)
 
@@ -182,15 +188,36 @@ def _bicubic(before: int, after: int) -> np.ndarray:
 
 
 def to_authors(values: Values) -> dict[str, np.ndarray]:
-    """ViTPose under its authors' names, with the position vector of a class token that is zero."""
+    """ViTPose under its authors' names; the position vector of the class token, which is in all others, is zero."""
     result = {}
-    for name, value in batch_norm_to_torch(_with_extra(values)).items():
-        name = re.sub(r"\.gamma$", ".weight", re.sub(r"\.beta$", ".bias", name))
+    for name, value in _to_torch(values).items():
         result[name if name.startswith("backbone.") else f"keypoint_head.{name}"] = value
     return result
 
 
-def _with_extra(values: Values) -> dict[str, np.ndarray]:
-    vectors = values[POSITIONS]
-    rows = vectors.reshape(1, -1, vectors.shape[-1])
-    return {**values, POSITIONS: np.concatenate([np.zeros_like(rows[:, :1]), rows], axis=1)}
+def to_hugging_face(values: Values) -> dict[str, np.ndarray]:
+    """ViTPose under the names of `VitPoseForPoseEstimation`; positions as for the authors."""
+    result = {}
+    for name, value in _to_torch(values).items():
+        stem, is_qkv, last = name.partition(".attn.qkv.")
+        if is_qkv:
+            parts = zip(("query", "key", "value"), np.split(value, 3))
+            result |= {_to_hugging_face(f"{stem}.attention.attention.{part}.{last}"): third for part, third in parts}
+        else:
+            result[_to_hugging_face(name)] = value
+    return result
+
+
+def _to_hugging_face(name: str) -> str:
+    for theirs, ours in _HUGGING_FACE:
+        plain = re.sub(r"[\\^$]", "", theirs)
+        if name.startswith(ours) or (plain.startswith(".") and ours in name):
+            name = name.replace(ours, plain, 1)
+    return name
+
+
+def _to_torch(values: Values) -> dict[str, np.ndarray]:
+    rows = values[POSITIONS].reshape(1, -1, values[POSITIONS].shape[-1])
+    extra = {POSITIONS: np.concatenate([np.zeros_like(rows[:, :1]), rows], axis=1)}
+    renamed = batch_norm_to_torch({**values, **extra})
+    return {re.sub(r"\.beta$", ".bias", re.sub(r"\.gamma$", ".weight", name)): v for name, v in renamed.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.config.schema import BELOW_1, FIXED, NOT_NEGATIVE, POSITIVE, Config, ModelConfig, key, section_as
+from mspose.errors import UsageError
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, Network, Origin, Shapes, Values, same
 from mspose.networks.heatmaps import heatmap_codec, joints_mse
@@ -20,17 +20,15 @@ from mspose.networks.vit import (
     from_authors,
     from_hugging_face,
     from_mmpose,
-    resized_positions,
+    positions_for,
     to_authors,
+    to_hugging_face,
     vit_keys,
 )
-from mspose.skeleton import Skeleton
+from mspose.skeleton import Skeleton, load_skeleton
 
 if TYPE_CHECKING:
     from mindspore import nn
-
-
-log = logging.getLogger("pose")
 
 
 @dataclass
@@ -94,13 +92,37 @@ def _fit(values: Values, config: Config) -> dict[str, np.ndarray]:
     """Weights of a file → those of the configured network: one expert, and positions for the size of its input."""
     fitting = chosen_expert(values, section_as(config.model, ViTPoseKeys).expert)
     width, height = config.data.input_size
-    grid, vectors = (height // 16, width // 16), fitting.get(POSITIONS)
-    if vectors is not None and vectors.ndim == 4 and vectors.shape[1:3] != grid:
-        log.info(
-            f"position vectors of {vectors.shape[1]} x {vectors.shape[2]} patches interpolated to {grid[0]} x {grid[1]}"
-        )
-        fitting[POSITIONS] = resized_positions(vectors, grid)
+    if POSITIONS in fitting:
+        fitting[POSITIONS] = positions_for(fitting[POSITIONS], (height // 16, width // 16))
     return fitting
+
+
+def _to_hf(values: Values, config: Config) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    keys, names = section_as(config.model, ViTPoseKeys), load_skeleton(config.data.skeleton).keypoints
+    if keys.decoder == "classic" and keys.head_width != 256:
+        raise UsageError(f"--to hf: model.head_width must be 256 there, not {keys.head_width}")
+    width, height = config.data.input_size
+    backbone = {
+        "model_type": "vitpose_backbone",
+        "hidden_size": keys.width,
+        "num_hidden_layers": keys.depth,
+        "num_attention_heads": keys.heads,
+        "mlp_ratio": 4,
+        "image_size": [height, width],
+        "patch_size": [16, 16],
+        "layer_norm_eps": keys.norm_eps,
+        "out_features": [f"stage{keys.depth}"],
+        "out_indices": [keys.depth],
+    }
+    return to_hugging_face(values), {
+        "architectures": ["VitPoseForPoseEstimation"],
+        "model_type": "vitpose",
+        "backbone_config": backbone,
+        "use_simple_decoder": keys.decoder == "simple",
+        "scale_factor": 4,
+        "id2label": {str(i): name for i, name in enumerate(names)},
+        "label2id": {name: i for i, name in enumerate(names)},
+    }
 
 
 # All of them were trained with UDP.
@@ -165,4 +187,5 @@ NETWORK = Network(
     weights=WEIGHTS,
     fit=_fit,
     to_torch=lambda values, keys: to_authors(values),
+    to_hf=_to_hf,
 )
