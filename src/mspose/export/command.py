@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,8 +134,10 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
     from mspose.checkpoints.initial import load_checkpoint
 
     log.info(f"loading {config.runtime.ckpt}")
-    network = build_model(config).set_train(False)
-    load_checkpoint(network, config)
+    # Networks that take one size are built for that of the file.
+    sized = replace(config, data=replace(config.data, input_size=list(what.base)))
+    network = build_model(sized).set_train(False)
+    load_checkpoint(network, sized)
     exported = prepare(network, config)
     reference = MindSporeBackend(network, any_size=True)
     method = method_of(config)
