@@ -49,6 +49,7 @@ MARKED = {
         "tests/test_scripts.py::test_training_and_evaluation",
         "tests/test_toy.py",
         "tests/train/test_performance.py::test_command",
+        "tests/train/test_step.py::test_drop_path",
     ),
 }
 

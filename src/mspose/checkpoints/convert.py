@@ -119,8 +119,9 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
     if found := find_same([dst, description_file(dst)], read):
         raise UsageError(f"{found[0]} would be replaced, and is {found[1]}: choose another name for --dst")
     check_replaceable(dst)
-    if to == "hf" and not is_conversion(description_file(dst)) and (beside := dst.with_name(HF_CONFIG)).exists():
-        raise UsageError(f"{beside} is there already and no conversion wrote it: choose another folder for --dst")
+    built = dst.with_name(HF_CONFIG)
+    if to == "hf" and built.exists() and not is_conversion(description_file(dst)):
+        raise UsageError(f"{built} is there already and no conversion wrote it: choose another folder for --dst")
     recognised = recognise_file(src)
     is_network = recognised.origin.part == "network"
     if is_network and not partial:

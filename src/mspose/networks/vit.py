@@ -111,7 +111,13 @@ def vit_keys(shapes: Shapes) -> dict[str, Any]:
     """What the shapes show of the transformer."""
     width = shapes[POSITIONS][-1]
     blocks = {match[1] for match in map(re.compile(r"backbone\.blocks\.(\d+)\.").match, shapes) if match}
-    return {"width": width, "depth": len(blocks), **({"heads": HEADS[width]} if width in HEADS else {})}
+    return {"width": width, "depth": len(blocks)}
+
+
+def published_heads(shapes: Shapes) -> dict[str, Any]:
+    """Heads of a published width: with others its weights would give senseless maps, and no word."""
+    width = shapes[POSITIONS][-1]
+    return {"heads": HEADS[width]} if width in HEADS else {}
 
 
 def chosen_expert(values: Values, expert: int) -> dict[str, np.ndarray]:
@@ -197,7 +203,7 @@ def to_authors(values: Values) -> dict[str, np.ndarray]:
 
 def to_hugging_face(values: Values) -> dict[str, np.ndarray]:
     """ViTPose under the names of `VitPoseForPoseEstimation`; positions as for the authors."""
-    result = {}
+    result: dict[str, np.ndarray] = {}
     for name, value in _to_torch(values).items():
         stem, is_qkv, last = name.partition(".attn.qkv.")
         if is_qkv:

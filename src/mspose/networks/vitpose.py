@@ -21,6 +21,7 @@ from mspose.networks.vit import (
     from_hugging_face,
     from_mmpose,
     positions_for,
+    published_heads,
     to_authors,
     to_hugging_face,
     vit_keys,
@@ -83,6 +84,15 @@ def _build(config: Config, skeleton: Skeleton) -> nn.Cell:
 
 
 def _keys(shapes: Shapes) -> dict[str, Any]:
+    """What the shapes of others' files show, all of which are of the published sizes."""
+    return {**_own_keys(shapes), **published_heads(shapes)}
+
+
+def _backbone_keys(shapes: Shapes) -> dict[str, Any]:
+    return {**vit_keys(shapes), **published_heads(shapes)}
+
+
+def _own_keys(shapes: Shapes) -> dict[str, Any]:
     deconv = shapes.get("deconv_layers.0.weight")
     head = {"decoder": "classic", "head_width": deconv[1]} if deconv else {"decoder": "simple"}
     return {**vit_keys(shapes), **(head if "final_layer.weight" in shapes else {})}
@@ -133,7 +143,7 @@ WEIGHTS = (
         "ViTPose of this repository",
         ("backbone.blocks.0.attn.qkv.weight", "backbone.last_norm.gamma", "final_layer.weight"),
         same,
-        _keys,
+        _own_keys,
         is_own=True,
     ),
     Origin(
@@ -162,14 +172,14 @@ WEIGHTS = (
         "vision transformer of MAE (PyTorch)",
         ("blocks.0.attn.qkv.weight", "patch_embed.proj.weight", "pos_embed", "norm.weight"),
         from_authors,
-        vit_keys,
+        _backbone_keys,
         part="backbone",
     ),
     Origin(
         "vision transformer of MMPretrain (PyTorch)",
         ("layers.0.attn.qkv.weight", "patch_embed.projection.weight", "pos_embed", "ln1.weight"),
         from_mmpose,
-        vit_keys,
+        _backbone_keys,
         part="backbone",
     ),
 )
