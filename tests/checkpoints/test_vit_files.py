@@ -178,6 +178,19 @@ def test_an_expert_that_is_not_there_is_named(caplog: pytest.LogCaptureFixture) 
     assert tells_of(caplog.text, "model.expert=5")
 
 
+def test_parts_that_are_missing_or_of_other_shapes_are_named() -> None:
+    name = "backbone.encoder.layer.1.attention.attention.key.weight"
+    values = tiny()
+    with pytest.raises(PoseError, match=name.removeprefix("backbone.encoder.layer.1.")):
+        recognise({n: value for n, value in values.items() if n != name}, "x")
+    with pytest.raises(PoseError, match=r"attention\.key"):
+        recognise({**values, name: values[name][:, :3]}, "x")
+    plus = from_hugging_face(tiny(experts=2))
+    del plus["backbone.blocks.0.mlp.experts.1.bias"]
+    with pytest.raises(PoseError, match=r"experts\.1\.bias"):
+        chosen_expert(plus, 1)
+
+
 # What PyTorch's interpolate gives (bicubic, corners not aligned), the first of two channels.
 BICUBIC = {
     (3, 2): [[0.15373, 0.62255], [-0.11714, 0.00199], [0.16942, -0.62803]],

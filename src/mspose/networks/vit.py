@@ -54,8 +54,8 @@ def from_hugging_face(values: Values) -> dict[str, np.ndarray]:
     for name, value in renamed.items():
         stem, found, last = name.partition(".attention.attention.query.")
         if found:
-            parts = [value, *(renamed[f"{stem}.attention.attention.{part}.{last}"] for part in ("key", "value"))]
-            merged[f"{stem}.attn.qkv.{last}"] = np.concatenate(parts)
+            parts = [f"{stem}.attention.attention.{part}.{last}" for part in ("query", "key", "value")]
+            merged[f"{stem}.attn.qkv.{last}"] = _joined(renamed, parts)
         elif ".attention.attention." not in name:
             merged[name] = value
     return _with_grid(merged)
@@ -69,6 +69,21 @@ def from_mmpose(values: Values) -> dict[str, np.ndarray]:
 def from_authors(values: Values) -> dict[str, np.ndarray]:
     """State dict of the authors (MMPose 0.x), or of MAE's encoder → names of `mspose.models.vitpose`."""
     return _with_grid(_renamed(values, _AUTHORS))
+
+
+def _joined(values: Values, names: Sequence[str]) -> np.ndarray:
+    """Several arrays one after another, along the first axis.
+
+    Raises:
+        PoseError: one is missing, or they do not go together.
+    """
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise PoseError(f"weights of a transformer without {missing[0]}, which belongs to {names[0]} (cut short?)")
+    shapes = [values[name].shape for name in names]
+    if len({shape[1:] for shape in shapes}) > 1 or () in shapes:
+        raise PoseError(f"weights of a transformer whose {' and '.join(names)} do not go together: {shapes}")
+    return np.concatenate([values[name] for name in names])
 
 
 def _renamed(values: Values, rules: Sequence[tuple[str, str]]) -> dict[str, np.ndarray]:
@@ -141,7 +156,7 @@ def chosen_expert(values: Values, expert: int) -> dict[str, np.ndarray]:
     for name, value in values.items():
         stem, is_second, last = name.partition(".mlp.fc2.")
         if is_second:
-            value = np.concatenate([value, values[f"{stem}.mlp.experts.{expert}.{last}"]])
+            value = _joined(values, [name, f"{stem}.mlp.experts.{expert}.{last}"])
         if name.startswith(head):
             name = name.removeprefix(head)
         elif has_head and name.startswith(("deconv_layers.", "final_layer.")):

@@ -102,7 +102,7 @@ def _fit(values: Values, config: Config) -> dict[str, np.ndarray]:
     """Weights of a file → those of the configured network: one expert, and positions for the size of its input."""
     fitting = chosen_expert(values, section_as(config.model, ViTPoseKeys).expert)
     width, height = config.data.input_size
-    if POSITIONS in fitting:
+    if POSITIONS in fitting and fitting[POSITIONS].ndim in (3, 4):
         fitting[POSITIONS] = positions_for(fitting[POSITIONS], (height // 16, width // 16))
     return fitting
 
@@ -141,28 +141,32 @@ _AUTHORS = {**_UDP_RGB, "model.norm_eps": 1e-6}
 WEIGHTS = (
     Origin(
         "ViTPose of this repository",
-        ("backbone.blocks.0.attn.qkv.weight", "backbone.last_norm.gamma", "final_layer.weight"),
+        ("backbone.blocks.0.attn.qkv.weight", "backbone.last_norm.gamma", "final_layer.weight", POSITIONS),
         same,
         _own_keys,
         is_own=True,
     ),
     Origin(
         "ViTPose of its authors (PyTorch)",
-        ("backbone.blocks.0.attn.qkv.weight", "backbone.last_norm.weight", "keypoint_head.final_layer.weight"),
+        ("backbone.blocks.0.attn.qkv.weight", POSITIONS, "keypoint_head.final_layer.weight"),
         from_authors,
         _keys,
         _AUTHORS,
     ),
     Origin(
         "ViTPose of MMPose 1.x (PyTorch)",
-        ("backbone.layers.0.attn.qkv.weight", "backbone.ln1.weight", "head.final_layer.weight"),
+        ("backbone.layers.0.attn.qkv.weight", POSITIONS, "head.final_layer.weight"),
         from_mmpose,
         _keys,
         _AUTHORS,
     ),
     Origin(
         "ViTPose of Hugging Face (PyTorch)",
-        ("backbone.encoder.layer.0.attention.attention.query.weight", "backbone.layernorm.weight", "head.conv.weight"),
+        (
+            "backbone.encoder.layer.0.attention.attention.query.weight",
+            "backbone.embeddings.position_embeddings",
+            "head.conv.weight",
+        ),
         from_hugging_face,
         _keys,
         {**_UDP_RGB, "model.norm_eps": 1e-12},
