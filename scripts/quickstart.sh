@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained and evaluated pose network, in minutes on a CPU:
-#   bash scripts/quickstart.sh [simplepose|fastpose|hrnet|rtmpose|openpose]
+#   bash scripts/quickstart.sh [simplepose|fastpose|hrnet|rtmpose|openpose|vitpose]
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -41,6 +41,11 @@ case $network in
     simplepose)
         recipe=simplepose_r50_256x192
         start="model.pretrained=resnet50.ckpt model.maxpool=same"
+        boxes=" eval.use_gt_bbox=true"
+        ;;
+    vitpose)
+        recipe=vitpose_b_256x192
+        start="model.pretrained=mae_pretrain_vit_base.pth"
         boxes=" eval.use_gt_bbox=true"
         ;;
 esac

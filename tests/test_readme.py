@@ -161,7 +161,9 @@ def missing_commands(text: str) -> list[str]:
 
 def named_recipes(text: str) -> list[str]:
     """Recipes named without folder and ending, as the tables do: a network, an underscore, what sets it apart."""
-    pattern = r"(?:simplepose|fastpose|hrnet|rtmpose|openpose|simple|fast|simple_baselines|pose_resnet)_[\w{},]+"
+    pattern = (
+        r"(?:simplepose|fastpose|hrnet|rtmpose|vitpose|openpose|simple|fast|simple_baselines|pose_resnet)_[\w{},]+"
+    )
     return [name for span in spans(text) if re.fullmatch(pattern, span) for name in expanded(span)]
 
 

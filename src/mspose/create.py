@@ -67,7 +67,7 @@ def create_model(model: str | Path, ckpt: str | Path = "", backbone: str | Path 
 
     network = build_model(config)
     if backbone or config.model.pretrained:
-        load_backbone(network, backbone or config.model.pretrained)
+        load_backbone(network, backbone or config.model.pretrained, config)
     if ckpt:
         load_checkpoint(network, config)
     return network

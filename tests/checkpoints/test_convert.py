@@ -353,7 +353,7 @@ def test_imagenet_backbones_are_converted_alone(tmp_path: Path, capsys: pytest.C
     loaded = load_config(config)
     for name in ("resnet18.safetensors", "b.ckpt"):
         network = build_model(loaded)
-        line = load_backbone(network, tmp_path / name)
+        line = load_backbone(network, tmp_path / name, loaded)
         assert "100 parameters matched" in line
         np.testing.assert_array_equal(network.backbone.conv1.weight.asnumpy(), values["conv1.weight"])
     with pytest.raises(UsageError, match=naming(f"model.pretrained={tmp_path / 'resnet18.safetensors'}")):

@@ -20,6 +20,9 @@ from mspose.models.simplepose import SimplePose
 from tests.graph import ms
 from tests.messages import naming
 
+# Its network is SimplePose.
+CONFIG = default_config()
+
 
 def narrow(depth: int = 18, joints: int = 17) -> SimplePose:
     return SimplePose(depth, joints, [16, 16, 16], base_width=16)
@@ -39,7 +42,7 @@ def test_published_backbone_fills_resnet50(parity_dir: Path, tmp_path: Path) -> 
     save({name: ms.Tensor(value) for name, value in {**values, **extra}.items()}, path)
     network = SimplePose(50, 17)
     before = values_of(network)
-    line = load_backbone(network, path)
+    line = load_backbone(network, path, CONFIG)
     backbone = [name for name in before if name.startswith("backbone.")]
     assert f"{len(backbone)} parameters matched; not used: end_point.weight, end_point.bias" in line
     after = values_of(network)
@@ -55,7 +58,7 @@ def test_backbone_of_another_depth_is_refused(tmp_path: Path) -> None:
     deep = {p.name.removeprefix("backbone."): p for p in narrow(34).get_parameters()}
     save(deep, tmp_path / "r34.ckpt")
     with pytest.raises(PoseError, match=naming(tmp_path / "r34.ckpt", "backbone.layer1.0.conv1.weight")):
-        load_backbone(narrow(50), tmp_path / "r34.ckpt")
+        load_backbone(narrow(50), tmp_path / "r34.ckpt", CONFIG)
 
 
 def start_from(path: Path, **overrides: object) -> Config:
@@ -110,6 +113,6 @@ def test_published_vgg_fills_openpose(parity_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "vgg19.ckpt"
     save({name: ms.Tensor(value) for name, value in values.items()}, path)
     network = OpenPose(stages=1, width=8)
-    assert "20 parameters matched" in load_backbone(network, path)
+    assert "20 parameters matched" in load_backbone(network, path, CONFIG)
     last = network.backbone.layers.conv4_2.weight.asnumpy()
     assert last.min() == last.max() > 0

@@ -178,7 +178,7 @@ def test_codec_refuses_what_the_keys_would() -> None:
         HeatmapCodec(unbiased=True, gaussian="rounded")
 
 
-@pytest.mark.parametrize("network", ["simplepose", "fastpose", "hrnet"])
+@pytest.mark.parametrize("network", ["simplepose", "fastpose", "hrnet", "vitpose"])
 def test_every_heat_map_network_has_the_keys(network: str) -> None:
     values = {"data.unbiased": True, "codec.refine": "dark_udp_0x", "codec.targets": "exact", "codec.blur": 15}
     codec = method_of(default_config(network, values)).codec

@@ -30,6 +30,14 @@ SMALL = {
     },
     "hrnet": {"model.width": 8, "model.stem_width": 16, "data.input_size": [64, 96], "codec.refine": "quarter"},
     "rtmpose": {"model.width": 64, "data.input_size": [64, 96]},
+    "vitpose": {
+        "model.width": 16,
+        "model.depth": 2,
+        "model.heads": 2,
+        "model.head_width": 8,
+        "data.input_size": [64, 96],
+        "codec.refine": "quarter",
+    },
     "openpose": {
         "model.base_width": 8,
         "model.stage_width": 8,

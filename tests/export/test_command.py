@@ -15,11 +15,13 @@ from mspose.backends.mindir import open_mindir
 from mspose.backends.onnx_runtime import open_onnx
 from mspose.backends.open import open_backend
 from mspose.checkpoints.card import ModelCard, card_path, read_card
+from mspose.checkpoints.initial import load_checkpoint
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
 from mspose.export import command
 from mspose.export.command import export_checkpoint
+from mspose.networks import build_model
 from mspose.skeleton import COCO17, load_skeleton
 from tests.export.networks import build, small_config
 from tests.messages import naming
@@ -80,6 +82,7 @@ def any_batch(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         ("openpose", "ONNX"),
         ("rtmpose", "MINDIR"),
         ("rtmpose", "ONNX"),
+        ("vitpose", "ONNX"),
     ],
     indirect=True,
     ids="-".join,
@@ -117,6 +120,29 @@ def test_pixels_half_weights_and_batch_norms_left_alone(kind: str, tmp_path: Pat
     pixels = picture(1, 96, 64)
     raw = opened(config, path).run_raw(pixels)
     np.testing.assert_allclose(raw, opened(config, path)(normalized(config, pixels)), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_vitpose_of_another_size_and_any_batch(kind: str, tmp_path: Path) -> None:
+    config = small_config(
+        "vitpose",
+        tmp_path,
+        model__decoder="simple",
+        export__file_format=kind,
+        export__batch_size=None,
+        export__size=[96, 128],
+        export__half=True,
+    )
+    path = export_checkpoint(config)
+    config.data.input_size = [96, 128]
+    network = build_model(config)
+    load_checkpoint(network, config)
+    inputs = normalized(config, picture(3, 128, 96))
+    (expected,), (given,) = MindSporeBackend(network)(inputs), opened(config, path)(inputs)
+    np.testing.assert_allclose(given, expected, rtol=0, atol=1e-2 * np.abs(expected).max())
+    if kind == "ONNX":
+        kinds = [node.op_type for node in onnx.load(path).graph.node]
+        assert (kinds.count("Erf"), kinds.count("Softsign")) == (2, 0)
 
 
 @pytest.fixture(scope="module")

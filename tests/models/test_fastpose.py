@@ -11,6 +11,7 @@ import pytest
 from mspose.backends.checkpoint import MindSporeBackend
 from mspose.checkpoints.initial import load_backbone
 from mspose.checkpoints.io import assign, save
+from mspose.config.builder import default_config
 from mspose.models.fastpose import FastPose, PixelShuffle
 from mspose.models.resnet import ResNet, SqueezeExcitation
 from mspose.networks.fastpose import fastpose_from_torch
@@ -102,7 +103,7 @@ def test_imagenet_resnet_leaves_squeeze_excitation_as_it_was(tmp_path: Path) -> 
     save({p.name: p for p in plain.get_parameters()}, tmp_path / "resnet18.ckpt")
     network = FastPose(**SMALL, se="first_block")
     before = {p.name: p.asnumpy().copy() for p in network.get_parameters()}
-    line = load_backbone(network, tmp_path / "resnet18.ckpt")
+    line = load_backbone(network, tmp_path / "resnet18.ckpt", default_config("fastpose"))
     assert f": {len(list(plain.get_parameters()))} parameters matched; not used: nothing" in line
     own = {f"backbone.{p.name}": p.asnumpy() for p in plain.get_parameters()}
     for p in network.get_parameters():

@@ -9,9 +9,11 @@ from mindspore.common.initializer import Normal
 
 from mspose.config.builder import default_config
 from mspose.config.schema import Config
+from mspose.models.drop_path import follow_steps
 from mspose.models.layers import Conv2d
 from mspose.models.losses import JointsMSELoss
 from mspose.models.simplepose import SimplePose
+from mspose.models.vitpose import ViTPose
 from mspose.runtime.device import Runtime
 from mspose.train.step import TrainStep
 from tests.golden.formula import picture
@@ -205,3 +207,30 @@ def test_gradients_below_the_bound_stay() -> None:
 def test_what_is_clipped_is_free_of_the_loss_scale_and_averaged(level: str, factor: float) -> None:
     clipped = changes(level, factor, clip_norm=0.01, clip_scope="global")
     assert norm(clipped) == pytest.approx(0.01, rel=1e-4)
+
+
+def test_drop_path_goes_on_as_it_would_have() -> None:
+    def step_of(state: dict[str, np.ndarray]) -> TrainStep:
+        network = ViTPose(8, 2, 2, 2, (32, 32), drop_path=0.8, head_width=4)
+        step = TrainStep(network, JointsMSELoss(), rates(*[0.01] * 4), config())
+        follow_steps(network, step.optimizer.global_step, seed=1)
+        for p in step.get_parameters():
+            if p.name in state:
+                p.set_data(ms.Tensor(state[p.name]))
+        return step
+
+    def state_of(step: TrainStep) -> dict[str, np.ndarray]:
+        return {p.name: p.asnumpy().copy() for p in step.get_parameters()}
+
+    rng = np.random.default_rng(0)
+    shapes = (4, 3, 32, 32), (4, 2, 8, 8), (4, 2)
+    inputs = [ms.Tensor(rng.random(shape, np.float32)) for shape in shapes]
+    whole = step_of({})
+    before = [state_of(whole) for _ in range(2) if whole(*inputs) is not None][-1]
+    whole(*inputs)
+    resumed = step_of(before)
+    resumed(*inputs)
+    expected, given = state_of(whole), state_of(resumed)
+    assert expected.keys() == given.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(given[name], value, err_msg=name)

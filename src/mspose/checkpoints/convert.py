@@ -3,6 +3,7 @@
     mspose convert --config RECIPE.yaml --src FILE --dst OUT.ckpt [--partial] [section.key=value ...]
     mspose convert --config RECIPE.yaml --src OURS.ckpt --dst OUT.pth --to torch
     mspose convert --src PUBLISHED.zip --dst OUT.onnx --to onnx
+    mspose convert --config RECIPE.yaml --src OURS.ckpt --dst FOLDER/model.safetensors --to hf
 
 FILE is known by its content and the names in it (see `mspose.checkpoints.origins`); none of its code is run.
 """
@@ -10,6 +11,7 @@ FILE is known by its content and the names in it (see `mspose.checkpoints.origin
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mspose.checkpoints.beside import description_file, description_of, read_description
+from mspose.checkpoints.beside import description_file, description_of, is_conversion, read_description
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.foreign import (
     check_model,
@@ -36,7 +38,7 @@ from mspose.config.schema import Config
 from mspose.config.text import Text
 from mspose.errors import PoseError, UsageError
 from mspose.export.published import keep_published
-from mspose.files import find_same, user_path
+from mspose.files import find_same, user_path, write_text
 from mspose.networks import find_network
 from mspose.networks.resnet import ResNetKeys
 from mspose.resolve import resolve
@@ -48,7 +50,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pose")
 
-ENDINGS = {"mindspore": (".ckpt",), "torch": (".pth", ".pt", ".pth.tar", ".safetensors")}
+ENDINGS = {
+    "mindspore": (".ckpt",),
+    "torch": (".pth", ".pt", ".pth.tar", ".safetensors"),
+    "hf": ("model.safetensors",),
+}
+# What transformers reads beside model.safetensors.
+HF_CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,8 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
 
     Args:
         config: with the conventions of the file applied.
-        to: "mindspore": our names, beside which go the conventions; "torch": the names of the PyTorch original.
+        to: "mindspore": our names, beside which go the conventions; "torch": the names of the PyTorch original; "hf":
+            those of Hugging Face's transformers, with the `config.json` from which it builds the network.
         partial: let what is missing or of another shape have the network's random start values.
 
     Raises:
@@ -115,14 +124,17 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
     if found := find_same([dst, description_file(dst)], read):
         raise UsageError(f"{found[0]} would be replaced, and is {found[1]}: choose another name for --dst")
     check_replaceable(dst)
+    built = dst.with_name(HF_CONFIG)
+    if to == "hf" and built.exists() and not is_conversion(description_file(dst)):
+        raise UsageError(f"{built} is there already and no conversion wrote it: choose another folder for --dst")
     recognised = recognise_file(src)
     is_network = recognised.origin.part == "network"
     if is_network and not partial:
         check_model(recognised, config, src)
-    if not is_network and to == "torch":
-        raise UsageError(f"--to torch takes whole pose networks, and {src} is {recognised.origin.title}")
+    if not is_network and to != "mindspore":
+        raise UsageError(f"--to {to} takes whole pose networks, and {src} is {recognised.origin.title}")
     log.info(f"{src}: {recognised.origin.title}")
-    values = float_weights(recognised.values, src)
+    values = find_network(config.model.name).fit(float_weights(recognised.values, src), config)
     network = _network(recognised, config, with_values=partial)
     parameters = {p.name: p for p in network.get_parameters() if _belongs(p.name, recognised)}
     result = match(values, {name: tuple(p.shape) for name, p in parameters.items()})
@@ -138,11 +150,13 @@ def convert(config: Config, src: Path, dst: Path, to: str = "mindspore", partial
     with locked(dst.parent, "convert", dst):
         if to == "torch":
             _write_torch(own, config, src, dst)
+        elif to == "hf":
+            _write_hf(own, config, src, dst)
         else:
             beside = read_description(src)
             known = {**recognised.model, **(beside.values if beside else recognised.conventions)}
             write_weights(write_ckpt, own, dst, config, describe_source(src), known)
-    if to != "torch":
+    if to == "mindspore":
         log.info(f"written: {dst}, and how it must be fed: {description_file(dst)}")
     if wrong:
         log.warning(f"note: random start values, to be trained: {len(wrong)}{_some(wrong)}")
@@ -194,6 +208,20 @@ def _write_torch(values: Mapping[str, np.ndarray], config: Config, src: Path, ds
             "note: these weights are for max pooling that pads right and bottom only (model.maxpool=same); "
             "PyTorch's networks pad all sides, and their maps will differ a little"
         )
+
+
+def _write_hf(values: Mapping[str, np.ndarray], config: Config, src: Path, dst: Path) -> None:
+    entry = find_network(config.model.name)
+    if entry.to_hf is None:
+        raise UsageError(f"--to hf: Hugging Face's transformers has no {entry.name} that is known here")
+    state_dict, built = entry.to_hf({name: np.asarray(value, np.float32) for name, value in values.items()}, config)
+
+    def write(values: Mapping[str, np.ndarray], path: Path) -> None:
+        write_safetensors(values, path)
+        write_text(dst.with_name(HF_CONFIG), json.dumps(built, indent=2) + "\n")
+
+    write_weights(write, state_dict, dst, config, describe_source(src))
+    log.info(f"written: {dst} and {HF_CONFIG}, for from_pretrained({str(dst.parent)!r})")
 
 
 def _configuration(options: argparse.Namespace) -> Config:

@@ -29,15 +29,18 @@ def load_checkpoint(network: nn.Cell, config: Config) -> None:
     """
     path = config.runtime.ckpt
     kept = resolve_checkpoint(path, config)
-    values = load(kept) if kept else float_weights(recognise_file(path).values, path)
-    report = assign(network, network_weights(values), path)
+    values = network_weights(load(kept) if kept else float_weights(recognise_file(path).values, path))
+    report = assign(network, find_network(config.model.name).fit(values, config), path)
     if report.unused:
         log.warning(f"note: {path}: {report}")
 
 
-def load_backbone(network: nn.Cell, path: str | Path) -> str:
+def load_backbone(network: nn.Cell, path: str | Path, config: Config) -> str:
     """Load the backbone of a file into `network.backbone`: an ImageNet ResNet or VGG19 of torchvision or the MindSpore
     model zoo (`resnet50.ckpt`), or that of a whole pose network.
+
+    Args:
+        network: that of the configuration.
 
     Returns:
         One line on what matched.
@@ -46,9 +49,8 @@ def load_backbone(network: nn.Cell, path: str | Path) -> str:
         PoseError: the file is unreadable, or not of this backbone; the network is unchanged.
     """
     recognised = recognise_file(path)
-    values = {
-        name: value for name, value in float_weights(recognised.values, path).items() if name.startswith("backbone.")
-    }
+    fitting = find_network(config.model.name).fit(float_weights(recognised.values, path), config)
+    values = {name: value for name, value in fitting.items() if name.startswith("backbone.")}
     if any("layers.bn" in name for name in values) and not any("layers.bn" in p.name for p in network.get_parameters()):
         raise PoseError(f"{path} is a VGG19 with batch norm: set model.norm=backbone")
     # A plain ImageNet ResNet starts one with squeeze and excitation, whose own layers keep their random weights.
@@ -77,9 +79,9 @@ def load_weights(network: nn.Cell, config: Config) -> str:
     path = config.train.init_from
     recognised = recognise_file(path)
     check_network(recognised, config, path)
-    values = float_weights(recognised.values, path)
-    prefix = find_network(config.model.name).head
-    head = _current(network, lambda name: name.startswith(prefix))
+    entry = find_network(config.model.name)
+    values = entry.fit(float_weights(recognised.values, path), config)
+    head = _current(network, lambda name: name.startswith(entry.head))
     changed = {name: value for name, value in head.items() if name in values and values[name].shape != value.shape}
     report = assign(network, {**values, **changed}, path)
     note = f"; new for this skeleton: {', '.join(changed)}" if changed else ""

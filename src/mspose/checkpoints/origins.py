@@ -152,7 +152,7 @@ def recognise(values: Values, path: str | Path) -> Recognised:
         plain = {name.removeprefix(prefix): value for name, value in weights.items()}
         _check_unmixed(origin, network, prefix, weights, path)
         translated = origin.translate(plain)
-        if len(translated) < len(weights):
+        if len(plain if origin.merges else translated) < len(weights):
             raise PoseError(f"two parameters have the same name (but for {prefix!r}): {path}")
         if origin.part == "backbone":
             translated = {f"backbone.{name}": value for name, value in translated.items()}

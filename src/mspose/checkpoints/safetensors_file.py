@@ -90,12 +90,13 @@ def _array(name: str, entry: dict[str, Any], data: memoryview) -> np.ndarray:
 
 
 def write_safetensors(values: Mapping[str, np.ndarray], path: Path) -> None:
-    """Write float32 and int64 arrays.
+    """Write float32 and int64 arrays, named and shaped as PyTorch's.
 
     Raises:
         PoseError: the file cannot be written.
     """
-    header, position = {}, 0
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # without it, transformers refuses the file
+    position = 0
     for name, value in values.items():
         header[name] = {
             "dtype": _NAMES[value.dtype],

@@ -249,7 +249,7 @@ class ExportConfig(Section):
     )
     fold_batch_norm: bool = key(True, "fold batch norm into the convolutions before it")
     preprocess: bool = key(False, "take uint8 pixels (batch, height, width, BGR) and normalise them in the graph")
-    half: bool = key(False, "store convolution weights as float16; the file is half as large")
+    half: bool = key(False, "store the weights of convolutions and transformers as float16; the file is half as large")
     tolerance: float = key(
         0.0,
         "largest difference from the checkpoint's outputs, as a share of the largest output; 0: 1e-4, with half 1e-2",

@@ -7,7 +7,7 @@ import logging
 import re
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,8 +132,10 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
     from mspose.checkpoints.initial import load_checkpoint
 
     log.info(f"loading {config.runtime.ckpt}")
-    network = build_model(config).set_train(False)
-    load_checkpoint(network, config)
+    # Networks that take one size are built for that of the file.
+    sized = replace(config, data=replace(config.data, input_size=list(what.base)))
+    network = build_model(sized).set_train(False)
+    load_checkpoint(network, sized)
     exported = prepare(network, config)
     reference = MindSporeBackend(network, any_size=True)
     method = method_of(config)
@@ -150,6 +152,7 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
 def prepare(network: nn.Cell, config: Config) -> nn.Cell:
     """The network as it is exported; its own weights stay."""
     from mspose.models.fold import FromPixels, fold_batch_norm, halve_weights, unfolded
+    from mspose.models.gelu import GELU
     from mspose.models.resnet import MaxPool
 
     export, data = config.export, config.data
@@ -162,6 +165,8 @@ def prepare(network: nn.Cell, config: Config) -> nn.Cell:
     for _, cell in exported.cells_and_names():
         if isinstance(cell, MaxPool):
             cell.exported = True
+        elif isinstance(cell, GELU):
+            cell.exported = export.file_format
     if export.half:
         exported = halve_weights(exported)
     if export.preprocess:
@@ -184,14 +189,26 @@ def write(network: nn.Cell, what: Form, config: Config, output_names: list[str],
         _export(network, any_shape if None in what.shape else ms.Tensor(np.zeros(first, dtype)), kind, path, what.path)
         return
     from mspose.export.onnx_graph import repair
+    from mspose.models.gelu import GELU, ONNX_STAND_IN
     from mspose.models.layers import DECONV_PADDING
 
+    has_erf = any(isinstance(cell, GELU) for _, cell in network.cells_and_names())
     with tempfile.TemporaryDirectory() as folder:
         other = Path(folder) / "other.onnx" if second else None
         for shape, file in ((first, path), (second, other)):
             if shape is not None and file is not None:
                 _export(network, ms.Tensor(np.zeros(shape, dtype)), kind, file, what.path)
-        repair(path, other, INPUT, output_names, what.batch is None, what.size is None, what.pixels, DECONV_PADDING)
+        repair(
+            path,
+            other,
+            INPUT,
+            output_names,
+            what.batch is None,
+            what.size is None,
+            what.pixels,
+            DECONV_PADDING,
+            ONNX_STAND_IN if has_erf else {},
+        )
 
 
 def _export(network: nn.Cell, inputs: ms.Tensor, kind: str, path: Path, final: Path) -> None:

@@ -27,11 +27,12 @@ def repair(
     any_size: bool,
     channels_last: bool,
     pads: Mapping[int, tuple[int, int]],
+    stand_ins: Mapping[str, str],
 ) -> None:
     """Correct the graph of an ONNX file, in place.
 
     MindSpore 2.7 to 2.10 gives transposed convolutions an `output_shape` that ONNX Runtime rejects, writes reshapes to
-    the traced shape, and knows no symbolic axes.
+    the traced shape, knows no symbolic axes, and lacks some operators.
 
     Args:
         other: the same network traced with another shape, where the graph is to take any.
@@ -39,6 +40,7 @@ def repair(
         any_batch, any_size: make these axes symbolic.
         channels_last: where height and width are in the input.
         pads: of transposed convolutions, before and behind, by their kernel.
+        stand_ins: operators that were written in place of others of one input, and those.
 
     Raises:
         PoseError: the `onnx` package is missing, or the repaired graph is not valid ONNX.
@@ -52,6 +54,7 @@ def repair(
             kernel = next(attribute.ints[0] for attribute in node.attribute if attribute.name == "kernel_shape")
             before, behind = pads[kernel]
             node.attribute.append(onnx.helper.make_attribute("pads", [before, before, behind, behind]))
+        node.op_type = stand_ins.get(node.op_type, node.op_type)
     if other is not None:
         _free_reshapes(onnx, graph, onnx.load(str(other)).graph)
     _rename(graph, {graph.input[0].name: input_name} | dict(zip([o.name for o in graph.output], output_names)))

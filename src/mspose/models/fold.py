@@ -9,7 +9,7 @@ import mindspore as ms
 import numpy as np
 from mindspore import nn, ops
 
-from mspose.models.layers import Conv2d, Deconv2d
+from mspose.models.layers import Conv2d, Deconv2d, Dense
 
 
 def fold_batch_norm(network: nn.Cell) -> nn.Cell:
@@ -70,7 +70,7 @@ def _fold(conv: nn.Cell, norm: nn.Cell) -> None:
 
 
 class _Widened(nn.Cell):
-    """A convolution primitive whose weights are stored as float16 and used as float32."""
+    """A primitive whose weights are stored as float16 and used as float32."""
 
     def __init__(self, primitive: ops.Primitive) -> None:
         super().__init__()
@@ -81,15 +81,20 @@ class _Widened(nn.Cell):
         return self.primitive(x, ops.cast(weight, ms.float32), *rest)
 
 
+# Cells whose weights are halved, and what they call the primitive that takes them.
+_PRIMITIVES = ((nn.Conv2d, "conv2d"), (nn.Conv2dTranspose, "conv2d_transpose"), (Dense, "matmul"))
+
+
 def halve_weights(network: nn.Cell) -> nn.Cell:
-    """Store the convolution weights of a network as float16, in place; it computes in float32 all the same."""
+    """Store the weights of convolutions and of transformers' layers as float16, in place; a network computes in float32
+    all the same."""
     for _, cell in list(network.cells_and_names()):
-        if isinstance(cell, (Conv2d, Deconv2d)):
-            attribute = "conv2d" if isinstance(cell, Conv2d) else "conv2d_transpose"
-            primitive = getattr(cell, attribute)
-            delattr(cell, attribute)
-            setattr(cell, attribute, _Widened(primitive))
-            cell.weight.set_dtype(ms.float16)
+        for kind, attribute in _PRIMITIVES:
+            if isinstance(cell, kind):
+                primitive = getattr(cell, attribute)
+                delattr(cell, attribute)
+                setattr(cell, attribute, _Widened(primitive))
+                cell.weight.set_dtype(ms.float16)
     return network
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mindspore as ms
 from mindspore import nn, ops
-from mindspore.common.initializer import HeNormal, Initializer
+from mindspore.common.initializer import HeNormal, Initializer, TruncatedNormal
 
 
 class Conv2d(nn.Conv2d):
@@ -63,6 +63,15 @@ class Deconv2d(nn.Conv2dTranspose):
             weight_init=weight_init,
             bias_init="zeros",
         )
+
+
+class Dense(nn.Dense):
+    """`nn.Dense` with a bias, initialised as transformers are, and computed in float16 by mixed precision."""
+
+    takes_half = True
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, weight_init=TruncatedNormal(0.02), bias_init="zeros")
 
 
 def enlarge(x: ms.Tensor, factor: int) -> ms.Tensor:

@@ -31,6 +31,11 @@ def nothing(shapes: Shapes, skeleton: Skeleton) -> str:
     return ""
 
 
+def as_they_are(values: Values, config: Config) -> dict[str, np.ndarray]:
+    """Weights that fit the configured network, or none that could."""
+    return dict(values)
+
+
 def no_keys(shapes: Shapes) -> dict[str, Any]:
     """Nothing that shapes would show."""
     return {}
@@ -50,6 +55,7 @@ class Origin:
         shown: keys that the names show, and that differ among files of this kind that the same recipe loads.
         part: what it holds: a "network", its "backbone" alone, or a "detector".
         is_own: whether this repository wrote it; the conventions of such a file are stored beside it.
+        merges: whether several of its arrays become one of ours.
     """
 
     title: str
@@ -60,6 +66,7 @@ class Origin:
     part: str = "network"
     is_own: bool = False
     shown: tuple[str, ...] = ()
+    merges: bool = False
 
 
 # Keys of the configuration that an ONNX file shows by the (width, height) of its input, the shapes of its outputs for
@@ -139,6 +146,8 @@ class Network:
         fixed_size: weights are for one size of the input, which their shapes depend on.
         loss_line: how a loss is logged, as the original system did, for whoever reads its logs by program.
         weights: the files that hold it, its backbone's among them.
+        fit: what a file holds under our names → weights of the configured network, where that depends on more than the
+            names, such as the size of the input.
         decays: whether weight decay reaches a parameter, by its name and number of dimensions.
         layer: number of the layer that a parameter belongs to, by its name, from 0 at the picture on; None: it lies
             behind all numbered ones. What `train.layer_decay` needs; without, the network cannot be trained with it.
@@ -148,6 +157,8 @@ class Network:
         to_torch: weights under our names → state dict of the PyTorch original, for a section `model`; None: there is no
             original, or no way back.
         torch_keys: keys of `model` that hold for the weights that `to_torch` gives.
+        to_hf: weights under our names, and a configuration → state dict and `config.json` of Hugging Face's classes;
+            None: they have no such network.
         refused: shapes of a file under our names, for a skeleton → why such files are not read, where there is more to
             say than that shapes differ; else "".
         sections: dataclasses of further sections, where they are not those of the method.
@@ -167,12 +178,14 @@ class Network:
     fixed_size: bool = False
     loss_line: Callable[[int, int, float], str] = plain_line
     weights: tuple[Origin, ...] = ()
+    fit: Callable[[Values, Config], dict[str, np.ndarray]] = as_they_are
     decays: Callable[[str, int], bool] = no_vector
     layer: Callable[[str], int | None] | None = None
     onnx: tuple[OnnxForm, ...] = ()
     head: str = "final_layer."
     to_torch: Callable[[Values, Any], dict[str, np.ndarray]] | None = None
     torch_keys: Mapping[str, Any] = field(default_factory=dict)
+    to_hf: Callable[[Values, Config], tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None
     refused: Callable[[Shapes, Skeleton], str] = nothing
     sections: Mapping[str, type[Section]] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)

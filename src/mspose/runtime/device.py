@@ -52,7 +52,7 @@ class Runtime:
 
             # MindSpore's own O1 rewrites source files into the working folder and fails on subclasses of its layers.
             for _, cell in network.cells_and_names():
-                if isinstance(cell, (nn.Conv2d, nn.Conv2dTranspose)):
+                if isinstance(cell, (nn.Conv2d, nn.Conv2dTranspose)) or getattr(cell, "takes_half", False):
                     cell.to_float(ms.float16)
                 elif isinstance(cell, nn.BatchNorm2d):
                     cell.to_float(ms.float32)

@@ -200,6 +200,7 @@ class Trainer:
         """Network, training step and position; these import MindSpore."""
         from mspose.backends.checkpoint import MindSporeBackend
         from mspose.checkpoints.initial import load_backbone, load_weights
+        from mspose.models.drop_path import follow_steps
         from mspose.models.layers import synchronize_batch_norm
         from mspose.train.snapshots import Position, Snapshots
         from mspose.train.step import TrainStep
@@ -216,13 +217,14 @@ class Trainer:
             self.rates *= ranks.world
         self.network = build_model(config)
         if config.model.pretrained and not self.resume_from:
-            log.info(load_backbone(self.network, config.model.pretrained))
+            log.info(load_backbone(self.network, config.model.pretrained, config))
         if train.init_from and not self.resume_from:
             log.info(load_weights(self.network, config))
         adapted = runtime.adapt(self.network)
         if train.sync_batch_norm and ranks.world > 1:
             synchronize_batch_norm(self.network, ranks.world)
         self.step = TrainStep(adapted, self.network_entry.loss(), self.rates, config, ranks.world)
+        follow_steps(self.network, self.step.optimizer.global_step, config.runtime.seed, ranks.rank)
         self.forward = MindSporeBackend(adapted, self.method.any_size)
         self.snapshots = Snapshots(self.folder, self.step, config, ranks.is_first)
         self.position = Position(0, self.plan.steps_per_epoch)
