@@ -70,7 +70,11 @@ COMMANDS = {
         "postprocess.py",
         "eval",
     ),
-    "convert": Command("convert weights to ours, or ours to PyTorch", "checkpoints.convert:main", takes_config=False),
+    "convert": Command(
+        "convert weights to ours, or ours to PyTorch; give ONNX models of others a model card",
+        "checkpoints.convert:main",
+        takes_config=False,
+    ),
     "download": Command("fetch COCO 2017, or check what is there", "data.download:main", takes_config=False),
     "check-data": Command(
         "say everything that is wrong with annotations", "data.check_command:main", takes_config=False
