@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to a trained and evaluated pose network, in minutes on a CPU:
-#   bash scripts/quickstart.sh [simplepose|fastpose|hrnet|rtmpose|openpose|vitpose]
+#   bash scripts/quickstart.sh [NETWORK]        # -h lists the networks
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -35,7 +35,7 @@ case $network in
         ;;
     rtmpose)
         recipe=rtmpose_m_256x192
-        start="model.pretrained=cspnext-m_udp-aic-coco_210e-256x192.pth"
+        start="model.pretrained=cspnext-m_udp-aic-coco_210e-256x192-f2f7d6f6_20230130.pth"
         boxes=" eval.use_gt_bbox=true"
         ;;
     simplepose)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from mspose.errors import PoseError, UsageError
+from mspose.networks import networks
 from tests.graph import ms
 from tests.messages import naming
 
-from mindspore_hub_conf import NETWORKS, create_network  # isort: skip
+from mindspore_hub_conf import create_network  # isort: skip
 
 SMALL = {"depth": 18, "base_width": 8, "deconv_filters": [16, 16, 16]}
 
@@ -23,9 +24,11 @@ def test_openpose_by_both_names(name):
     assert network.get_parameters()
 
 
-def test_networks_have_recipes():
-    root = Path(__file__).resolve().parents[1] / "configs"
-    assert [name for name, recipe in NETWORKS.items() if not (root / f"{recipe}.yaml").is_file()] == []
+def test_every_network_goes_by_its_name(monkeypatch):
+    monkeypatch.setattr("mindspore_hub_conf.create_model", lambda model, *_, **__: model)
+    assert [create_network(name) for name in networks()] == list(networks())
+    with pytest.raises(UsageError, match=naming("lost", *networks())):
+        create_network("lost")
 
 
 def test_recipe_by_its_name():

@@ -200,8 +200,9 @@ def help_text(summary: str, program: str, recipe: str = "") -> str:
     return (
         f"{summary[:1].upper()}{summary[1:]}.\n\n"
         f"usage: {program} --config RECIPE [--debug] [section.key=value ...]\n\n"
-        f"  --config RECIPE    file, or name of a recipe such as simplepose_r50_256x192; not needed for\n"
-        f"                     an exported model (--ckpt X.onnx) that has its model card beside it\n"
+        f"  --config RECIPE    file, or name of a recipe such as simplepose_r50_256x192; not needed where the\n"
+        f"                     weights say it all: --ckpt best.ckpt of a run, an exported model with its card,\n"
+        f"                     an archive of MMDeploy (rtmpose-….zip)\n"
         f"  --debug            show the traceback of an error\n"
         f"\nflags that stand for a key:\n{flags}\n\n{keys} and their defaults:\n{describe_keys(entry)}"
     )

@@ -75,7 +75,11 @@ COMMANDS = {
         "postprocess.py",
         "eval",
     ),
-    "convert": Command("convert weights to ours, or ours to PyTorch", "checkpoints.convert:main", takes_config=False),
+    "convert": Command(
+        "convert weights to ours, or ours to PyTorch and Hugging Face; give ONNX models of others a model card",
+        "checkpoints.convert:main",
+        takes_config=False,
+    ),
     "download": Command(
         "fetch COCO 2017, or check what is there", "data.download:main", takes_config=False, goes_on=True
     ),
