@@ -1,6 +1,6 @@
 """The computed columns of the tables in docs/models: input, parameters and multiply-adds of the network of a recipe.
 
-    python scripts/model_table.py [RECIPE ...]        # none named: all of configs/ and configs/quickstart/
+    python scripts/model_table.py [RECIPE ...]
 
 A network is run once, with weights of zero and one black picture in the recipe's input size, and its convolutions,
 deconvolutions and dense layers are counted as they run. Other operators (batch norm, activations, sums) are not, and a
@@ -9,6 +9,7 @@ multiplication with its addition is one. Parameters are what training changes: n
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
 from collections.abc import Sequence
@@ -106,4 +107,6 @@ def main(named: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: all of configs/ and configs/quickstart/")
+    sys.exit(main(parser.parse_args().recipes))

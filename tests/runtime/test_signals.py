@@ -22,6 +22,11 @@ def library(argv):
 def wait(argv):
     ready()
     threading.Event().wait()
+def elsewhere(argv):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # so that the other thread takes it
+    ready()
+    threading.Event().wait(20)
 def busy(argv):
     ready()
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # does not listen, and lets other threads run
@@ -70,7 +75,7 @@ def test_ctrl_c(what: str) -> None:
     assert output == ("whole\n" if what in ("amid", "leaving") else "")
 
 
-@pytest.mark.parametrize("what", ["wait", "convert", "amid"])
+@pytest.mark.parametrize("what", ["wait", "convert", "amid", "elsewhere"])
 def test_sigterm(what: str) -> None:
     process = start(what)
     process.terminate()

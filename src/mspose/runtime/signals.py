@@ -60,7 +60,8 @@ class _Watch:
     """Keeps SIGINT from all threads but one, which calls Python's handler in the main thread.
 
     That handler runs when the main thread comes back from a library. SIGURG, which does nothing else, wakes it where it
-    waits for another thread.
+    waits for another thread. SIGTERM is not kept from anyone: who blocks it would start processes that do not end. So any
+    thread may take it, and the main thread, which alone obeys, is woken then too.
     """
 
     raised: Stop | None = None  # in the command that runs
@@ -73,12 +74,18 @@ class _Watch:
         numbers = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._stop) for number in numbers}
         self._before[signal.SIGURG] = signal.signal(signal.SIGURG, self._awake)
+        self._taken, taken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)  # numbers of signals that any thread took
+        self._wakeup = taken, signal.set_wakeup_fd(taken, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._run, name="pose-signals", daemon=True)
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
         _Watch.raised, self._is_over = None, True
         self._thread.join()
+        taken, before = self._wakeup
+        signal.set_wakeup_fd(before)
+        os.close(taken)
+        os.close(self._taken)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
@@ -103,6 +110,15 @@ class _Watch:
                 self._tell(signal.SIGINT)
             elif self._postponed:
                 self._tell(self._postponed)
+            elif self._took(signal.SIGTERM):
+                signal.pthread_kill(self._main, signal.SIGURG)
+
+    def _took(self, number: int) -> bool:
+        """Whether a thread has taken this signal since the last call."""
+        try:
+            return number in os.read(self._taken, 4096)
+        except BlockingIOError:
+            return False
 
     def _tell(self, number: int) -> None:
         """Have Python's handler of a signal called in the main thread."""
