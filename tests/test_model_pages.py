@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -274,6 +276,24 @@ def test_programs_take_their_arguments(page: str, tmp_path: Path, monkeypatch: p
     for words in given:
         put_published(tmp_path, words[2:])
         configured(page, words[2:])
+
+
+@each
+def test_programs_of_the_quickstart_take_their_arguments(page: str, tmp_path: Path) -> None:
+    """Those that it runs, and those that it names in the end; a stand-in for Python writes them down."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nprintf "%s\\n" "python $*" >> "{tmp_path}/lines"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    stamp = "cksum < requirements.txt"
+    (tmp_path / "requirements.stamp").write_bytes(subprocess.check_output(["sh", "-c", stamp], cwd=ROOT))
+    environment = {**os.environ, "POSE_VENV": str(tmp_path)}
+    command = ["bash", str(ROOT / "scripts" / "quickstart.sh"), page]
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    lines = [*(tmp_path / "lines").read_text().splitlines(), *re.findall(r"^  (python .*)$", output, re.MULTILINE)]
+    given = [shlex.split(line)[1:] for line in lines if not line.startswith("python -m mspose sample")]
+    assert [words[0] for words in given] == ["train.py", "eval.py", "demo.py", "train.py", "eval.py"]
+    for words in given:
+        configured(page, words[1:])
 
 
 @each
