@@ -60,8 +60,8 @@ class _Watch:
     """Keeps SIGINT from all threads but one, which calls Python's handler in the main thread.
 
     That handler runs when the main thread comes back from a library. SIGURG, which does nothing else, wakes it where it
-    waits for another thread. SIGTERM is not kept from anyone: who blocks it would start processes that do not end. So any
-    thread may take it, and the main thread, which alone obeys, is woken then too.
+    waits for another thread. SIGTERM is not kept from anyone: who blocks it would start processes that do not end. So
+    any thread may take it, and the main thread, which alone obeys, is woken then too.
     """
 
     raised: Stop | None = None  # in the command that runs
