@@ -309,7 +309,14 @@ def main() -> None:
     parser.add_argument(
         "--recipes",
         nargs="+",
-        default=["simplepose_r50_256x192", "fastpose_r50_256x192", "hrnet_w32_256x192", "openpose_vgg19_368"],
+        default=[
+            "simplepose_r50_256x192",
+            "fastpose_r50_256x192",
+            "hrnet_w32_256x192",
+            "rtmpose_m_256x192",
+            "vitpose_b_256x192",
+            "openpose_vgg19_368",
+        ],
         metavar="RECIPE",
         help="recipes for backends (default: one of each network)",
     )

@@ -205,11 +205,140 @@ class HRNet(nn.Module):
         return self.head(maps[0])
 
 
+class TransformerBlock(nn.Module):
+    """Fused attention and two dense layers, each behind a norm and beside a shortcut."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for _ in range(2))
+        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, T, D) → (N, T, D)."""
+        parts = self.qkv(self.norms[0](x)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = nn.functional.scaled_dot_product_attention(*parts)
+        x = x + self.proj(attended.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norms[1](x))
+
+
+class ViTPose(nn.Module):
+    """Patches of 16×16, a transformer, the classic or the simple decoder."""
+
+    def __init__(self, model: dict, joints: int = 17) -> None:
+        super().__init__()
+        width = model["width"]
+        self.patches = nn.Conv2d(3, width, 16, 16, 2)
+        self.positions = nn.Parameter(torch.randn(1, (ARGUMENTS.height // 16) * (ARGUMENTS.width // 16), width))
+        self.blocks = nn.Sequential(*[TransformerBlock(width, model["heads"]) for _ in range(model["depth"])])
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        if model["decoder"] == "simple":
+            large = nn.Upsample(scale_factor=4, mode="bilinear", align_corners=False)
+            self.head = nn.Sequential(nn.ReLU(), large, nn.Conv2d(width, joints, 3, 1, 1))
+        else:
+            layers: list[nn.Module] = []
+            for inputs in (width, model["head_width"]):
+                outputs = model["head_width"]
+                layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+            self.head = nn.Sequential(*layers, nn.Conv2d(model["head_width"], joints, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) → (N, J, H/4, W/4)."""
+        x = self.patches(x)
+        tokens = self.norm(self.blocks(x.flatten(2).transpose(1, 2) + self.positions))
+        return self.head(tokens.transpose(1, 2).reshape(x.shape))
+
+
+def _silu(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.SiLU(inplace=True))
+
+
+class CSPLayer(nn.Module):
+    """Blocks on half of the channels, and a factor for each channel of both halves."""
+
+    def __init__(self, channels: int, blocks: int, identity: bool) -> None:
+        super().__init__()
+        half = channels // 2
+        self.main, self.short, self.final = (
+            _silu(channels, half, 1),
+            _silu(channels, half, 1),
+            _silu(channels, channels, 1),
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(_silu(half, half, 3), _silu(half, half, 5, groups=half), _silu(half, half, 1))
+            for _ in range(blocks)
+        )
+        self.identity = identity
+        self.factor = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1), nn.Hardsigmoid())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) → the same shape."""
+        y = self.main(x)
+        for block in self.blocks:
+            y = y + block(y) if self.identity else block(y)
+        both = torch.cat((y, self.short(x)), 1)
+        return self.final(both * self.factor(both))
+
+
+class PyramidPooling(nn.Module):
+    """Maxima of 5, 9 and 13 cells beside the map itself."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first, self.last = _silu(channels, channels // 2, 1), _silu(2 * channels, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) → the same shape."""
+        x = self.first(x)
+        return self.last(torch.cat([x, *(nn.functional.max_pool2d(x, k, 1, k // 2) for k in (5, 9, 13))], 1))
+
+
+class RTMPose(nn.Module):
+    """CSPNeXt, a map a keypoint, gated attention over the keypoints, two vectors each."""
+
+    def __init__(self, model: dict, joints: int = 17) -> None:
+        super().__init__()
+        width, middle = model["width"], model["blocks"]
+        channels = width // 16
+        layers = [
+            _silu(3, channels // 2, 3, 2),
+            _silu(channels // 2, channels // 2, 3),
+            _silu(channels // 2, channels, 3),
+        ]
+        for i, count in enumerate(((middle + 1) // 2, middle, middle, (middle + 1) // 2)):
+            layers.append(_silu(channels, 2 * channels, 3, 2))
+            channels *= 2
+            layers += [PyramidPooling(channels)] if i == 3 else []
+            layers.append(CSPLayer(channels, count, identity=i < 3))
+        self.backbone = nn.Sequential(*layers, nn.Conv2d(width, joints, 7, 1, 3))
+        places = (ARGUMENTS.height // 32) * (ARGUMENTS.width // 32)
+        self.mlp, self.uv = nn.Linear(places, 256, bias=False), nn.Linear(256, 1152, bias=False)
+        self.out, self.gamma = nn.Linear(512, 256, bias=False), nn.Parameter(torch.rand(2, 128))
+        self.x, self.y = (nn.Linear(256, 2 * side, bias=False) for side in (ARGUMENTS.width, ARGUMENTS.height))
+
+    @staticmethod
+    def _scaled(x: torch.Tensor) -> torch.Tensor:
+        return x / x.norm(dim=-1, keepdim=True).clamp(min=1e-5) * x.shape[-1] ** 0.5
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, H, W) → (N, J, 2 W), (N, J, 2 H)."""
+        x = self.mlp(self._scaled(self.backbone(image).flatten(2)))
+        gate, value, base = nn.functional.silu(self.uv(self._scaled(x))).split((512, 512, 128), -1)
+        query, key = (base * gamma for gamma in self.gamma)
+        weights = torch.relu(query @ key.transpose(1, 2) / 128**0.5).square()
+        x = x + self.out(gate * (weights @ value))
+        return self.x(x), self.y(x)
+
+
 NETWORKS = {
     "simplepose": lambda model: pose_resnet(model["depth"]),
     "fastpose": lambda model: fastpose(model["depth"]),
     "openpose": lambda model: OpenPose(),
     "hrnet": HRNet,
+    "rtmpose": RTMPose,
+    "vitpose": ViTPose,
 }
 
 
