@@ -14,7 +14,7 @@ import pytest
 
 from mspose.errors import PoseError
 from mspose.files import (
-    atomic_pair,
+    atomic_group,
     atomic_path,
     check_writable,
     read_json,
@@ -152,7 +152,7 @@ def test_a_pair_that_is_interrupted_is_never_of_two(
 
     monkeypatch.setattr(Path, "replace", stop)
     try:
-        with atomic_pair(model, card) as (file, record):
+        with atomic_group(model, card) as (file, record):
             file.write_text("new")
             record.write_text("new")
     except KeyboardInterrupt:
@@ -164,14 +164,14 @@ def test_a_disk_too_full_for_one_of_a_pair_names_that_one(tmp_path: Path) -> Non
     model, card = tmp_path / "m.onnx", tmp_path / "m.onnx.json"
     for full in (model, card):
         named = naming(full, "No space left on device")
-        with pytest.raises(PoseError, match=named), atomic_pair(model, card) as pair, atomic_path(pair[full == card]):
+        with pytest.raises(PoseError, match=named), atomic_group(model, card) as pair, atomic_path(pair[full == card]):
             raise OSError(28, os.strerror(28))
         assert os.listdir(tmp_path) == []
 
 
 def test_a_pair_that_fails_keeps_the_old_one(tmp_path: Path) -> None:
     model, card = write_text(tmp_path / "m.onnx", "old"), write_text(tmp_path / "m.onnx.json", "old")
-    with pytest.raises(ZeroDivisionError), atomic_pair(model, card) as (file, _):  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), atomic_group(model, card) as (file, _):  # noqa: PT012
         file.write_text("new")
         raise ZeroDivisionError
     assert [model.read_text(), card.read_text(), len(os.listdir(tmp_path))] == ["old", "old", 2]

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from mspose.backends.open import check_checkpoint, open_backend
 from mspose.config.schema import Config
-from mspose.config.text import save_config
 from mspose.evaluation.coco import format_table
 from mspose.extras import need
 from mspose.methods.evaluator import Evaluator, Outcome, describe_speed
 from mspose.networks import method_of
-from mspose.outputs import check_targets, result_files
+from mspose.outputs import check_targets, result_files, save_results
 from mspose.runtime.ranks import launched
 from mspose.runtime.results import results_folder
 
@@ -47,8 +46,7 @@ def _evaluate(config: Config, folder: Path) -> Outcome | None:
     outcome = evaluator.run(backend, launched())
     if outcome is None:
         return None
-    save_config(config, folder / "eval_config.yaml")
-    evaluator.save(outcome, folder)
+    save_results(config, folder, "eval_config.yaml", outcome.results, evaluator.metrics(outcome))
     if config.eval.draw:
         pictures = evaluator.draw(outcome, folder / "pictures", config.eval.draw)
         log.info(f"{len(pictures)} pictures in {folder / 'pictures'}")

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -74,18 +74,20 @@ def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_pair(path: Path, record: Path) -> Iterator[tuple[Path, Path]]:
-    """`atomic_path` for a file and the record that says what is in it and that it is ours, both in one folder.
+def atomic_group(path: Path, *records: Path) -> Iterator[tuple[Path, ...]]:
+    """`atomic_path` for a file and what belongs to it, such as the record that it is ours, all in one folder.
 
-    A process that is killed at any moment leaves the old pair, the new one, or a record without its file: never a file
-    with the record of another, or without any.
+    A block that fails leaves all old files. A process that is killed at any moment leaves the old group, the new one,
+    or records without the file: never the file with the record of another, or without any.
     """
-    with _naming(path), _temporary_file(path) as file, _temporary_file(record) as beside:
-        yield file, beside
-        _sync(file)  # nothing is left that could fail
+    with _naming(path), ExitStack() as stack:
+        file, *beside = [stack.enter_context(_temporary_file(target)) for target in (path, *records)]
+        yield file, *beside
+        for temporary in (file, *beside):
+            _sync(temporary)  # nothing is left that could fail
         path.unlink(missing_ok=True)
-        _move(beside)
-        _move(file)
+        for temporary in (*beside, file):
+            _move(temporary)
 
 
 # Temporary files of this process: what each becomes, and the mode of any new file there.

@@ -6,7 +6,7 @@ run, which may be replaced, from files of somebody else, which may not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from mspose.checkpoints.beside import description_file, description_of, is_description
@@ -14,10 +14,10 @@ from mspose.checkpoints.card import card_path
 from mspose.checkpoints.ckpt_file import read_ckpt
 from mspose.checkpoints.runs import COUNTERS, numbered
 from mspose.config.schema import PATHS, SECTIONS, Config
-from mspose.config.text import read_yaml
+from mspose.config.text import read_yaml, save_config
 from mspose.data.coco import annotation_file
 from mspose.errors import PoseError, UsageError
-from mspose.files import find_same
+from mspose.files import atomic_group, find_same, write_json
 from mspose.runtime.numbered import place
 
 
@@ -109,6 +109,19 @@ def result_files(folder: Path, record: str) -> tuple[list[Path], list[Path]]:
     """Files that an evaluation writes, its record among them, and the records of all commands that write such files."""
     files = [folder / name for name in ("keypoints_results.json", "metrics.json", record)]
     return files, [folder / record, folder / "eval_config.yaml", folder / "postprocess_config.yaml"]
+
+
+def save_results(config: Config, folder: Path, record: str, results: list[dict], metrics: Mapping[str, object]) -> None:
+    """Write what `result_files` names: all of it, or nothing, and then that of an earlier evaluation stays.
+
+    Raises:
+        PoseError: a file cannot be written.
+    """
+    files = folder / "metrics.json", folder / record, folder / "keypoints_results.json"
+    with atomic_group(*files) as (figures, configuration, found):
+        save_config(config, configuration)
+        write_json(found, results)
+        write_json(figures, metrics, indent=2)
 
 
 def _read(config: Config) -> Iterator[tuple[Path, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from mspose.errors import PoseError
 from mspose.files import write_json
 from mspose.networks import method_of
 from tests.conftest import ROOT
+from tests.disk import contents, fill
 from tests.messages import names, naming
 from tests.test_commands import copy_of, cut_picture
 
@@ -80,6 +82,21 @@ def test_values_that_are_no_numbers_make_valid_json(finished, tmp_path: Path, ca
     assert "AP" in figures
     assert caplog.text.count("NaN") == 1
     assert names(caplog.text, "NaN", "2 of")
+
+
+@pytest.mark.parametrize("full", ["postprocess_config.yaml", "keypoints_results.json", "metrics.json"])
+def test_figures_that_cannot_be_written_leave_all_of_the_earlier_ones(
+    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    evaluate_results(finished())
+    before = contents(tmp_path / "run")
+    assert full in before
+    config = finished(spoil=True)
+    config.data.workers = 1
+    fill(monkeypatch, full)
+    with pytest.raises(PoseError, match=naming(tmp_path / "run" / full, os.strerror(28))):
+        evaluate_results(config)
+    assert contents(tmp_path / "run") == before
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_more_are_refused(

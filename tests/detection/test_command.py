@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from mspose.detection.command import detect_people
 from mspose.errors import PoseError, UsageError
 from mspose.skeleton import COCO17
 from tests.conftest import ROOT
+from tests.disk import contents, fill
 from tests.messages import names, naming
 
 
@@ -75,6 +77,20 @@ def test_unreadable_pictures_are_skipped_and_named(
         picture.write_text("not a picture")
     with pytest.raises(PoseError, match=naming("10 pictures", first)):
         detect_people(settings)
+
+
+@pytest.mark.parametrize("full", ["person_boxes.json", "person_boxes.yaml"])
+def test_boxes_that_cannot_be_written_leave_the_earlier_ones(
+    sample_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    detect_people(config(sample_dir, tmp_path, detector="whole"))
+    before = contents(tmp_path)
+    settings = config(sample_dir, tmp_path, detector="whole")
+    settings.data.workers = 1
+    fill(monkeypatch, full)
+    with pytest.raises(PoseError, match=naming(tmp_path / full, os.strerror(28))):
+        detect_people(settings)
+    assert contents(tmp_path) == before
 
 
 def test_wrong_detectors_are_refused_before_anything_is_read(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -21,7 +22,9 @@ from mspose.files import write_json
 from mspose.geometry import transform_points
 from mspose.methods.evaluator import Evaluator, Outcome
 from mspose.networks import method_of
+from mspose.outputs import save_results
 from mspose.skeleton import COCO17
+from tests.disk import contents, fill
 from tests.messages import naming
 
 
@@ -124,16 +127,14 @@ def test_estimated_areas_are_marked(config: Config, content: dict, tmp_path: Pat
     for annotation in changed["annotations"]:
         annotation["area"] = area
     evaluator, outcome = evaluated(config, changed, tmp_path)
-    evaluator.save(outcome, tmp_path)
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = evaluator.metrics(outcome)
     assert metrics["comparable"] is False
     assert metrics["estimated_areas"] == len(evaluator.annotated)
 
 
 def test_comparable_otherwise(config: Config, content: dict, tmp_path: Path) -> None:
     evaluator, outcome = evaluated(config, content, tmp_path)
-    evaluator.save(outcome, tmp_path)
-    assert json.loads((tmp_path / "metrics.json").read_text())["comparable"] is True
+    assert evaluator.metrics(outcome)["comparable"] is True
 
 
 class TestTestSets:
@@ -151,9 +152,8 @@ class TestTestSets:
         evaluator = Evaluator(method_of(bare))
         outcome = evaluator.run(lambda inputs: (np.ones((len(inputs), 17, 64, 48), np.float32),))
         assert outcome is not None
-        evaluator.save(outcome, tmp_path)
-        assert len(json.loads((tmp_path / "keypoints_results.json").read_text())) > 0
-        assert "AP" not in json.loads((tmp_path / "metrics.json").read_text())
+        assert len(outcome.results) > 0
+        assert "AP" not in evaluator.metrics(outcome)
         assert len(evaluator.draw(outcome, tmp_path / "drawn", 2)) == 2
 
     def test_there_are_no_annotated_boxes(self, bare: Config) -> None:
@@ -179,7 +179,7 @@ def test_values_that_are_no_numbers_are_counted_and_make_valid_json(
 
     outcome = evaluator.run(Oracle(evaluator, spoil))
     assert outcome is not None
-    evaluator.save(outcome, tmp_path)
+    save_results(config, tmp_path, "eval_config.yaml", outcome.results, evaluator.metrics(outcome))
     text = (tmp_path / "keypoints_results.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(name))
     assert caplog.text.count("NaN") == 1
@@ -207,12 +207,34 @@ def test_one_picture_that_cannot_be_read_is_left_out_and_counted(
     others = set(evaluator.set.instances.image_ids.tolist()) - {int(evaluator.images.ids[row])}
     assert {result["image_id"] for result in outcome.results} == others
     assert str(path) in caplog.text
-    evaluator.save(outcome, tmp_path)
-    assert json.loads((tmp_path / "metrics.json").read_text())["skipped_images"] == 1
+    assert evaluator.metrics(outcome)["skipped_images"] == 1
     second = next(file for file in evaluator.images.files if file != path)
     second.write_text("no picture")
     with pytest.raises(PoseError, match=naming(2, "evaluation set")):
         evaluator.run(lambda inputs: (constant,))
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, level: float = 1) -> None:
+    """Let the command run a network whose heat maps are flat."""
+    monkeypatch.setattr("mspose.evaluate.check_checkpoint", lambda *_: None)
+    network = lambda inputs: (np.full((len(inputs), 17, 64, 48), level, np.float32),)  # noqa: E731
+    monkeypatch.setattr("mspose.evaluate.open_backend", lambda *_: network)
+
+
+@pytest.mark.parametrize("full", ["eval_config.yaml", "keypoints_results.json", "metrics.json"])
+def test_an_evaluation_that_cannot_be_written_leaves_all_of_the_earlier_one(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    stand_in(monkeypatch)
+    evaluate_checkpoint(config)
+    before = contents(tmp_path / "out")
+    assert full in before
+    stand_in(monkeypatch, 0.5)
+    config.eval.batch_size = 3
+    fill(monkeypatch, full)
+    with pytest.raises(PoseError, match=naming(tmp_path / "out" / full, os.strerror(28))):
+        evaluate_checkpoint(config)
+    assert contents(tmp_path / "out") == before
 
 
 @pytest.mark.parametrize(("edit", "words"), [("areas", "comparable"), ("test set", "no figures")])
@@ -228,9 +250,7 @@ def test_the_command_says_what_figures_are_worth(
     else:
         del changed["annotations"]
     config.data.val_annotations = str(write_json(tmp_path / "annotations.json", changed))
-    monkeypatch.setattr("mspose.evaluate.check_checkpoint", lambda *_: None)
-    network = lambda inputs: (np.ones((len(inputs), 17, 64, 48), np.float32),)  # noqa: E731
-    monkeypatch.setattr("mspose.evaluate.open_backend", lambda *_: network)
+    stand_in(monkeypatch)
     with caplog.at_level(logging.INFO, "pose"):
         outcome = evaluate_checkpoint(config)
     assert outcome is not None

@@ -24,7 +24,7 @@ from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.config.schema import Config, get
 from mspose.errors import PoseError, UsageError
-from mspose.files import atomic_pair, short_name, unlisted
+from mspose.files import atomic_group, short_name, unlisted
 from mspose.networks import find_network
 from mspose.skeleton import load_skeleton
 
@@ -100,7 +100,7 @@ def write_weights(
         PoseError: they cannot be written.
     """
     check_replaceable(target)
-    with unlisted(), atomic_pair(target, description_file(target)) as (weights, description):
+    with unlisted(), atomic_group(target, description_file(target)) as (weights, description):
         save_description(config, description, source, known)
         write(values, weights)
 

@@ -10,16 +10,15 @@ import numpy as np
 
 from mspose.codecs.base import Decoded, Maps
 from mspose.config.schema import Config
-from mspose.config.text import save_config
 from mspose.data.coco import load_split
 from mspose.deploy.bins import Manifest, read_bin, read_manifest, read_record
 from mspose.errors import PoseError, one_line
 from mspose.evaluation.coco import evaluate_keypoints, format_table, to_coco_results
 from mspose.extras import need
-from mspose.files import read_json, write_json
+from mspose.files import read_json
 from mspose.methods.base import Method, describe_faults
 from mspose.networks import method_of
-from mspose.outputs import check_targets, result_files
+from mspose.outputs import check_targets, result_files, save_results
 from mspose.runtime.results import locked
 
 log = logging.getLogger("pose")
@@ -67,9 +66,7 @@ def _evaluate(config: Config, folder: Path, manifest: Manifest) -> dict[str, flo
     figures: dict[str, float] = {}
     if annotations.is_annotated:
         figures = evaluate_keypoints(annotations.truth or {}, results, method.skeleton.sigmas)
-    save_config(config, folder / "postprocess_config.yaml")
-    write_json(folder / "keypoints_results.json", results)
-    write_json(folder / "metrics.json", figures, indent=2)
+    save_results(config, folder, "postprocess_config.yaml", results, figures)
     log.info(f"results in {folder}")
     if not figures:
         log.info(f"no figures: {annotations.path} annotates nobody")

@@ -19,7 +19,7 @@ from mspose.data.coco import Images, image_folder, load_split
 from mspose.detection import Detector, build_detector, detector_kind
 from mspose.detection.listed import ListedBoxes
 from mspose.errors import PoseError
-from mspose.files import write_json
+from mspose.files import atomic_group, write_json
 from mspose.images import ImageError
 from mspose.outputs import check_targets
 from mspose.runtime.progress import Progress
@@ -56,16 +56,17 @@ def _detect(config: Config, kind: str, output: Path) -> Path:
         results, skipped = detect_images(
             detector, images, folder, annotations.category_id, config.data.workers, progress
         )
-    save_config(config, record)
-    path = write_json(boxes, results)
+    with atomic_group(boxes, record) as (found, configuration):
+        save_config(config, configuration)
+        write_json(found, results)
     seconds = time.monotonic() - begin
     done = len(images) - skipped
     log.info(
         f"{len(results)} boxes in {done} pictures in {seconds:.1f} s, {done / max(seconds, 1e-9):.1f}/s"
         + (f"; {skipped} skipped" if skipped else "")
     )
-    log.info(f"boxes in {path}: python eval.py … eval.bbox_file={path}")
-    return path
+    log.info(f"boxes in {boxes}: python eval.py … eval.bbox_file={boxes}")
+    return boxes
 
 
 def detect_images(

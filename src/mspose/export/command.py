@@ -21,7 +21,7 @@ from mspose.data.coco import image_folder
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError, one_line
 from mspose.export.card_text import describe_outputs, make_card
-from mspose.files import atomic_pair, check_writable
+from mspose.files import atomic_group, check_writable
 from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
 from mspose.methods.base import Forward
@@ -140,7 +140,7 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
     reference = MindSporeBackend(network, any_size=True)
     method = method_of(config)
     outputs = describe_outputs(method, output_shapes(reference, what, method.codec))
-    with atomic_pair(what.path, card_path(what.path)) as (temporary, card):
+    with atomic_group(what.path, card_path(what.path)) as (temporary, card):
         write(exported, what, config, [output["name"] for output in outputs], temporary)
         log.info(f"{kind} of {temporary.stat().st_size / 2**20:.1f} MiB; comparing with the checkpoint")
         differences = {} if kind == "AIR" else compare(temporary, reference, what, config)

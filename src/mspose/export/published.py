@@ -16,7 +16,7 @@ from mspose.checkpoints.onnx_file import read_graph
 from mspose.config.schema import Config, RuntimeConfig
 from mspose.errors import UsageError
 from mspose.export.card_text import make_card
-from mspose.files import atomic_pair, check_writable
+from mspose.files import atomic_group, check_writable
 from mspose.networks import method_of
 from mspose.outputs import check_targets
 from mspose.runtime.results import locked
@@ -43,7 +43,7 @@ def keep_published(config: Config, src: Path, dst: Path) -> Path:
     check_targets(config, [dst, card_path(dst)], [card_path(dst)], is_record=is_exported)
     package = read_package(src)
     _prove(config, src)
-    with locked(check_writable(dst.parent), "convert", dst), atomic_pair(dst, card_path(dst)) as (temporary, card):
+    with locked(check_writable(dst.parent), "convert", dst), atomic_group(dst, card_path(dst)) as (temporary, card):
         if isinstance(package.model, bytes):
             temporary.write_bytes(package.model)
         else:

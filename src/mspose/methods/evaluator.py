@@ -17,7 +17,7 @@ from mspose.data.coco import Images, People, labelled
 from mspose.data.loader import BadImages, check_unreadable, unreadable
 from mspose.errors import PoseError
 from mspose.evaluation.coco import evaluate_keypoints, mean_keypoint_error, to_coco_results
-from mspose.files import unique_names, write_json
+from mspose.files import unique_names
 from mspose.images import ImageError
 from mspose.methods.base import Forward, Method, View, describe_faults
 from mspose.runtime.progress import Progress
@@ -183,13 +183,12 @@ class Evaluator:
         image_ids = instances.image_ids[chosen.source]
         return to_coco_results(chosen.keypoints, chosen.scores, image_ids, self.annotations.category_id)
 
-    def save(self, outcome: Outcome, folder: Path) -> None:
-        """Write keypoints_results.json and metrics.json: figures, mean error of each keypoint, speed, software.
+    def metrics(self, outcome: Outcome) -> dict[str, object]:
+        """What metrics.json holds: figures, mean error of each keypoint, speed, software.
 
         Where areas are estimated, "comparable" is false; without annotations there are no figures.
         """
-        write_json(folder / "keypoints_results.json", outcome.results)
-        metrics = {
+        return {
             **outcome.figures,
             **self._remarks(outcome),
             "instances": outcome.instances,
@@ -197,7 +196,6 @@ class Evaluator:
             "instances_per_second": {k: outcome.instances / max(v, 1e-9) for k, v in outcome.seconds.items()},
             "software": software(),
         }
-        write_json(folder / "metrics.json", metrics, indent=2)
 
     def _remarks(self, outcome: Outcome) -> dict[str, object]:
         remarks: dict[str, object] = {}
