@@ -254,7 +254,7 @@ class TestReadJson:
         assert tells_of(self.message(tmp_path / "v.json"), "detection file", tmp_path / "v.json", "found")
 
     def test_folder(self, tmp_path):
-        assert tells_of(self.message(tmp_path), "detection file", tmp_path, "read")
+        assert tells_of(self.message(tmp_path), "detection file", tmp_path, "folder")
 
     @pytest.mark.parametrize("content", [b"", b'{"images": [{"id": 1}', b"\xff\xd8\xff\xe0", b"<html>"])
     def test_not_json(self, tmp_path, content):

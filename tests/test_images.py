@@ -224,4 +224,4 @@ class TestDamaged:
         assert tells_of(self.message(tmp_path / "x.jpg"), tmp_path / "x.jpg", "found")
 
     def test_folder(self, tmp_path):
-        assert tells_of(self.message(tmp_path), tmp_path, "read")
+        assert tells_of(self.message(tmp_path), tmp_path, "folder")

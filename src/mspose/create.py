@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mspose.config.recipes import recipes
 from mspose.errors import PoseError, UsageError
+from mspose.files import file_fault
 from mspose.networks import networks
 from mspose.resolve import resolve
 from mspose.runtime.device import prepare_environment
@@ -46,8 +47,9 @@ def create_model(model: str | Path, ckpt: str | Path = "", backbone: str | Path 
         PoseError: a file that is missing or holds another network.
     """
     for path in (ckpt, backbone):
-        if path and not Path(path).is_file():
-            raise PoseError(f"weights not found: {path}")
+        fault = file_fault(path) if path else ""
+        if fault:
+            raise PoseError(f"file of weights {fault}: {path}")
     name = str(model)
     overrides = {"data.skeleton" if key == "skeleton" else f"model.{key}": value for key, value in keys.items()}
     if ckpt:

@@ -201,17 +201,36 @@ def write_json(path: str | Path, value: object, indent: int | None = None) -> Pa
     return write_text(path, json.dumps(value, indent=indent, default=_plain))
 
 
+def file_fault(path: str | Path) -> str:
+    """What keeps a path from being read as a file, to be put behind its name; empty: nothing.
+
+    Reading a named pipe or a device may never end, and whoever names one has mostly named it by mistake.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character
+        return "not found"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if stat.S_ISREG(mode):
+        return ""
+    kinds = {stat.S_ISDIR: "a folder", stat.S_ISFIFO: "a named pipe", stat.S_ISSOCK: "a socket"}
+    kind = next((name for is_one, name in kinds.items() if is_one(mode)), "a device")
+    return f"is {kind}, not a file"
+
+
 def read_json(path: str | Path, what: str) -> Any:
     """Read a JSON file; `what` names its role in the error ("annotation file").
 
     Raises:
-        PoseError: the file is missing, unreadable or not JSON (the place is named).
+        PoseError: the file is missing, unreadable, not JSON (the place is named), or holds a key twice.
     """
     path = Path(path)
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"{what} {fault}: {path}")
     try:
         data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise PoseError(f"{what} not found: {path}") from error
     except OSError as error:
         raise PoseError(f"{what} cannot be read: {path}: {error.strerror}") from error
     return parse_json(data, what, path)
@@ -221,15 +240,29 @@ def parse_json(data: bytes, what: str, source: str | Path) -> Any:
     """What JSON holds; `what` and `source`, its file, are named in the error.
 
     Raises:
-        PoseError: not JSON (the place is named).
+        PoseError: not JSON (the place is named), or a key is there twice in one object: others would take the last one,
+            and nobody could tell which is meant.
     """
     try:
-        return json.loads(data)
+        return json.loads(data, object_pairs_hook=distinct)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise PoseError(f"{what} is not valid JSON (cut short?): {source}: {one_line(error)}") from error
     except (RecursionError, ValueError) as error:  # brackets in brackets; a number of thousands of digits
         reason = "too deeply nested" if isinstance(error, RecursionError) else one_line(error)
         raise PoseError(f"{what} is not usable JSON: {source}: {reason}") from error
+
+
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON as a dict.
+
+    Raises:
+        ValueError: a key is there twice.
+    """
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice[:60]!r} is there twice")
+    return result
 
 
 @contextmanager

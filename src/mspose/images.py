@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mspose.errors import PoseError
+from mspose.files import file_fault
 
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _ALONE = (0x01, 0xD8)  # markers without a segment behind them
@@ -35,29 +34,19 @@ def read_image(path: str | Path, apply_exif: bool = False) -> np.ndarray:
     Raises:
         ImageError: the file is missing, truncated or not a picture that OpenCV reads.
     """
+    fault = file_fault(path)
+    if fault:
+        raise ImageError(f"image {fault}: {path}")
     try:
-        if is_endless(path):
-            raise ImageError(f"image is a named pipe or a device: {path}")
         data = np.fromfile(path, np.uint8)
     except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        raise ImageError(f"image {'not found' if missing else f'cannot be read ({error.strerror})'}: {path}") from error
+        raise ImageError(f"image cannot be read ({error.strerror}): {path}") from error
     image = decode_image(data, apply_exif)
     if image is None:
         if picture_format(data[:16].tobytes()) == "HEIC":
             raise ImageError(f"image is HEIC, which OpenCV does not read; convert it to JPEG: {path}")
         raise ImageError(f"image is truncated or not a picture: {path}")
     return image
-
-
-def is_endless(path: str | Path) -> bool:
-    """Whether reading a path may never end: a named pipe or a device.
-
-    Raises:
-        OSError: nothing is there.
-    """
-    mode = os.stat(path).st_mode
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 _SIGNATURES = {

@@ -17,7 +17,7 @@ from mspose.config.schema import PATHS, SECTIONS, Config
 from mspose.config.text import read_yaml, save_config
 from mspose.data.coco import annotation_file
 from mspose.errors import PoseError, UsageError
-from mspose.files import atomic_group, find_same, write_json
+from mspose.files import atomic_group, file_fault, find_same, write_json
 from mspose.runtime.numbered import place
 
 
@@ -90,6 +90,8 @@ def check_run_folder(config: Config, folder: Path) -> None:
 def _are_records(path: Path) -> bool:
     """Whether a file is a metrics.jsonl of ours, maybe with a single line that was cut, or empty."""
     beginning = b'{"step": '
+    if file_fault(path):
+        return False
     try:
         with path.open("rb") as file:
             return beginning.startswith(file.read(len(beginning)))

@@ -18,6 +18,7 @@ from mspose.config.describe import all_keys
 from mspose.config.recipes import recipe_folder
 from mspose.config.schema import Config
 from mspose.errors import UsageError
+from mspose.files import file_fault
 
 
 def resolve(
@@ -104,14 +105,15 @@ def default_output(recipe: str | Path) -> str:
 
 def _no_recipe(path: str) -> str:
     needed = "a recipe is needed (--config NAME or FILE)"
+    fault = file_fault(path) if path else ""
+    if fault:
+        return f"{needed}, and {path} {fault}"
     if path and Path(path).suffix.lower() in (*ENDINGS, *ONNX_ENDINGS):
-        if not Path(path).is_file():
-            return f"{needed}, and there is no file {path}"
         return (
             f"{needed}: no model card {card_path(path).name} lies beside {path}, nor does it tell itself what is "
             "needed: model.name, data.input_size, data.color, data.scale, data.mean, data.std and codec (a detector is "
             "named by demo.detector_file)"
         )
-    if path and Path(path).is_file():
+    if path:
         return f"{needed}: no {description_file(path).name} of this version lies beside {path}"
     return f"{needed}; recipes are in {recipe_folder()}"

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from mspose.errors import UsageError
-from mspose.files import parse_yaml, user_path
+from mspose.files import file_fault, parse_yaml, user_path
 
 # Left is warm, right is cool and the middle is green, so that a picture shows at once which side is which.
 LEFT, RIGHT, MIDDLE = (255, 128, 0), (0, 150, 255), (60, 200, 60)
@@ -343,8 +343,10 @@ def load_skeleton(spec: str) -> Skeleton:
     if spec in BUILT_IN:
         return BUILT_IN[spec]
     path = user_path(spec)
-    if not path.is_file():
-        raise UsageError(f"data.skeleton: {spec!r} is neither a built-in skeleton ({', '.join(BUILT_IN)}) nor a file")
+    fault = file_fault(path)
+    if fault:
+        hint = f"; built-in skeletons are {', '.join(BUILT_IN)}" if fault == "not found" else ""
+        raise UsageError(f"data.skeleton: {spec!r} {fault}{hint}")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

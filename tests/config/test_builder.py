@@ -155,7 +155,7 @@ class TestReading:
         assert tells_of(complaint(tmp_path / "c.yaml"), tmp_path / "c.yaml", "found")
 
     def test_folder(self, tmp_path):
-        assert tells_of(complaint(tmp_path), tmp_path, "read")
+        assert tells_of(complaint(tmp_path), tmp_path, "folder")
 
     def test_binary_file(self, tmp_path):
         (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00PK")
@@ -260,6 +260,29 @@ class TestUnknownAndWrong:
         with pytest.raises(UsageError) as caught:
             set_here(key, value)
         assert tells_of(str(caught.value), "here", key, kind, repr(value))
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("data.mean", [float("nan"), 0, 0]),
+            ("data.scale", float("inf")),
+            ("runtime.seed", 2**32),
+            ("train.log_steps", 10**400),
+            ("train.milestones", [1, 2**63]),
+        ],
+    )
+    def test_number_that_nothing_can_be_computed_with(self, key, value):
+        with pytest.raises(UsageError, match=naming("here", key, "finite")):
+            set_here(key, value)
+
+    @pytest.mark.parametrize(("key", "value"), [("train.epochs", 10**6), ("train.warmup_steps", 2**31)])
+    def test_counts_that_fill_the_memory(self, key, value):
+        with pytest.raises(UsageError, match=naming(key, value)):
+            load_config("quickstart/simplepose", {key: value})
+
+    @pytest.mark.parametrize("name", ["../..", ".", "a..b", "..mspose", "os.path/x"])
+    def test_network_that_is_no_module(self, tmp_path, name):
+        assert tells_of(recipe_complaint(tmp_path, f"model: {{name: {name!r}}}"), "model.name", repr(name))
 
     @pytest.mark.parametrize("value", ["${data.root}", "${oc.env:HOME}", "???"])
     def test_omegaconf_has_no_magic_words(self, value):

@@ -12,6 +12,7 @@ import numpy as np
 from mspose.checkpoints.card import ModelCard, card_path, file_hash, read_card
 from mspose.codecs.base import Codec, Maps
 from mspose.errors import PoseError, UsageError
+from mspose.files import file_fault
 
 log = logging.getLogger("pose")
 
@@ -114,8 +115,9 @@ def model_file(path: str | Path, converted: bool = False) -> tuple[Path, ModelCa
         PoseError: it is not.
     """
     path = Path(path)
-    if not path.is_file():
-        raise PoseError(f"model not found: {path}")
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"model {fault}: {path}")
     card = read_card(path)
     if card is not None and file_hash(path) != card.model["sha256"]:
         if not converted:

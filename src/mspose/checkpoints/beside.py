@@ -135,7 +135,7 @@ def description_of(weights: str | Path) -> Path | None:
     if not weights.name:  # a folder
         return None
     path = description_file(weights)
-    if path.is_file() and path != weights:
+    if path.exists() and path != weights:  # what is no file is refused by name
         return path
     # Earlier versions left out the ending of all weights.
     earlier = weights.with_suffix(".yaml")

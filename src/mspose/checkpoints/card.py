@@ -16,7 +16,7 @@ from mspose.checkpoints.beside import weights_values
 from mspose.config.builder import WEIGHTS, Layer, dotted
 from mspose.config.schema import Config
 from mspose.errors import PoseError
-from mspose.files import read_json, write_json
+from mspose.files import file_fault, read_json, write_json
 from mspose.skeleton import is_built_in
 
 FORMAT = "pose-model-card-2"
@@ -88,7 +88,7 @@ def read_card(model: str | Path) -> ModelCard | None:
         PoseError: the card is damaged.
     """
     path = card_path(model)
-    if Path(model).suffix.lower() not in ENDINGS or not path.is_file():
+    if Path(model).suffix.lower() not in ENDINGS or not path.exists():
         return None
     content = read_json(path, "model card")
     if not _is_card(content):
@@ -176,6 +176,9 @@ def file_hash(path: str | Path) -> str:
     Raises:
         PoseError: the file cannot be read.
     """
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"{path} {fault}")
     digest = hashlib.sha256()
     try:
         with Path(path).open("rb") as file:

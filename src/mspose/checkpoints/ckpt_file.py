@@ -17,7 +17,7 @@ import numpy as np
 from mspose.checkpoints.protobuf import as_bytes, message, packed
 from mspose.checkpoints.torch_file import bfloat16
 from mspose.errors import PoseError, one_line
-from mspose.files import atomic_path
+from mspose.files import atomic_path, file_fault
 
 _DTYPES = {
     "Float64": "<f8",
@@ -43,6 +43,9 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
     Raises:
         PoseError: not a MindSpore checkpoint, damaged, cut short, or encrypted.
     """
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"checkpoint {fault}: {path}")
     try:
         with path.open("rb") as file:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -11,7 +11,7 @@ import numpy as np
 from mindspore import nn
 
 from mspose.errors import PoseError
-from mspose.files import atomic_path
+from mspose.files import atomic_path, file_fault
 from mspose.runtime.logs import mindspore_silent
 
 
@@ -54,8 +54,9 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
         PoseError: missing file, or not a MindSpore checkpoint.
     """
     path = Path(path)
-    if not path.is_file():
-        raise PoseError(f"checkpoint not found: {path}")
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"checkpoint {fault}: {path}")
     try:
         parameters = ms.load_checkpoint(str(path))
     except Exception as error:  # MindSpore raises various types for a broken file

@@ -16,6 +16,7 @@ from mspose.checkpoints.ckpt_file import read_ckpt
 from mspose.checkpoints.safetensors_file import read_safetensors
 from mspose.checkpoints.torch_file import check_compressed, read_torch
 from mspose.errors import PoseError, one_line
+from mspose.files import file_fault
 from mspose.networks import networks
 from mspose.networks.base import Origin, Values, same
 
@@ -86,8 +87,9 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         PoseError: missing, of another kind, damaged, or holding anything but data.
     """
     path = Path(path)
-    if not path.is_file():
-        raise PoseError(f"weights {'are a folder, not a file' if path.is_dir() else 'not found'}: {path}")
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"file of weights {fault}: {path}")
     try:
         with path.open("rb") as file:
             head = file.read(512)

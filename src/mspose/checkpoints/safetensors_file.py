@@ -17,7 +17,7 @@ import numpy as np
 
 from mspose.checkpoints.torch_file import bfloat16
 from mspose.errors import PoseError, one_line
-from mspose.files import atomic_path
+from mspose.files import atomic_path, distinct
 
 _LARGEST_HEADER = 100 << 20  # the format's own limit
 _DTYPES = {
@@ -50,7 +50,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         length = struct.unpack_from("<Q", mapped)[0]
         if length > min(_LARGEST_HEADER, len(mapped) - 8):
             raise ValueError("its header is longer than the file")
-        header = json.loads(bytes(mapped[8 : 8 + length]), object_pairs_hook=_unique)
+        header = json.loads(bytes(mapped[8 : 8 + length]), object_pairs_hook=distinct)
         header.pop("__metadata__", None)
         data = mapped[8 + length :]
         spans = sorted(tuple(entry["data_offsets"]) for entry in header.values())
@@ -68,13 +68,6 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
         struct.error,
     ) as error:
         raise PoseError(f"not a readable safetensors file (cut short?): {path}: {one_line(error)}") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("it holds a name twice")
-    return result
 
 
 def _array(name: str, entry: dict[str, Any], data: memoryview) -> np.ndarray:

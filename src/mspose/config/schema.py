@@ -31,6 +31,9 @@ def _is_size(value: Any) -> bool:
     return len(value) == 2 and all(32 <= side <= LARGEST_SIDE and side % 8 == 0 for side in value)
 
 
+# Counts that arrays are made of.
+EPOCHS = Check(lambda v: 0 < v <= 100_000, "be from 1 to 100,000")
+WARMUP = Check(lambda v: 0 <= v <= 10_000_000, "be from 0 to 10,000,000")
 POSITIVE = Check(lambda v: v > 0, "be greater than 0")
 NOT_NEGATIVE = Check(lambda v: v >= 0, "not be negative")
 THREADS = Check(lambda v: 0 <= v <= 256, "lie between 0 and 256")
@@ -127,7 +130,7 @@ class TrainConfig(Section):
     """Training."""
 
     batch_size: int = key(64, "instances a step and device", POSITIVE)
-    epochs: int = key(140, "passes over the training set", POSITIVE)
+    epochs: int = key(140, "passes over the training set", EPOCHS)
     shuffle: bool = key(True, "new order every epoch")
     optimizer: str = key("adam", "optimizer; adamw: Adam with decoupled weight decay", ("adam", "adamw", "momentum"))
     betas: list[float] = key(
@@ -162,7 +165,7 @@ class TrainConfig(Section):
     )
     flat_epochs: int = key(0, "epochs at lr before the fall begins (cosine)", NOT_NEGATIVE)
     end_factor: float = key(0.0, "where the fall ends, as a multiple of lr (cosine)", FRACTION)
-    warmup_steps: int = key(0, "steps over which the rate rises linearly", NOT_NEGATIVE)
+    warmup_steps: int = key(0, "steps over which the rate rises linearly", WARMUP)
     warmup_factor: float = key(
         0.0, "where the rise begins, as a multiple of what it ends at; 0: 1 / warmup_steps", FRACTION
     )

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from mspose.config.schema import Config
 from mspose.errors import UsageError
-from mspose.files import parse_yaml, write_text
+from mspose.files import file_fault, parse_yaml, write_text
 from mspose.version import software
 
 # The form of configuration files that this version writes; files without the key are of the first one.
@@ -29,10 +29,11 @@ def read_text(path: Path) -> str:
     Raises:
         UsageError: it is missing or cannot be read.
     """
+    fault = file_fault(path)
+    if fault:
+        raise UsageError(f"configuration file {fault}: {path}")
     try:
         return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UsageError(f"configuration file not found: {path}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"configuration file cannot be read: {path}: {error}") from error
 

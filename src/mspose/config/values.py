@@ -12,6 +12,8 @@ from mspose.config.describe import type_name
 from mspose.config.text import Text, parse_value
 from mspose.errors import UsageError
 
+LARGEST_NUMBER = 2**32  # of any key; the sizes of arrays overflow far beyond it
+
 
 class KeyProblem(UsageError):
     """A key that cannot have its value, or cannot be set at all.
@@ -55,6 +57,8 @@ def store(section: DictConfig, wanted: Field, key: str, value: Any, source: str)
             raise ValueError
     except (OmegaConfBaseException, ValueError) as error:
         raise KeyProblem(key, f"must be {type_name(wanted)}, not {value!r}", source) from error
+    if not all(_is_bounded(one) for one in (now if isinstance(now, list) else [now])):
+        raise KeyProblem(key, f"must be finite, and below 2^32, not {value!r}", source)
     choices = wanted.metadata["choices"]
     if choices and now not in choices and isinstance(now, str):  # onnx for ONNX, cpu for CPU
         same = [choice for choice in choices if str(choice).casefold() == now.casefold()]
@@ -63,6 +67,11 @@ def store(section: DictConfig, wanted: Field, key: str, value: Any, source: str)
             OmegaConf.update(section, wanted.name, now)
     if choices and now not in choices:
         raise KeyProblem(key, f"must be one of {', '.join(map(str, choices))}, not {value!r}", source)
+
+
+def _is_bounded(value: Any) -> bool:
+    """Whether a value, if it is a number, is one that can be counted or computed with."""
+    return not isinstance(value, int | float) or abs(value) < LARGEST_NUMBER
 
 
 def stored(section: DictConfig, name: str) -> Any:

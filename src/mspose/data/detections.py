@@ -12,7 +12,7 @@ from mspose.data.categories import describe_others
 from mspose.data.check import Entries, Report, check_boxes, left_out
 from mspose.data.coco import Annotations, People, rows_of
 from mspose.errors import PoseError
-from mspose.files import read_json
+from mspose.files import file_fault, read_json
 
 log = logging.getLogger("pose")
 
@@ -21,11 +21,14 @@ def detection_file(named: str, data: DataConfig) -> Path:
     """File of person detections: a relative path may start from the current folder or from `data.root`.
 
     Raises:
-        PoseError: it is in neither.
+        PoseError: it is in neither, or no file.
     """
     for path in (Path(named), Path(data.root) / named):
-        if path.is_file():
+        fault = file_fault(path)
+        if not fault:
             return path
+        if path.exists():
+            raise PoseError(f"detection file (eval.bbox_file) {fault}: {path}")
     raise PoseError(
         f"detection file (eval.bbox_file) not found: {named}, here or below data.root {data.root}; "
         "eval.use_gt_bbox=true takes the annotated boxes"

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mspose.images import ImageError, is_endless, read_image
+from mspose.files import file_fault
+from mspose.images import ImageError, read_image
 from mspose.runtime.read_ahead import read_ahead, worker_threads
 
 log = logging.getLogger("pose")
@@ -111,9 +112,9 @@ def read_annotated(path: Path, size: tuple[int, int], tag: int, turn: bool) -> n
 
 def orientation(path: str | Path) -> int:
     """EXIF orientation of a JPEG or PNG file, 1 to 8; 1 also where it has none or cannot be read."""
+    if file_fault(path):
+        return UPRIGHT
     try:
-        if is_endless(path):
-            return UPRIGHT
         with open(path, "rb") as file:
             head = file.read(4096)
             if _exif_place(head) is None and not _may_follow(head):

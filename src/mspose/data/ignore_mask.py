@@ -27,7 +27,7 @@ from mspose.data.coco import Annotations, Images, People, load_annotations
 from mspose.errors import PoseError
 from mspose.evaluation.areas import decompress
 from mspose.extras import need
-from mspose.files import atomic_path, user_path
+from mspose.files import atomic_path, file_fault, user_path
 from mspose.images import ImageError
 from mspose.skeleton import load_skeleton
 
@@ -161,7 +161,8 @@ class MaskFolder:
             return None
         path = self._folder / name
         try:
-            mask = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+            data = np.empty(0, np.uint8) if file_fault(path) else np.fromfile(path, np.uint8)
+            mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
         except (OSError, cv2.error):
             mask = None
         if mask is None:

@@ -27,7 +27,7 @@ from mspose.detection import HOG_HINT
 from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
 from mspose.extras import need
-from mspose.files import user_path, write_json
+from mspose.files import file_fault, user_path, write_json
 from mspose.images import ImageError
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ class Page:
             if not colon:
                 raise UsageError(f"demo.networks: {entry!r} is not CONFIG:CKPT")
             recipe, ckpt = str(find_recipe(user_path(recipe))), str(user_path(ckpt))
-            if not Path(ckpt).is_file():
-                raise PoseError(f"demo.networks: file not found: {ckpt}")
+            fault = file_fault(ckpt)
+            if fault:
+                raise PoseError(f"demo.networks: {ckpt} {fault}")
             name = _name(ckpt)
             self._files[name if name not in self._files else entry] = recipe, ckpt
         self.networks = list(self._files)

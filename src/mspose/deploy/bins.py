@@ -22,7 +22,7 @@ import numpy as np
 
 from mspose.config.schema import Config, get, keys_of
 from mspose.errors import PoseError, UsageError
-from mspose.files import atomic_path, read_json, write_json
+from mspose.files import atomic_path, file_fault, read_json, write_json
 from mspose.networks import find_network
 
 # Keys that decide what the inputs show. The stages after them must be run with the same values.
@@ -216,6 +216,9 @@ def read_bin(path: Path, shape: list[int], dtype: str, remedy: str) -> np.ndarra
         PoseError: the file is missing or has another length.
     """
     expected = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"{path} {fault}; {remedy}")
     try:
         values = np.fromfile(path, dtype)
         length = path.stat().st_size

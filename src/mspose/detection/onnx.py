@@ -20,6 +20,7 @@ from mspose.detection.decode import STRIDES, grid, suppressed_people, yolov8_peo
 from mspose.detection.letterbox import Placement, letterbox, top_left
 from mspose.detection.mmdet import Feed, feed_of
 from mspose.errors import PoseError
+from mspose.files import file_fault
 
 PADDING_LEVEL = 114
 INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -48,8 +49,9 @@ class OnnxDetector:
         self, path: str | Path, size: tuple[int, int], threshold: float, nms: float, runtime: RuntimeConfig
     ) -> None:
         self._path, self._threshold, self._nms = path, threshold, nms
-        if not Path(path).is_file():
-            raise PoseError(f"ONNX detector not found: {path} (demo.detector_file)")
+        fault = file_fault(path)
+        if fault:
+            raise PoseError(f"ONNX detector {fault}: {path} (demo.detector_file)")
         package = read_package(Path(path))
         self._session = open_session(package, runtime)
         node = self._session.get_inputs()[0]

@@ -18,6 +18,7 @@ from mspose.detection.boxes import Boxes, select_boxes
 from mspose.detection.decode import yolov3_people
 from mspose.detection.letterbox import letterbox, stretch
 from mspose.errors import PoseError
+from mspose.files import file_fault
 
 PADDING_LEVEL = 128  # Darknet fills with 0.5
 ZOO_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -70,8 +71,9 @@ def load_yolov3(config: Config) -> YoloV3Detector:
     """
     demo = section_as(config.demo, TopDownDemo)
     path = Path(demo.detector_file)
-    if not path.is_file():
-        raise PoseError(f"weights of the detector not found: {path} (demo.detector_file)")
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"detector {fault}: {path} (demo.detector_file)")
     from mspose.runtime.device import start
 
     runtime = start(config.runtime)

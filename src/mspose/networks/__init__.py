@@ -38,7 +38,7 @@ def find_network(name: str) -> Network:
     """
     if name in networks():
         return networks()[name]
-    if "." not in name:
+    if "." not in name or not all(part.isidentifier() for part in name.split(".")):
         raise UsageError(f"model.name must be one of {', '.join(networks())}, or package.module, not {name!r}")
     return _outside(name)
 

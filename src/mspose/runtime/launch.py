@@ -215,6 +215,8 @@ def start_by_table(
     Raises:
         LaunchError: not a rank table of one host with as many devices.
     """
+    if table.exists() and not table.is_file():
+        raise LaunchError(f"{table} is not a rank table, not even a file; MindSpore's hccl_tools makes one")
     try:
         servers = json.loads(table.read_text(encoding="utf-8"))["server_list"]
         devices = [(int(d["rank_id"]), int(d["device_id"])) for server in servers for d in server["device"]]

@@ -23,7 +23,7 @@ from threading import Lock
 from typing import IO
 
 from mspose.errors import PoseError
-from mspose.files import check_writable, on_written, remove_abandoned, write_text
+from mspose.files import check_writable, file_fault, on_written, remove_abandoned, write_text
 from mspose.runtime.ranks import is_writer
 
 log = logging.getLogger("pose")
@@ -94,6 +94,8 @@ class Listing:
 
     def __init__(self, folder: Path, command: str) -> None:
         self._folder, self._path = folder, folder / f".{command}.files"
+        if self._path.exists() and file_fault(self._path):
+            raise PoseError(f"{self._path}, where results are listed, {file_fault(self._path)}: move it away")
         self._lock = Lock()
         self._current: set[str] = set()
         self._before = dict(_entries(self._path))

@@ -16,7 +16,7 @@ from mspose.config.schema import Config
 from mspose.config.text import save_config
 from mspose.data.loader import BadImages, Plan, train_batches
 from mspose.errors import PoseError, UsageError
-from mspose.files import check_writable
+from mspose.files import check_writable, file_fault
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import build_model, find_network, method_of
 from mspose.outputs import check_run_folder, check_targets
@@ -73,8 +73,9 @@ class Trainer:
         self.folder = check_writable(config.runtime.output)
         self.resume_from = self._resume_path()
         for key, path in (("model.pretrained", config.model.pretrained), ("train.init_from", config.train.init_from)):
-            if path and not self.resume_from and not Path(path).is_file():
-                raise PoseError(f"{key}: file not found: {path}")
+            fault = file_fault(path) if path and not self.resume_from else ""
+            if fault:
+                raise PoseError(f"{key}: {path} {fault}")
         self.measures = config.train.performance_steps > 0
         if self.measures and config.train.resume:
             raise UsageError("train.performance_steps measures a run from its start: leave out train.resume")
@@ -255,8 +256,9 @@ class Trainer:
         resume = self.config.train.resume
         if resume == "auto":
             return self._newest()
-        if resume and not Path(resume).is_file():
-            raise PoseError(f"train.resume: checkpoint not found: {resume}")
+        fault = file_fault(resume) if resume else ""
+        if fault:
+            raise PoseError(f"train.resume: checkpoint {fault}: {resume}")
         return Path(resume) if resume else None
 
     def _newest(self) -> Path | None:
