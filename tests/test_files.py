@@ -261,6 +261,18 @@ class TestReadJson:
         (tmp_path / "v.json").write_bytes(content)
         assert tells_of(self.message(tmp_path / "v.json"), "detection file", tmp_path / "v.json", "JSON")
 
+    @pytest.mark.parametrize(
+        ("content", "things"),
+        [
+            ('{"images": [], "annotations": [1], "annotations": []}', ("'annotations'",)),
+            ('[{"id": 12, "bbox": [1], "bbox": [1]}]', ("'bbox'", "id", 12)),
+            ('{"config": {"data": {"scale": 1, "scale": 255}}}', ("'scale'",)),
+        ],
+    )
+    def test_a_key_twice(self, tmp_path, content, things):
+        (tmp_path / "v.json").write_text(content)
+        assert tells_of(self.message(tmp_path / "v.json"), "detection file", tmp_path / "v.json", "twice", *things)
+
 
 class TestCheckWritable:
     def test_makes_the_folder_and_leaves_it_empty(self, tmp_path):

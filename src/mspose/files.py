@@ -261,7 +261,8 @@ def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {twice[:60]!r} is there twice")
+        where = f", where id is {one_line(result['id'], 20)}" if "id" in result else ""
+        raise ValueError(f"the key {twice[:60]!r} is there twice{where}")
     return result
 
 

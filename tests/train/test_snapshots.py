@@ -50,6 +50,55 @@ def test_the_one_just_written_stays_where_the_run_was_continued_from_further_bac
     assert names(tmp_path) == {"simplepose-1_4", "simplepose-1_5", "simplepose-2_8", "simplepose-2_9"}
 
 
+@pytest.mark.parametrize("last_of_all", [True, False])
+def test_what_a_killed_run_did_not_remove_is_removed_by_the_next(
+    snapshots: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last_of_all: bool
+) -> None:
+    for step in (8, 9):
+        snapshots.save(Position(step, 10))
+
+    def kill(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Snapshots, "_prune", kill)
+        with pytest.raises(KeyboardInterrupt):
+            snapshots.save(Position(10, 10))
+    assert len(names(tmp_path)) == 3
+    other = make(tmp_path)
+    position = other.resume(tmp_path / "last.ckpt", 10)
+    other.save(position)  # as every run that continues
+    assert names(tmp_path) == {"simplepose-1_9", "simplepose-1_10"}
+    if not last_of_all:
+        other.save(Position(11, 10))
+        assert names(tmp_path) == {"simplepose-1_10", "simplepose-2_1"}
+    assert {path.stem for path in tmp_path.glob("simplepose-*.yaml")} == names(tmp_path)
+
+
+@pytest.mark.parametrize("removed", [0, 1, 2])
+def test_a_run_killed_amid_removing_leaves_no_description_alone(
+    snapshots: Snapshots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    for step in (8, 9):
+        snapshots.save(Position(step, 10))
+    done, unlink = [], Path.unlink
+
+    def kill(path: Path, missing_ok: bool = False) -> None:
+        if path.stem == "simplepose-1_8":
+            if len(done) == removed:
+                raise KeyboardInterrupt
+            done.append(path)
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", kill)
+    if removed < 2:
+        with pytest.raises(KeyboardInterrupt):
+            snapshots.save(Position(10, 10))
+    else:
+        snapshots.save(Position(10, 10))
+    assert {path.stem for path in tmp_path.glob("simplepose-*.yaml")} <= names(tmp_path)
+
+
 # Two steps an epoch: the warm-up of three reaches into the second, the fall begins with the third.
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.05, "warmup_steps": 3, "warmup_factor": 1e-5, "lr": 4e-3}
 RTMPOSE = {"schedule": "cosine", "flat_epochs": 2, "end_factor": 0.05, "ema": 0.9998, "ema_warmup_steps": 5, **ADAMW}

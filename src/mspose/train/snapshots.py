@@ -16,6 +16,7 @@ from mspose.checkpoints.runs import COUNTERS, numbered
 from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.files import atomic_path
+from mspose.runtime.numbered import place
 from mspose.train.step import TrainStep
 
 log = logging.getLogger("pose")
@@ -37,6 +38,12 @@ class Position:
     scale: float = 1.0
 
 
+def _place(position: Position) -> tuple[int, int]:
+    """Epoch and step in it, both from 1, as they are in the name of a checkpoint."""
+    epoch, step = divmod(position.step - 1, position.steps_per_epoch)
+    return epoch + 1, step + 1
+
+
 class Snapshots:
     """Writes NAME-EPOCH_STEP.ckpt, last.ckpt and best.ckpt into a folder, each with its input conventions as YAML.
 
@@ -55,9 +62,13 @@ class Snapshots:
         self._saved_step = -1
 
     def save(self, position: Position) -> None:
-        """Write the numbered checkpoint and last.ckpt, and remove the oldest beyond `train.keep`."""
-        if position.step == self._saved_step:
-            return
+        """Write the numbered checkpoint and last.ckpt, once a step; remove the oldest beyond `train.keep`."""
+        if position.step != self._saved_step:
+            self._write(position)
+        if self._writes:
+            self._prune(position)  # also what a run that was killed just before had left
+
+    def _write(self, position: Position) -> None:
         bad = [name for name, p in self._state.items() if p.dtype == ms.float32 and not np.isfinite(p.asnumpy()).all()]
         if bad:  # such weights must not replace good ones
             raise PoseError(
@@ -66,8 +77,8 @@ class Snapshots:
             )
         if not self._writes:
             return
-        epoch, step = divmod(position.step - 1, position.steps_per_epoch)
-        path = self._folder / f"{self._config.model.name}-{epoch + 1}_{step + 1}.ckpt"
+        epoch, step = _place(position)
+        path = self._folder / f"{self._config.model.name}-{epoch}_{step}.ckpt"
         counters = {"state.step": position.step, "state.steps_per_epoch": position.steps_per_epoch}
         values = {name: ms.Tensor(np.array(value, np.int64)) for name, value in counters.items()}
         values["state.best_ap"] = ms.Tensor(np.array(position.best_ap, np.float64))
@@ -76,7 +87,6 @@ class Snapshots:
         self._link(path, self._folder / "last.ckpt")
         save_description(self._config, self._folder / "last.yaml")
         self._saved_step = position.step
-        self._prune(path)
 
     def save_best(self, weights: dict[str, ms.Tensor]) -> None:
         """Write best.ckpt with the weights that were evaluated."""
@@ -115,16 +125,17 @@ class Snapshots:
         best_ap = float(values["state.best_ap"]) if (self._folder / "best.ckpt").is_file() else -1.0
         return Position(step, steps_per_epoch, best_ap, scale=steps_per_epoch / before)
 
-    def _prune(self, written: Path) -> None:
+    def _prune(self, position: Position) -> None:
         """Remove the oldest, by their place in training: clocks jump, and copies are as old as their copying.
 
-        What lies beyond the one just written is of a run that was continued from further back. It stays.
+        What lies beyond this position is of a run that was continued from further back. It stays.
         """
         own = numbered(self._folder, self._config.model.name)
-        for path in own[: own.index(written) + 1][: -self._config.train.keep]:
+        reached = [path for path in own if (place(path.name) or (0, 0)) <= _place(position)]
+        for path in reached[: -self._config.train.keep]:
             try:
+                path.with_suffix(".yaml").unlink(missing_ok=True)  # first: alone, nothing would remove it
                 path.unlink(missing_ok=True)
-                path.with_suffix(".yaml").unlink(missing_ok=True)
             except OSError as error:
                 log.warning(f"note: {path}, an old checkpoint, cannot be removed: {error.strerror}")
 
