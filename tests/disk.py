@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,25 @@ def fill(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         return write(path, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Path, "write_text", write_text)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """Let Ctrl-C come while files are written: "amid" the first, "between" two getting their names."""
+    done: list[object] = []
+
+    def stopping(function: Callable, after: int) -> Callable:
+        def stopped(*args: object, **kwargs: object) -> object:
+            if len(done) == after:
+                raise KeyboardInterrupt
+            done.append(args)
+            return function(*args, **kwargs)
+
+        return stopped
+
+    if moment == "amid":
+        monkeypatch.setattr(Path, "write_text", stopping(Path.write_text, 0))
+    else:
+        monkeypatch.setattr(Path, "replace", stopping(Path.replace, 1))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

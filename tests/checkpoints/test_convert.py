@@ -27,6 +27,7 @@ from mspose.models.fastpose import FastPose
 from mspose.networks import build_model
 from mspose.networks.fastpose import fastpose_to_torch
 from mspose.runtime.results import locked
+from tests.disk import contents, interrupt
 from tests.golden.formula import parameter, picture
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 from tests.messages import names, naming, tells_of
@@ -186,6 +187,43 @@ def test_a_failure_leaves_neither_weights_nor_their_description(tmp_path: Path) 
     with pytest.raises(PoseError, match="disk full"):
         write_weights(full, {}, tmp_path / "a.ckpt", config, {})
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("to", "dst", "moment", "earlier"),
+    [
+        ("mindspore", "b.ckpt", "amid", True),
+        ("mindspore", "b.ckpt", "between", False),
+        ("torch", "b.pth", "amid", False),
+        ("torch", "b.safetensors", "between", True),
+    ],
+)
+def test_ctrl_c_leaves_nothing_half_written(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    to: str,
+    dst: str,
+    moment: str,
+    earlier: bool,
+) -> None:
+    config = recipe(tmp_path)
+    write_torch(state_dict(config), tmp_path / "a.pth")
+    arguments = ("--config", config, "--src", tmp_path / "a.pth", "--dst", tmp_path / dst, "--to", to)
+    if earlier:
+        assert run(capsys, *arguments)[0] == 0
+    before = contents(tmp_path)
+    with monkeypatch.context() as patch:
+        interrupt(patch, moment)
+        with pytest.raises(KeyboardInterrupt):
+            run(capsys, *arguments)
+    if moment == "between":  # the description is there already, and says that the rest was to come
+        assert not (tmp_path / dst).exists()
+    else:
+        assert contents(tmp_path) == before
+    assert all(".mspose-" not in path.name for path in tmp_path.iterdir())
+    assert run(capsys, *arguments)[0] == 0
+    assert read_weights(tmp_path / dst)
 
 
 def test_missing_and_other_parameters_stop_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -29,6 +29,7 @@ from mspose.networks.vit import (
     to_authors,
     to_hugging_face,
 )
+from tests.disk import contents, interrupt
 from tests.golden.formula import parameter
 from tests.graph import ms  # noqa: F401 (sets MindSpore up)
 from tests.messages import naming, tells_of
@@ -307,6 +308,24 @@ def test_command_takes_an_expert_out_and_goes_back_to_hugging_face(
     assert (backbone["image_size"], backbone["layer_norm_eps"]) == ([128, 96], 1e-12)
     assert (backbone["hidden_size"], backbone["num_hidden_layers"], backbone["num_attention_heads"]) == (16, 2, 2)
     assert (len(built["id2label"]), built["use_simple_decoder"]) == (17, False)
+
+
+@pytest.mark.parametrize("moment", ["amid", "between"])
+def test_ctrl_c_leaves_nothing_in_the_way_of_hugging_face(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    write_safetensors(tiny(), tmp_path / "a.safetensors")
+    target = tmp_path / "hf/model.safetensors"
+    target.parent.mkdir()
+    arguments = ("--config", recipe(tmp_path), "--src", tmp_path / "a.safetensors", "--to", "hf", "--dst", target)
+    with monkeypatch.context() as patch:
+        interrupt(patch, moment)
+        with pytest.raises(KeyboardInterrupt):
+            run(capsys, *arguments)
+    assert not target.exists()
+    assert not (target.parent / "config.json").exists()
+    assert run(capsys, *arguments)[0] == 0
+    assert len(contents(target.parent)) == 3
 
 
 def test_what_stands_in_the_way_of_hugging_face_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mspose.config.builder import load_config
 from mspose.config.schema import Config
-from mspose.deploy import bins
+from mspose.deploy import bins, evaluate
 from mspose.deploy.bins import Manifest, write_bin, write_manifest
 from mspose.deploy.evaluate import evaluate_results
 from mspose.deploy.prepare import write_inputs
@@ -97,6 +97,20 @@ def test_figures_that_cannot_be_written_leave_all_of_the_earlier_ones(
     with pytest.raises(PoseError, match=naming(tmp_path / "run" / full, os.strerror(28))):
         evaluate_results(config)
     assert contents(tmp_path / "run") == before
+
+
+def test_results_of_two_models_are_not_mixed(finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another inference begins while they are read."""
+    config, path, read = finished(), tmp_path / "run" / "results" / "run.json", evaluate.read_bin
+
+    def replaced(*args: object) -> np.ndarray:
+        write_json(path, {**json.loads(path.read_text()), "run": "of another model"})
+        return read(*args)
+
+    monkeypatch.setattr(evaluate, "read_bin", replaced)
+    with pytest.raises(PoseError, match=naming(path.parent, "replaced")):
+        evaluate_results(config)
+    assert not (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_more_are_refused(

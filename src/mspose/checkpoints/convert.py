@@ -38,7 +38,7 @@ from mspose.config.schema import Config
 from mspose.config.text import Text
 from mspose.errors import PoseError, UsageError
 from mspose.export.published import keep_published
-from mspose.files import find_same, user_path, write_text
+from mspose.files import find_same, user_path
 from mspose.networks import find_network
 from mspose.networks.resnet import ResNetKeys
 from mspose.resolve import resolve
@@ -215,12 +215,8 @@ def _write_hf(values: Mapping[str, np.ndarray], config: Config, src: Path, dst: 
     if entry.to_hf is None:
         raise UsageError(f"--to hf: Hugging Face's transformers has no {entry.name} that is known here")
     state_dict, built = entry.to_hf({name: np.asarray(value, np.float32) for name, value in values.items()}, config)
-
-    def write(values: Mapping[str, np.ndarray], path: Path) -> None:
-        write_safetensors(values, path)
-        write_text(dst.with_name(HF_CONFIG), json.dumps(built, indent=2) + "\n")
-
-    write_weights(write, state_dict, dst, config, describe_source(src))
+    texts = {dst.with_name(HF_CONFIG): json.dumps(built, indent=2) + "\n"}
+    write_weights(write_safetensors, state_dict, dst, config, describe_source(src), texts=texts)
     log.info(f"written: {dst} and {HF_CONFIG}, for from_pretrained({str(dst.parent)!r})")
 
 

@@ -24,7 +24,7 @@ from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.config.schema import Config, get
 from mspose.errors import PoseError, UsageError
-from mspose.files import atomic_group, short_name, unlisted
+from mspose.files import atomic_group, short_name, unlisted, write_text
 from mspose.networks import find_network
 from mspose.skeleton import load_skeleton
 
@@ -88,20 +88,25 @@ def write_weights(
     config: Config,
     source: dict[str, Any],
     known: Mapping[str, Any] | None = None,
+    texts: Mapping[Path, str] | None = None,
 ) -> None:
-    """Write weights with `write`, and beside them what belongs to them: both files, or neither.
+    """Write weights with `write`, and beside them what belongs to them: all of it, or nothing.
 
     What is there already, of an earlier conversion, goes when both are written.
 
     Args:
         known: what is known of the weights, where that is less than the configuration says.
+        texts: further files, beside the weights.
 
     Raises:
         PoseError: they cannot be written.
     """
     check_replaceable(target)
-    with unlisted(), atomic_group(target, description_file(target)) as (weights, description):
+    texts = texts or {}
+    with unlisted(), atomic_group(target, description_file(target), *texts) as (weights, description, *others):
         save_description(config, description, source, known)
+        for path, text in zip(others, texts.values()):
+            write_text(path, text)
         write(values, weights)
 
 

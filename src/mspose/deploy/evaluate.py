@@ -26,6 +26,7 @@ log = logging.getLogger("pose")
 # People whose maps are decoded at a time, which bounds the memory.
 BLOCK = 64
 REMEDY, REMEDY_INPUTS = "run the inference again", "run data_to_bin.py again"
+REMEDY_LATER = "run postprocess.py again when the inference has ended"
 
 
 def evaluate_results(config: Config) -> dict[str, float]:
@@ -61,6 +62,8 @@ def _evaluate(config: Config, folder: Path, manifest: Manifest) -> dict[str, flo
     log.info(f"decoding {len(manifest.samples)} results of {one_line(record['model'])}")
     annotations = load_split(config.data, "val", method.skeleton, truth=True, pictures=False)
     results = to_results(method, manifest, folder / "results", shapes)
+    if read_record(folder / "results") != record:  # another model began to replace them
+        raise PoseError(f"the results in {folder / 'results'} were replaced while they were read: {REMEDY_LATER}")
     if method.faults:
         log.warning(f"warning: {describe_faults(method.faults, len(manifest.samples), method.unit)}")
     figures: dict[str, float] = {}
