@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import cv2
@@ -203,6 +204,19 @@ class TestDamaged:
     def test_cut_png(self, tmp_path, share):
         content = cv2.imencode(".png", picture())[1].tobytes()
         assert "truncated" in self.message(store(tmp_path, content[: int(len(content) * share)], "x.png"))
+
+    @pytest.mark.parametrize("part", [b"IDAT", b"tEXt"])
+    def test_png_whose_part_would_take_gigabytes(self, tmp_path, part):
+        """OpenCV makes room before it reads."""
+        content = cv2.imencode(".png", picture())[1].tobytes()
+        huge = content[:33] + (0xF0000000).to_bytes(4, "big") + part + content[33:]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert "truncated" in self.message(store(tmp_path, huge, "x.png"))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+
+    def test_png_with_something_behind_it_is_whole(self, tmp_path):
+        content = cv2.imencode(".png", picture())[1].tobytes()
+        np.testing.assert_array_equal(read_image(store(tmp_path, content + b"tail", "x.png")), picture())
 
     def test_download_that_was_never_filled_in(self, tmp_path):
         content = jpeg()

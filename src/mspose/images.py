@@ -11,6 +11,7 @@ import numpy as np
 from mspose.errors import PoseError
 from mspose.files import file_fault
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _ALONE = (0x01, 0xD8)  # markers without a segment behind them
 # What may follow a scan: its end, another one, tables, application data, comments.
@@ -51,7 +52,7 @@ def read_image(path: str | Path, apply_exif: bool = False) -> np.ndarray:
 
 _SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG\r\n\x1a\n": "PNG",
+    _PNG: "PNG",
     b"BM": "BMP",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
@@ -77,7 +78,7 @@ def picture_format(head: bytes) -> str:
 
 def decode_image(data: np.ndarray, apply_exif: bool) -> np.ndarray | None:
     """Decode the bytes (N,) uint8 of a picture file to (H, W, 3) uint8 BGR; None where they are damaged."""
-    if data.size < 16 or is_truncated_jpeg(data):
+    if data.size < 16 or is_truncated_jpeg(data) or is_truncated_png(data):
         return None
     flags = cv2.IMREAD_COLOR if apply_exif else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -110,4 +111,19 @@ def is_truncated_jpeg(data: np.ndarray) -> bool:
         if marker not in _ALONE:
             at += int.from_bytes(data[at : at + 2].tobytes(), "big")
         in_scans |= marker == _START_OF_SCAN
+    return True
+
+
+def is_truncated_png(data: np.ndarray) -> bool:
+    """Whether the bytes are a PNG with a part that reaches beyond them; OpenCV would take gigabytes for one."""
+    if data[: len(_PNG)].tobytes() != _PNG:
+        return False
+    at = len(_PNG)
+    for _ in range(_MOST_SEGMENTS):
+        head = data[at : at + 8].tobytes()  # length and kind; a checksum follows the content
+        at += 12 + int.from_bytes(head[:4], "big")
+        if len(head) < 8 or at > data.size:
+            return True
+        if head[4:] == b"IEND":
+            return False
     return True
