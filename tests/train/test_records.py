@@ -10,6 +10,7 @@ import cv2
 import pytest
 
 from mspose.train.records import Records
+from tests.messages import names
 
 
 def lines(folder: Path) -> list[dict]:
@@ -106,8 +107,23 @@ def test_records_of_a_run_that_starts_again_are_kept(interrupted: Path) -> None:
     assert kept == before
 
 
-def test_lines_that_are_no_records_are_passed_over(interrupted: Path) -> None:
-    with (interrupted / "metrics.jsonl").open("ab") as file:
-        file.write(b'{"step": "x"}\n[1]\n\xff\xfe\n{"step": 4')
-    Records(interrupted, 30)
-    assert [r["step"] for r in lines(interrupted)] == [10, 20, 20, 30]
+ODD = [
+    '{"step": "x"}',
+    "[1]",
+    '{"step": 40, "epoch": 4, "loss": "x"}',
+    '{"step": 40, "epoch": null, "AP": 0.5}',
+    '{"step": 40, "epoch": 4, "AP": {"a": 1}}',
+    '{"step": 40, "loss": NaN}',
+    f'{{"step": {10**400}}}',
+    '{"step": true}',
+]
+
+
+@pytest.mark.parametrize("odd", [*ODD, "\udcff\udcfe"])
+def test_lines_that_are_no_records_are_left_out_with_a_word(interrupted: Path, caplog, odd: str) -> None:
+    with (interrupted / "metrics.jsonl").open("a", errors="surrogateescape") as file:
+        file.write(f'{odd}\n{{"step": 4')
+    logging.getLogger("pose").propagate = True
+    records = Records(interrupted, 30, 0.5)
+    assert names(caplog.text, interrupted / "metrics.jsonl", 1)
+    assert (records.best_ap(), [r["step"] for r in lines(interrupted)]) == (0.75, [5, 10, 10, 15])

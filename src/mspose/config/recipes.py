@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 from mspose.errors import UsageError
-from mspose.files import file_fault
 
 # Parts of recipes, and keypoint sets: not found by a bare name.
 PARTS = ("base", "skeletons")
@@ -38,8 +37,7 @@ def find_recipe(named: str | Path) -> Path:
         UsageError: neither; the nearest name is suggested.
     """
     path = Path(os.path.expanduser(named))
-    fault = file_fault(path)
-    if not fault:
+    if path.is_file():
         return path
     name = path.as_posix().removeprefix("configs/").removesuffix(".yaml").removesuffix(".yml")
     part = recipe_folder() / f"{name}.yaml"
@@ -47,8 +45,8 @@ def find_recipe(named: str | Path) -> Path:
         return recipes()[name]
     if part.is_file() and part.resolve().is_relative_to(recipe_folder().resolve()):
         return part
-    if path.exists():
-        raise UsageError(f"configuration file {fault}: {named}")
+    if path.exists():  # what it is instead of a file, whoever reads it says
+        return path
     # By the whole name, which tells quickstart/simplepose from others, or by its last part: it may be a path.
     last = {known.rpartition("/")[2]: known for known in reversed(recipes())}
     close = difflib.get_close_matches(name, recipes(), n=1, cutoff=0.7) or [

@@ -164,8 +164,8 @@ def _base(system: str, values: Values) -> list[str]:
         return ["openpose_vgg19_368"]
     default = "fastpose" if system in ("AlphaPose", PYTORCH) else "simplepose"
     network, duc = values.get("model.name", default), values.get("model.upsampling") == "duc"
-    width, height = values.get("data.input_size", [192, 256])
-    size = f"r{values.get('model.depth', 50)}_{height}x{width}"
+    sides = values.get("data.input_size", [192, 256])  # whose number is looked at later
+    size = f"r{values.get('model.depth', 50)}_{'x'.join(map(str, reversed(sides)))}"
     if network == "simplepose":
         recipe, schedule = f"simplepose_{size}", "simplepose_140e"
     elif system == PYTORCH:

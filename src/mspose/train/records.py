@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mspose.config.values import LARGEST_NUMBER
 from mspose.errors import PoseError
 from mspose.files import write_text
 from mspose.train.curves import plot_curves
@@ -33,7 +34,11 @@ class Records:
         lines = []
         if self._path.is_file() and (start_step or writes):
             lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
-        records = [{**r, "step": round(r["step"] * scale)} for r in map(_parse, lines) if r]
+        parsed = [_parse(line) for line in lines]
+        odd = sum(record is None for record in parsed[:-1])  # the last one may have been cut
+        if odd and writes:
+            log.warning(f"warning: {odd} lines of {self._path} are no records of training: they are left out")
+        records = [{**r, "step": round(r["step"] * scale)} for r in parsed if r]
         self._records = [r for r in records if r["step"] <= start_step]
         self._drawn = time.monotonic()
         self._board, self._writes, self._behind = None, writes, False
@@ -120,7 +125,12 @@ def _parse(line: str) -> dict | None:
         record = json.loads(line)
     except (ValueError, RecursionError):  # the line being written when the run was killed
         return None
-    return record if isinstance(record, dict) and type(record.get("step")) is int else None
+    is_record = isinstance(record, dict) and isinstance(record.get("step"), int)
+    return record if is_record and all(map(_is_number, record.values())) else None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < LARGEST_NUMBER  # type: ignore[operator]
 
 
 def _lines(records: Sequence[Mapping[str, object]]) -> str:
