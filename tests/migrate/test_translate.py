@@ -309,6 +309,12 @@ class TestValues:
         text = ALPHAPOSE.replace("MODEL_IMAGE_SIZE: [192, 256]", f"MODEL_IMAGE_SIZE: {size}")
         assert size in left(tmp_path, "AlphaPose", text)["MODEL_IMAGE_SIZE"]
 
+    def test_a_list_where_a_name_belongs(self, tmp_path):
+        text = PYTORCH.replace("TYPE: Mscoco_det", "TYPE: [Mscoco_det]")
+        assert "Mscoco" in left(tmp_path, "AlphaPose (Ascend-PyTorch)", text)["DATASET.TEST.TYPE"]
+        text = PYTORCH.replace("TYPE: FastPose", "TYPE: [FastPose]")
+        assert "MODEL.TYPE" in complaint(save(tmp_path, "AlphaPose (Ascend-PyTorch)", text))
+
     def test_converters_belong_to_keys(self):
         there = {row.name for row in rows()}
         assert set(BY_KEY) <= set(all_keys())

@@ -133,9 +133,9 @@ def _network(key: str, value: Any, old: Old) -> Values:
         "FastPose": {"model.name": "fastpose", "model.upsampling": "shuffle"},
         "FastPose_DUC": {"model.name": "fastpose", "model.upsampling": "duc"},
     }
-    if value not in networks:
+    if str(value) not in networks:  # it may be anything that YAML can hold
         raise UsageError(f"{key}: {value!r}: there is no such network here, only {', '.join(networks)}")
-    return networks[value]
+    return networks[str(value)]
 
 
 def _pretrained(key: str, value: Any, old: Old) -> Values:
@@ -193,9 +193,9 @@ def _annotations(key: str, value: Any, old: Old) -> Values:
 
 def _boxes(key: str, value: Any, old: Old) -> Values:
     kinds = {"Mscoco_det": False, "Mscoco": True}
-    if value not in kinds:
+    if str(value) not in kinds:
         raise Untranslatable("neither Mscoco (annotated boxes) nor Mscoco_det (detections)")
-    return {"eval.use_gt_bbox": kinds[value]}
+    return {"eval.use_gt_bbox": kinds[str(value)]}
 
 
 def _half_body(key: str, value: Any, old: Old) -> Values:
