@@ -25,7 +25,7 @@ def harmless(file: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
     members = []
     for member in file.infolist():
         path = member.filename
-        if path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
+        if not path or path.startswith("/") or "\\" in path or ":" in path or ".." in path.split("/"):
             raise PoseError(f"{archive}: unsafe path {path!r} in the archive; nothing was unzipped")
         if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise PoseError(f"{archive}: {path!r} is a link or a device; nothing was unzipped")

@@ -57,6 +57,15 @@ def test_a_model_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
         read_package(path)
 
 
+@pytest.mark.parametrize("name", ["", "/a", "../a", "a\\b"])
+def test_a_path_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    path = write_zip(tmp_path / "x.zip", write_vectors(tmp_path / "m.onnx"), pipeline(), FOLDER)
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr(zipfile.ZipInfo(name), b"")
+    with pytest.raises(PoseError, match=naming(path, repr(name))):
+        read_package(path)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_name_twice_is_refused(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "x.zip", write_vectors(tmp_path / "m.onnx"), pipeline(), FOLDER)

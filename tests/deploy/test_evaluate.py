@@ -99,6 +99,17 @@ def test_figures_that_cannot_be_written_leave_all_of_the_earlier_ones(
     assert contents(tmp_path / "run") == before
 
 
+@pytest.mark.parametrize("change", [{"image_id": 10**30}, {"box": [1, 2]}, {"center": None}, {"score": "x"}])
+def test_samples_that_a_manifest_cannot_have_are_named(finished, tmp_path: Path, change: dict) -> None:
+    config, path = finished(), tmp_path / "run" / "manifest.json"
+    content = json.loads(path.read_text())
+    for sample in content["samples"]:
+        sample.update(change)
+    write_json(path, content)
+    with pytest.raises(PoseError, match=naming(path)):
+        evaluate_results(config)
+
+
 def test_results_of_two_models_are_not_mixed(finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another inference begins while they are read."""
     config, path, read = finished(), tmp_path / "run" / "results" / "run.json", evaluate.read_bin

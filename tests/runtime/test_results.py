@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -152,6 +153,23 @@ def test_names_that_lead_out_of_the_folder_do_not_count(tmp_path: Path) -> None:
     (folder / ".eval.files").write_text("\n".join([*lines, "[]", '{"name": 3']))
     results(folder, "a")
     assert outside.exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"name": "\ud800", "size": 1, "modified": 1},
+        {"name": "a\0b", "size": 1, "modified": 1},
+        {"name": ["a"], "size": 1, "modified": 1},
+        {"name": "a", "size": float("inf"), "modified": 1},
+        {"name": "a", "size": 1, "modified": "1"},
+    ],
+)
+def test_a_list_that_names_no_files_removes_none(tmp_path: Path, line: dict) -> None:
+    (tmp_path / ".eval.files").write_text(json.dumps(line) + "\n")
+    (tmp_path / "a").write_text("a")
+    results(tmp_path, "metrics.json")
+    assert files(tmp_path) == {"a", "metrics.json"}
 
 
 def test_files_that_are_kept_for_later_are_no_results(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def to_results(method: Method, manifest: Manifest, results: Path, shapes: list[l
     """COCO results of all raw results."""
     try:
         instances, matrices = method.read_samples(manifest.samples)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise PoseError(f"{results.parent / 'manifest.json'} lacks what {method.unit} need; {REMEDY_INPUTS}") from error
     found: list[Decoded] = []
     for start in range(0, len(manifest.samples), BLOCK):

@@ -129,7 +129,7 @@ class BottomUp(Method):
     def read_samples(self, samples: Sequence[dict[str, Any]]) -> tuple[Instances, np.ndarray]:
         """Instances and matrices of `fixed_sample`."""
         image_ids = np.array([sample["image_id"] for sample in samples], np.int64)
-        to_image = np.array([sample["to_image"] for sample in samples], np.float64).reshape(-1, 2, 3)
+        to_image = np.array([sample["to_image"] for sample in samples], np.float64).reshape(len(samples), 2, 3)
         return whole_pictures(image_ids), to_image
 
     def describe(self) -> list[str]:

@@ -172,7 +172,7 @@ class TopDown(Method):
         """Instances and matrices of `fixed_sample`."""
 
         def column(name: str, dtype: type, *shape: int) -> np.ndarray:
-            return np.array([sample[name] for sample in samples], dtype).reshape(-1, *shape)
+            return np.array([sample[name] for sample in samples], dtype).reshape(len(samples), *shape)
 
         centers, sizes = column("center", np.float32, 2), column("size", np.float32, 2)
         instances = Instances(

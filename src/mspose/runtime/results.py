@@ -178,10 +178,11 @@ def _entries(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     for line in lines:
         try:
             entry = json.loads(line)
-            name, size, modified = entry["name"], int(entry["size"]), int(entry["modified"])
-        except (ValueError, KeyError, TypeError):  # the last line of a run that was killed
+            name, size, modified = entry["name"], entry["size"], entry["modified"]
+            is_ours = type(size) is type(modified) is int and b"\0" not in os.fsencode(name)
+        except (ValueError, KeyError, TypeError):  # the last line of a run that was killed; no name of a file
             continue
-        if isinstance(name, str) and name and not Path(name).is_absolute() and ".." not in Path(name).parts:
+        if is_ours and name and not Path(name).is_absolute() and ".." not in Path(name).parts:
             yield name, (size, modified)
 
 
