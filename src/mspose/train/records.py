@@ -130,7 +130,7 @@ def _parse(line: str) -> dict | None:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) < LARGEST_NUMBER  # type: ignore[operator]
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST_NUMBER
 
 
 def _lines(records: Sequence[Mapping[str, object]]) -> str:
