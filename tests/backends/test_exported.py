@@ -117,7 +117,19 @@ def test_configured_device_is_the_one_that_computes(
         "get_available_providers",
         lambda: ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"],
     )
-    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, providers: given.extend(providers))
+
+    class Session:
+        """Remembers its providers; has neither inputs nor outputs."""
+
+        def __init__(self, *_: object, providers: list) -> None:
+            given.extend(providers)
+
+        def get_inputs(self) -> list:
+            return []
+
+        get_outputs = get_inputs
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     open_session(read_package(tmp_path / "x.onnx"), RuntimeConfig(device=device, device_id=3))
     assert given == providers
 

@@ -146,6 +146,14 @@ def test_a_picture_that_is_not_in_the_file_is_an_error(tmp_path: Path, content: 
         ([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": "high"}], ("detection number 0", "score")),
         ([{"image_id": [], "bbox": [1, 2, 3, 4]}], ("demo.boxes", "COCO")),
         ({"annotations": []}, ("demo.boxes", "COCO")),
+        (
+            {
+                "images": [],
+                "categories": [{"id": 1, "name": "person"}],
+                "annotations": [{"image_id": 1, "category_id": number, "bbox": [1, 2, 3, 4]} for number in (1, [1])],
+            },
+            ("demo.boxes", "COCO"),
+        ),
         (5, ("demo.boxes", "COCO")),
         ([5], ("demo.boxes", "COCO")),
     ],

@@ -48,6 +48,13 @@ def test_nobody(tmp_path: Path, scores: tuple[float, ...]) -> None:
     assert (len(found), found.boxes.shape) == (0, (0, 4))
 
 
+def test_names_that_are_not_utf8_are_one_line(tmp_path: Path) -> None:
+    path = write_detector(tmp_path / "yolox_m.onnx", SCORES)
+    path.write_bytes(path.read_bytes().replace(b"input", b"inp\xc8t"))
+    with pytest.raises(PoseError, match=naming(path)):
+        detector(path)
+
+
 def test_the_archive_as_downloaded(tmp_path: Path) -> None:
     bare = detector(write_detector(tmp_path / "bare.onnx", SCORES))(PICTURE)
     packed = detector(archive(tmp_path, pipeline(), stem="Conv"))(PICTURE)

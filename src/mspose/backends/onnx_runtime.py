@@ -59,9 +59,14 @@ def open_session(package: Package, runtime: RuntimeConfig) -> onnxruntime.Infere
         providers.insert(0, (PROVIDERS[device], {"device_id": str(runtime.device_id)}))
     try:
         if isinstance(package.model, bytes):
-            return onnxruntime.InferenceSession(package.model, options, providers=providers)
-        with utf8_path(package.model) as name:
-            return onnxruntime.InferenceSession(name, options, providers=providers)
+            session = onnxruntime.InferenceSession(package.model, options, providers=providers)
+        else:
+            with utf8_path(package.model) as name:
+                session = onnxruntime.InferenceSession(name, options, providers=providers)
+        # Reading a name that is not UTF-8 fails.
+        if not all(node.name for node in (*session.get_inputs(), *session.get_outputs())):
+            raise ValueError("an input or output without a name")
+        return session
     except Exception as error:  # ONNX Runtime has an exception class for each kind of failure
         raise PoseError(
             f"not a readable ONNX model (damaged or cut short?): {package.name}: {first_line(error)}"

@@ -73,6 +73,7 @@ class ListedBoxes:
                 categories = box_categories(_categories(content), category, path)
             ids = [entry.get("category_id", categories.ids[0]) for entry in content]
             chosen = [entry for entry, number in zip(content, ids) if number in categories]
+            others = describe_others(ids, categories, known)
             named = {(PurePath(name).as_posix(), image_id) for name, image_id in names}
             self._names: dict[str, object] = dict(named)
             self._known = {*(entry["image_id"] for entry in chosen), *self._names.values()}
@@ -81,7 +82,6 @@ class ListedBoxes:
                 f"demo.boxes must be COCO annotations, or a list of {{image_id, category_id, bbox, score}}:"
                 f" {path} ({type(error).__name__}: {error})"
             ) from error
-        others = describe_others(ids, categories, known)
         if not chosen:
             raise PoseError(f"demo.boxes has no boxes of {categories}{f'; {others}' if others else ''}: {path}")
         if len(named) > len(self._names):
