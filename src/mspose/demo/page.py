@@ -21,8 +21,7 @@ from mspose.backends.open import check_checkpoint
 from mspose.config.builder import network_of
 from mspose.config.recipes import find_recipe
 from mspose.config.schema import Config, keys_of
-from mspose.demo.outputs import coco_entries
-from mspose.demo.sources import Frame, image_ids
+from mspose.demo.sources import image_ids
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
@@ -119,14 +118,13 @@ class Page:
             maps = estimator.run(prepared)
             faults = estimator.faults - before
             people = estimator.finish(prepared, maps)
-            people = people.select(people.scores >= person_threshold)
+            people = people[people.scores >= person_threshold]
         demo = replace(self._config.demo, keypoint_threshold=keypoint_threshold, black_background=black_background)
         heat = estimator.heat(prepared, maps) if heatmaps else None
         drawn = estimator.draw(prepared.image, people, heat, demo)
         name = Path(picture).name
-        frame = Frame(0, image_ids([Path(name)])[0], name, Path(name).stem, prepared.image)
-        path = Path(tempfile.mkdtemp(dir=self._folder)) / f"{frame.name}_keypoints.json"
-        write_json(path, coco_entries(people, frame, is_video=False, category_id=estimator.category_id))
+        path = Path(tempfile.mkdtemp(dir=self._folder)) / f"{Path(picture).stem}_keypoints.json"
+        write_json(path, people.to_coco(image_ids([Path(name)])[0], estimator.category_id, name))
         with self._one_at_a_time:
             self._results.append((time.monotonic(), path.parent))
         self.tidy()

@@ -16,7 +16,7 @@ import numpy as np
 from mspose.backends.open import check_checkpoint
 from mspose.config.schema import Config
 from mspose.config.text import save_config
-from mspose.demo.outputs import VideoWriter, coco_entries, openpose_layout, openpose_people, video_file
+from mspose.demo.outputs import VideoWriter, video_file
 from mspose.demo.pipeline import overlapped
 from mspose.demo.sources import Frame, Pictures, Video, open_source
 from mspose.demo.window import Window
@@ -70,7 +70,6 @@ class Demo:
         self._estimator, self._source, self._folder = estimator, source, folder
         self.options = estimator.config.demo
         self._begin, self._first = time.perf_counter(), 0.0
-        self._layout = openpose_layout(estimator.skeleton)
 
     def read(self) -> Iterator[Frame]:
         """The frames of the source."""
@@ -128,9 +127,11 @@ class Demo:
                 write_image(self._folder / "pictures" / self._source.drawn[frame.number], job.drawn)
                 if len(self.thumbnails) < SHEET:
                     self.thumbnails.append(fit(job.drawn, *CELL))
-            people = openpose_people(job.people, self._layout, self.options.keypoint_threshold)
-            write_json(self._folder / "openpose" / f"{frame.name}_keypoints.json", people)
-            self.entries += coco_entries(job.people, frame, self._source.is_video, self._estimator.category_id)
+            people, options = job.people, self.options
+            name = self._folder / "openpose" / f"{frame.name}_keypoints.json"
+            write_json(name, people.to_openpose(options.keypoint_threshold))
+            number = frame.number if self._source.is_video else None
+            self.entries += people.to_coco(frame.image_id, self._estimator.category_id, frame.file_name, number)
         return job
 
     def first_done(self) -> None:
