@@ -112,7 +112,7 @@ def to_bgr(picture: Picture, color: str = "bgr") -> np.ndarray:
                 f"image is truncated or not a picture: {name or 'a PIL image'}: {one_line(error)}"
             ) from error
         return np.ascontiguousarray(pixels[..., ::-1])
-    return read_image(picture, apply_exif=True)
+    return read_image(Path(picture), apply_exif=True)
 
 
 def _is_pil(picture: object) -> TypeGuard[PilImage]:
