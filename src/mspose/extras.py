@@ -20,7 +20,14 @@ BASE = {
     "pycocotools": "pycocotools>=2.0.7,<3",
 }
 # Package → the extra of this package that brings it.
-EXTRAS = {"mindspore": "train", "matplotlib": "train", "onnx": "train", "gradio": "page", "PIL": "page"}
+EXTRAS = {
+    "mindspore": "train",
+    "matplotlib": "train",
+    "onnx": "train",
+    "gradio": "page",
+    "PIL": "page",
+    "openvino": "openvino",
+}
 
 
 def need(module: str) -> ModuleType:

@@ -42,7 +42,7 @@ def check_checkpoint(config: Config, purpose: str) -> None:
 
 # Backends by the ending of the file they run; every other file is a checkpoint for MindSpore.
 _ENDINGS = {".mindir": "mindir", ".onnx": "onnx", ".zip": "onnx"}
-_RUNS = {"mindir": (".mindir",), "onnx": (".onnx", ".zip"), "lite": (".mindir",)}
+_RUNS = {"mindir": (".mindir",), "onnx": (".onnx", ".zip"), "openvino": (".onnx", ".zip"), "lite": (".mindir",)}
 
 
 def backend_name(config: Config) -> str:
@@ -75,6 +75,11 @@ def open_backend(config: Config, any_size: bool = False) -> Backend:
         PoseError, UsageError: the file is unreadable or of another network, or the device or a package is not there.
     """
     name = backend_name(config)
+    if config.runtime.precision != "auto" and name != "openvino":
+        raise UsageError(
+            f"runtime.precision={config.runtime.precision} is for runtime.backend=openvino, and {name} runs "
+            f"{config.runtime.ckpt}: add --backend openvino, or leave it out"
+        )
     log.info(f"loading {config.runtime.ckpt}" + (f" into {name}" if name != "mindspore" else ""))
     if name != "mindspore":
         backend = _open_exported(name, config)
@@ -102,6 +107,10 @@ def _open_exported(name: str, config: Config) -> ExportedBackend:
         from mspose.backends.onnx_runtime import open_onnx
 
         return open_onnx(config.runtime.ckpt, config.runtime)
+    if name == "openvino":
+        from mspose.backends.openvino import open_openvino
+
+        return open_openvino(config.runtime.ckpt, config.runtime)
     if name == "mindir":
         from mspose.backends.mindir import open_mindir
 

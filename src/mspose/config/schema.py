@@ -281,9 +281,14 @@ class RuntimeConfig(Section):
     ckpt: str = key("", "checkpoint to load, or an exported or published model")
     backend: str = key(
         "auto",
-        "what runs the network: MindSpore with a checkpoint, MindSpore with a MindIR, ONNX "
-        "Runtime, MindSpore Lite; auto: by the ending of runtime.ckpt",
-        ("auto", "mindspore", "mindir", "onnx", "lite"),
+        "what runs the network: MindSpore with a checkpoint, MindSpore with a MindIR, ONNX Runtime or OpenVINO with "
+        "ONNX, MindSpore Lite; auto: by the ending of runtime.ckpt, ONNX in ONNX Runtime",
+        ("auto", "mindspore", "mindir", "onnx", "openvino", "lite"),
+    )
+    precision: str = key(
+        "auto",
+        "what OpenVINO computes in; auto: bf16 where the processor has it, else f32",
+        ("auto", "f32", "bf16", "f16"),
     )
     output: str = key("", "folder for results; empty: outputs/RECIPE")
 
