@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from mspose import transfer
 from mspose.data import download as module
-from mspose.data.download import Part, download, fetch, main, unzip
+from mspose.data.download import Part, download, main, unzip
 from mspose.errors import PoseError, UsageError
 from mspose.files import write_json
+from mspose.transfer import fetch
 from tests.messages import names, naming
 
 JPEG = b"\xff\xd8" + bytes(range(200)) + b"\xff\xd9"
@@ -77,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.001)
     server = Server()
     # The default poll of half a second would be the length of every test.
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -239,7 +241,7 @@ def test_wrong_content_is_deleted(server: Server, part: Part, data: bytes, tmp_p
 
 
 def test_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, server: Server, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
     server.server_close()
     with pytest.raises(PoseError, match=naming(f"{server.url}/x.zip", "2 attempts", "refused")):
         fetch(f"{server.url}/x.zip", tmp_path / "x.zip", 10, "")
