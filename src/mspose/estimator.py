@@ -75,7 +75,7 @@ class PoseEstimator:
         given = dict(overrides or {})
         if ckpt is not None:
             given["runtime.ckpt"] = str(ckpt)
-        self.config = resolve(config, given, "overrides")
+        self.config = resolve(config, given, "overrides", "demo")
         check_checkpoint(self.config, "to load")
         self._method = method_of(self.config)
         self.skeleton: Skeleton = self._method.skeleton

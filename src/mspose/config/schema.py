@@ -286,6 +286,10 @@ class RuntimeConfig(Section):
         ("auto", "mindspore", "mindir", "onnx", "lite"),
     )
     output: str = key("", "folder for results; empty: outputs/RECIPE")
+    offline: bool = key(False, "fetch no published file: those that are named must be in the cache")
+    mirror: list[str] = key(
+        [], "where to fetch published files instead, each HOST=URL: huggingface.co=https://hf-mirror.com"
+    )
 
 
 @dataclass
