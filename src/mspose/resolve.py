@@ -130,10 +130,11 @@ def _check_part(entry: Published, key: str) -> None:
     Raises:
         UsageError: it is not; the key that it is for is named.
     """
-    parts = {"model.pretrained": ("backbone", "network"), "demo.detector_file": ("detector",)}
-    if entry.part not in parts.get(key, ("network",)):
-        others = {"network": "--ckpt", "backbone": "model.pretrained=", "detector": "demo.detector_file="}
-        raise UsageError(f"{key}: {entry.name} is a {entry.part}: {others[entry.part]} {entry.name}".replace("= ", "="))
+    if entry.part not in {"model.pretrained": ("backbone", "network"), "demo.detector_file": ("detector",)}.get(
+        key, ("network",)
+    ):
+        its_own = {"network": "--ckpt ", "backbone": "model.pretrained=", "detector": "demo.detector_file="}
+        raise UsageError(f"{key}: {entry.name} is a {entry.part}: {its_own[entry.part]}{entry.name}")
 
 
 def weights_of(builder: ConfigBuilder, recipe: str | Path | Config | None) -> tuple[str, bool]:

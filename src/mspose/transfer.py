@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mspose.errors import PoseError
+from mspose.errors import PoseError, one_line
 from mspose.files import write_json
 from mspose.version import __version__
 
@@ -56,8 +56,8 @@ def fetch(url: str, target: Path, size: int | None = None, sha256: str = "", adv
             reason = str(cause) or type(error).__name__
             if code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 partial.unlink(missing_ok=True)
-            elif 400 <= code < 500 and code not in (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS):
-                raise PoseError(f"{url}: the server says {error}{advice}") from error
+            elif 300 <= code < 500 and code not in (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS):
+                raise PoseError(f"{url}: the server says {one_line(error)}{advice}") from error
             elif isinstance(cause, socket.gaierror) and not failures and not file_size(partial):
                 raise PoseError(f"{url}: no connection ({reason})") from error  # to wait would not help
         if file_size(partial) == size:

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
 from mspose.files import user_path, write_json
-from mspose.hub.table import Published, named
+from mspose.hub.table import Published, named, published
 from mspose.runtime.results import one_at_a_time
 from mspose.transfer import digest_of, fetch
 
@@ -43,6 +43,13 @@ def cache_folder() -> Path:
 def place_of(entry: Published) -> Path:
     """Where the file is, or will be."""
     return cache_folder() / entry.file
+
+
+def name_of(path: str | Path) -> str:
+    """The name of the published file that a path in the cache is of; "" where it is none."""
+    path = Path(path).absolute()
+    names = (entry.name for entry in published().values() if place_of(entry) == path)
+    return next(names, "") if path.parent == cache_folder() else ""
 
 
 def local(value: str | Path, runtime: RuntimeConfig) -> str:
@@ -69,7 +76,7 @@ def obtain(entries: Sequence[Published], runtime: RuntimeConfig) -> list[Path]:
         raise PoseError(f"{_names(by_login)} cannot be fetched without a login: {_by_hand(by_login)}")
     offline = "runtime.offline" if runtime.offline else "MSPOSE_OFFLINE" if _is_set("MSPOSE_OFFLINE") else ""
     if missing and offline:
-        raise PoseError(f"{_names(missing)} are not in the cache, and {offline} is set: {_by_hand(missing)}")
+        raise PoseError(f"not in the cache, and {offline} is set: {_names(missing)}; {_by_hand(missing)}")
     mirrors = _mirrors(runtime)
     for number, entry in enumerate(missing):
         try:
@@ -182,11 +189,11 @@ def _names(entries: Sequence[Published]) -> str:
 def _by_hand(entries: Sequence[Published]) -> str:
     """How a person brings the files."""
     parts = [
-        f"fetch {entry.url or f'it at {entry.source}'}"
+        (entry.url or f"it at {entry.source}")
         + (f" as {entry.file}" if entry.url.rpartition("/")[2] != entry.file else "")
         for entry in entries
     ]
-    return f"{' and '.join(parts)}, and put {'it' if len(entries) == 1 else 'them'} into {cache_folder()}"
+    return f"fetch {' and '.join(parts)}, and put {'it' if len(entries) == 1 else 'them'} into {cache_folder()}"
 
 
 def _is_set(variable: str) -> bool:

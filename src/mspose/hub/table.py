@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 # What the demo shows people with where nobody names anything: both run without MindSpore.
 NETWORK, DETECTOR = "rtmpose-m", "yolox-tiny"
 # OpenMMLab and torchvision end the names of PyTorch files with the beginning of their SHA-256, and perhaps a date.
@@ -68,6 +66,8 @@ class Published:
 @cache
 def published() -> dict[str, Published]:
     """All of them by name, in the order of the table."""
+    import yaml  # here: the overview of the commands needs no package
+
     groups = yaml.safe_load(Path(__file__).with_name("published.yaml").read_text(encoding="utf-8"))
     entries = [_entry({**group, **row}) for group in groups for row in group["files"]]
     return {entry.name: entry for entry in entries}
