@@ -223,9 +223,20 @@ def test_the_demo_without_a_picture_serves_the_page(publishers: Server, monkeypa
     from mspose.demo.run import demo
 
     served = list[str]()
+    monkeypatch.setattr("mspose.demo.run.check_installed", lambda module: None)
     monkeypatch.setattr(page, "serve", lambda config: served.append(config.runtime.ckpt))
     demo(parse([], DEMO))
     assert served == [str(place_of(published()[NETWORK]))]
+
+
+def test_without_gradio_the_demo_says_that_it_wants_a_picture(
+    publishers: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mspose.demo.run import demo
+
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(PoseError, match=naming("gradio", "mspose[page]", "--input")):
+        demo(parse([], DEMO))
 
 
 # ---- the Python API, the page, other commands

@@ -23,6 +23,7 @@ from mspose.demo.window import Window
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError
 from mspose.estimator import PoseEstimator, Prepared
+from mspose.extras import check_installed
 from mspose.files import write_json
 from mspose.images import ImageError
 from mspose.outputs import check_targets
@@ -158,6 +159,13 @@ def demo(config: Config) -> None:
     if config.demo.serve or not config.demo.input:
         from mspose.demo.page import serve
 
+        try:
+            check_installed("gradio")
+        except PoseError as error:
+            hint = (
+                "" if config.demo.serve else "; without a page: --input PICTURE, FOLDER, 'GLOB', VIDEO or camera number"
+            )
+            raise PoseError(f"{error}{hint}") from error
         serve(config)
     else:
         run_demo(config)
