@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from mspose import transfer
 from mspose.data import download as module
 from mspose.data.download import Part, download, main, unzip
 from mspose.errors import PoseError, UsageError
 from mspose.files import write_json
-from mspose.transfer import fetch
+from mspose.runtime import transfer
+from mspose.runtime.transfer import fetch
 from tests.loopback import Server, loopback
 from tests.messages import names, naming
 

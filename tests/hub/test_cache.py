@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from mspose import transfer
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
 from mspose.hub.cache import cache_folder, local, name_of, obtain, place_of
 from mspose.hub.table import Published, published
+from mspose.runtime import transfer
 from tests.loopback import Server, loopback
 from tests.messages import naming, tells_of
 

@@ -26,7 +26,7 @@ from mspose.archives import DAMAGED, harmless
 from mspose.data.layout import check
 from mspose.errors import PoseError, UsageError
 from mspose.files import check_writable, user_path
-from mspose.transfer import CHUNK, digest_of, fetch, file_size, gigabytes, partial_files
+from mspose.runtime.transfer import CHUNK, digest_of, fetch, file_size, gigabytes, partial_files
 
 # Plain HTTP, since the host's certificate is not in its own name; the SHA-256 of every archive is checked instead.
 BASE_URL = "http://images.cocodataset.org"
@@ -134,7 +134,7 @@ def fetch_archive(url: str, target: Path, size: int, sha256: str) -> None:
     """Download an archive to `target`; nothing is fetched where a sound `target` exists.
 
     Raises:
-        PoseError: see `mspose.transfer.fetch`; or `target` is there and not the published archive.
+        PoseError: see `mspose.runtime.transfer.fetch`; or `target` is there and not the published archive.
     """
     if not target.exists():
         fetch(url, target, size, sha256, "is --base-url right, or is a login page or proxy in between?")

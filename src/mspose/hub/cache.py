@@ -25,7 +25,7 @@ from mspose.errors import PoseError, UsageError
 from mspose.files import user_path, write_json
 from mspose.hub.table import Published, named, published
 from mspose.runtime.results import one_at_a_time
-from mspose.transfer import digest_of, fetch
+from mspose.runtime.transfer import digest_of, fetch
 
 log = logging.getLogger("pose")
 

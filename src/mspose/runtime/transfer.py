@@ -128,7 +128,7 @@ def _transfer(url: str, partial: Path, note: Path, size: int | None, advice: str
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     """What was asked for by https does not come by http."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise PoseError(f"{req.full_url} leads to {newurl}, which is not secured: nothing was fetched")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
