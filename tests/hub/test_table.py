@@ -133,7 +133,7 @@ def test_what_the_document_names_is_there() -> None:
     assert missing_keys(document) == []
     code = " ".join(blocks(document))
     given = re.findall(
-        r"(?:--network|--ckpt|--src|model\.pretrained=|PoseEstimator\(\"|where|models download) ?([\w-]+)", code
+        r"(?:--network|--ckpt|--src|model\.pretrained=|PoseEstimator\(\"|models where|models download) ?([\w-]+)", code
     )
     assert len(given) >= 6
     assert set(given) <= set(published())
