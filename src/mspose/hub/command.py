@@ -15,7 +15,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mspose.config.builder import default_config
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
 from mspose.hub.cache import cache_folder, obtain, place_of
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.command == "search":
             return _list(found(words=options.words))
         if options.command == "download":
-            return _download(options.names, default_config(overrides={"runtime.mirror": options.mirror}).runtime)
+            return _download(options.names, RuntimeConfig(mirror=options.mirror))
         if options.command == "where":
             return _where(options.names)
         return _list(found(getattr(options, "pattern", "*")))
