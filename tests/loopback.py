@@ -25,6 +25,7 @@ class Server(ThreadingHTTPServer):
         self.cuts: list[int] = []  # the next answers break off after so many bytes
         self.failures: list[int] = []  # the next answers are these errors
         self.moved: dict[str, str] = {}  # path → where it is instead
+        self.stated = ""  # SHA-256 that redirections state
         self.says_length = True
         self.gate: threading.Event | None = None  # answers wait for it
 
@@ -47,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.path in self.server.moved:
             self.send_response(302)
             self.send_header("Location", self.server.moved[self.path])
+            if self.server.stated:
+                self.send_header("X-Linked-Etag", f'"{self.server.stated}"')
             self.end_headers()
             return
         data = self.server.files.get(self.path)

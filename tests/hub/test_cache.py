@@ -118,6 +118,19 @@ def test_redirections_are_followed_with_their_range(server: Server) -> None:
     assert ("/elsewhere", "bytes=1000-") in server.requests
 
 
+def test_a_digest_that_a_redirection_states_is_asked_for(server: Server) -> None:
+    """As Hugging Face states it; a weak ETag or another kind of name is none."""
+    server.moved["/a/net-12345678.pth"] = "/elsewhere"
+    server.files["/elsewhere"] = DATA
+    server.stated = "0" * 64
+    with pytest.raises(PoseError, match=naming("SHA-256")):
+        get(entry_of())
+    assert names_in_cache() == []
+    for server.stated in (DIGEST, "0" * 40):
+        shutil.rmtree(cache_folder())
+        assert get(entry_of()).read_bytes() == DATA
+
+
 def test_endless_redirections_end(server: Server) -> None:
     server.moved["/a/net-12345678.pth"] = "/a/net-12345678.pth"
     with pytest.raises(PoseError, match=naming("302")):
@@ -126,7 +139,7 @@ def test_endless_redirections_end(server: Server) -> None:
 
 def test_what_is_secured_does_not_lead_to_what_is_not() -> None:
     request = transfer.urllib.request.Request("https://a.org/x")
-    follow = transfer._SafeRedirects().redirect_request
+    follow = transfer._Redirects().redirect_request
     assert follow(request, None, 302, "Found", {}, "https://b.org/x").full_url == "https://b.org/x"
     with pytest.raises(PoseError, match=naming("https://a.org/x", "http://b.org/x")):
         follow(request, None, 302, "Found", {}, "http://b.org/x")

@@ -150,6 +150,24 @@ def test_training_fetches_its_start(publishers: Server, tmp_path: Path) -> None:
     assert len(publishers.requests) == 2
 
 
+def test_detection_of_a_data_set_fetches_its_detector(publishers: Server) -> None:
+    config = resolve("simplepose_r50_256x192", {"demo.detector_file": "yolox-tiny"}, section="demo")
+    assert config.demo.detector_file == str(place_of(published()["yolox-tiny"]))
+    assert asked(publishers) == [published()["yolox-tiny"].file]
+
+
+def test_a_network_that_finds_people_itself_gets_no_detector(
+    publishers: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("model0.conv1_1.weight", "model0.conv4_3_CPM.weight", "model0.conv4_4_CPM.weight")
+    write_ckpt({name: np.zeros((8, 3, 3, 3), np.float32) for name in names}, tmp_path / "w.ckpt")
+    offer(publishers, "openpose-body", (tmp_path / "w.ckpt").read_bytes())
+    monkeypatch.setitem(published(), "openpose-body", replace(published()["openpose-body"], sha256="", size=None))
+    config = resolve("openpose-body", {}, section="demo")
+    assert config.model.name == "openpose"
+    assert asked(publishers) == ["body_pose_model.pth"]
+
+
 # ---- the demo
 
 

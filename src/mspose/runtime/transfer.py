@@ -29,7 +29,8 @@ def fetch(url: str, target: Path, size: int | None = None, sha256: str = "", adv
     """Download `url` to `target`, which must not be there, continuing `target`.part.
 
     A transfer that breaks is tried again, ATTEMPTS times without progress at most, each wait twice the one before.
-    Redirections are followed, but from https to https only.
+    Redirections are followed, but from https to https only. Where one states the SHA-256 of the file, as Hugging Face's
+    do, what comes must have it.
 
     Args:
         size: bytes of the file; None: as many as the server says.
@@ -45,10 +46,10 @@ def fetch(url: str, target: Path, size: int | None = None, sha256: str = "", adv
     """
     advice = advice and f"; {advice}"
     partial, note = partial_files(target)
-    failures, most = 0, file_size(partial)
+    failures, most, redirects = 0, file_size(partial), _Redirects()
     while size is None or file_size(partial) != size:
         try:
-            size = _transfer(url, partial, note, size, advice)
+            size = _transfer(url, partial, note, size, advice, redirects)
             reason = "the connection closed early"
         except (OSError, http.client.HTTPException) as error:
             code = getattr(error, "code", 0)
@@ -74,17 +75,18 @@ def fetch(url: str, target: Path, size: int | None = None, sha256: str = "", adv
         time.sleep(FIRST_WAIT * 2 ** max(failures - 1, 0))
     note.unlink(missing_ok=True)
     digest = digest_of(partial)
-    if not digest.startswith(sha256):
+    wrong = next((known for known in (sha256, redirects.sha256) if not digest.startswith(known)), None)
+    if wrong is not None:
         partial.unlink()
         raise PoseError(
-            f"{url}: what came is not the published file (SHA-256 {digest[:12]}…, not {sha256[:12]}…) and "
+            f"{url}: what came is not the published file (SHA-256 {digest[:12]}…, not {wrong[:12]}…) and "
             "was deleted: run again; if it happens twice, something between you and the server changes files"
         )
     partial.replace(target)
     return digest
 
 
-def _transfer(url: str, partial: Path, note: Path, size: int | None, advice: str) -> int:
+def _transfer(url: str, partial: Path, note: Path, size: int | None, advice: str, redirects: _Redirects) -> int:
     """One request: append to `partial` what the server still has of it, or start anew where it must be.
 
     Returns:
@@ -96,7 +98,7 @@ def _transfer(url: str, partial: Path, note: Path, size: int | None, advice: str
     # Without a validator the first bytes may be of another version of the file: they are fetched again.
     if validator and (size is None or offset < size):
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    opener = urllib.request.build_opener(_SafeRedirects())
+    opener = urllib.request.build_opener(redirects)
     with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
         start, total = _extent(response)
         if total < 0:
@@ -125,12 +127,21 @@ def _transfer(url: str, partial: Path, note: Path, size: int | None, advice: str
     return total
 
 
-class _SafeRedirects(urllib.request.HTTPRedirectHandler):
-    """What was asked for by https does not come by http."""
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """What was asked for by https does not come by http.
+
+    Attributes:
+        sha256: of the file, as a redirection states it; empty: none does.
+    """
+
+    def __init__(self) -> None:
+        self.sha256 = ""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         if req.full_url.startswith("https:") and not newurl.startswith("https:"):
             raise PoseError(f"{req.full_url} leads to {newurl}, which is not secured: nothing was fetched")
+        stated = headers.get("X-Linked-Etag", "").strip('"')  # Hugging Face's name of large files: their SHA-256
+        self.sha256 = stated if re.fullmatch(r"[0-9a-f]{64}", stated) else self.sha256
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
