@@ -110,9 +110,10 @@ def test_keys_of_the_network_are_known_before_it_is_there(publishers: Server) ->
     assert parse(["--ckpt", "rtmpose-m", "codec.split=2"]).codec.split == 2
 
 
-def test_a_name_in_the_place_of_a_recipe(publishers: Server, tmp_path: Path) -> None:
+def test_a_name_in_the_place_of_a_recipe(publishers: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = resolve("rtmpose-m", {})
     assert (config.model.name, config.data.input_size) == ("rtmpose", [64, 96])  # as the stand-in says
+    assert "data.input_size" not in caplog.text  # and no recipe says otherwise
     offer_checkpoint(publishers, "hrnet-w32-mindpose", tmp_path, "head.head.weight")
     other = resolve("hrnet-w48-mindpose", {"runtime.ckpt": str(tmp_path / "w.ckpt")})
     assert other.runtime.ckpt == str(tmp_path / "w.ckpt")
