@@ -67,7 +67,8 @@ def _list(entries: Sequence[Published]) -> int:
             title = heading
         ap = f"AP {entry.ap:.1f}" if entry.ap is not None else ""
         state = "cached" if place_of(entry).exists() else "" if entry.url else f"by login: {entry.source}"
-        say(f"  {entry.name:{width}}  {ap:7}  {entry.recipe or entry.part:24}  {state}".rstrip())
+        more = "; ".join(filter(None, (state, entry.note)))
+        say(f"  {entry.name:{width}}  {ap:7}  {entry.recipe or entry.part:24}  {more}".rstrip())
     return 0
 
 

@@ -109,13 +109,14 @@ def found(pattern: str = "*", words: Sequence[str] = ()) -> list[Published]:
 
 def markdown() -> str:
     """The table of docs/weights.md."""
-    lines = ["| name | AP | recipe | whose | licence |", "|---|---|---|---|---|"]
+    lines = ["| name | AP | recipe | whose | licence | SHA-256 |", "|---|---|---|---|---|---|"]
     for entry in published().values():
         link = f"[`{entry.name}`]({entry.url})" if entry.url else f"`{entry.name}`"
         at = f" ([page]({entry.source}))" if not entry.url else ""
         ap = f"{entry.ap:.1f}" if entry.ap is not None else "–"
         recipe = " ".join(f"`{text}`" for text in (entry.recipe, *_written(entry.keys)) if text) or f"– ({entry.part})"
-        lines.append(f"| {link} | {ap} | {recipe} | {entry.publisher}{at} | {entry.licence} |")
+        digest = f"{entry.sha256[:8]}…" if entry.sha256 else "–"
+        lines.append(f"| {link} | {ap} | {recipe} | {entry.publisher}{at} | {entry.licence} | {digest} |")
     return "\n".join(lines) + "\n"
 
 
