@@ -22,7 +22,7 @@ FLOORS = (
     ("config.topdown", "config.bottomup", "config.text", "visual", "evaluation", "tracking"),
     ("poses", "codecs", "checkpoints.names", "synthetic", "runtime"),
     ("data", "detection.boxes"),
-    ("methods",),
+    ("methods", "hub"),
     ("models",),
     ("networks",),
     ("config.builder", "config.describe", "config.stages", "config.values"),

@@ -73,7 +73,8 @@ class PoseEstimator:
 
     Args:
         config: recipe (its name or a YAML file), or a complete configuration; a checkpoint that knows its network
-            (X.yaml lies beside X.ckpt), an exported model with its card and a published one that is known need none.
+            (X.yaml lies beside X.ckpt), an exported model with its card and a published one that is known need none. Or
+            the name of a published network ("rtmpose-m", see docs/weights.md), which is fetched once.
         ckpt: checkpoint; by default `runtime.ckpt` of the configuration. Input conventions stored beside it are obeyed
             where the configuration is a file.
         overrides: values of dotted keys, such as {"demo.detector": "yolov3", "demo.detector_file": "yolo.ckpt"}.
@@ -97,7 +98,7 @@ class PoseEstimator:
         given = _checked(overrides)
         if ckpt is not None:
             given["runtime.ckpt"] = str(ckpt)
-        self.config = resolve(config, given, "overrides")
+        self.config = resolve(config, given, "overrides", "demo")
         check_checkpoint(self.config, "to load")
         self._method = method_of(self.config)
         self.skeleton: Skeleton = self._method.skeleton

@@ -42,6 +42,12 @@ def need(module: str) -> ModuleType:
         raise PoseError(missing(error)) from error
 
 
+def check_installed(module: str) -> None:
+    """Raise as `need` does where a package is not installed; import nothing where it is."""
+    if not _is_there(module):
+        need(module)
+
+
 def is_missing(error: Exception) -> bool:
     """Whether an error says that one of these packages is not installed, or lacks what it builds on."""
     return isinstance(error, ImportError) and _package(error) in (*BASE, *EXTRAS)

@@ -15,6 +15,7 @@ import numpy as np
 from mspose.codecs.base import Maps
 from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
+from mspose.hub.table import meant
 from mspose.networks import method_of
 from mspose.runtime.ranks import launched
 
@@ -37,7 +38,7 @@ def check_checkpoint(config: Config, purpose: str) -> None:
     if not config.runtime.ckpt:
         raise UsageError(f"no checkpoint {purpose}: give --ckpt FILE")
     if not Path(config.runtime.ckpt).is_file():
-        raise PoseError(f"checkpoint not found: {config.runtime.ckpt}")
+        raise PoseError(f"checkpoint not found: {config.runtime.ckpt}{meant(config.runtime.ckpt)}")
 
 
 # Backends by the ending of the file they run; every other file is a checkpoint for MindSpore.

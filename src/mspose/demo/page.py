@@ -27,6 +27,8 @@ from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
 from mspose.extras import need
 from mspose.files import user_path, write_json
+from mspose.hub.cache import name_of
+from mspose.hub.table import meant, named
 from mspose.images import ImageError
 
 if TYPE_CHECKING:
@@ -59,9 +61,14 @@ class Page:
         self._config, self._folder = config, folder
         self._files: dict[str, tuple[Config | str, str]] = {_name(config.runtime.ckpt): (config, config.runtime.ckpt)}
         for entry in config.demo.networks:
+            if named(entry) is not None:
+                self._files[entry] = entry, ""
+                continue
             recipe, colon, ckpt = entry.rpartition(":")
             if not colon:
-                raise UsageError(f"demo.networks: {entry!r} is not CONFIG:CKPT")
+                raise UsageError(
+                    f"demo.networks: {entry!r} is neither CONFIG:CKPT nor the name of a published network{meant(entry)}"
+                )
             recipe, ckpt = str(find_recipe(user_path(recipe))), str(user_path(ckpt))
             if not Path(ckpt).is_file():
                 raise PoseError(f"demo.networks: file not found: {ckpt}")
@@ -89,8 +96,10 @@ class Page:
                 "data.category": self._config.data.category,
                 "runtime.device": self._config.runtime.device,
                 "runtime.device_id": self._config.runtime.device_id,
+                "runtime.offline": self._config.runtime.offline,
+                "runtime.mirror": self._config.runtime.mirror,
             }
-            self._loaded[network] = PoseEstimator(config, ckpt, overrides)
+            self._loaded[network] = PoseEstimator(config, ckpt or None, overrides)
         return self._loaded[network]
 
     def estimate(
@@ -162,8 +171,9 @@ def check_size(path: str, most: int) -> None:
 
 
 def _name(ckpt: str) -> str:
-    """What a network is called: its file with the last folder, which is often what tells best.ckpt from best.ckpt."""
-    return "/".join(Path(ckpt).absolute().parts[-2:])
+    """What a network is called: as it is published, or its file with the last folder, which is often what tells
+    best.ckpt from best.ckpt."""
+    return name_of(ckpt) or "/".join(Path(ckpt).absolute().parts[-2:])
 
 
 def describe(count: int, detector: str) -> str:

@@ -23,6 +23,7 @@ from mspose.demo.window import Window
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError
 from mspose.estimator import PoseEstimator, Prepared
+from mspose.extras import check_installed
 from mspose.files import write_json
 from mspose.images import ImageError
 from mspose.outputs import check_targets
@@ -155,10 +156,17 @@ class Demo:
 
 
 def demo(config: Config) -> None:
-    """What demo.py does: serve the page where `demo.serve` says so, else find people in `demo.input`."""
-    if config.demo.serve:
+    """What demo.py does: find people in `demo.input`; serve the page without one, or where `demo.serve` says so."""
+    if config.demo.serve or not config.demo.input:
         from mspose.demo.page import serve
 
+        try:
+            check_installed("gradio")
+        except PoseError as error:
+            hint = (
+                "" if config.demo.serve else "; without a page: --input PICTURE, FOLDER, 'GLOB', VIDEO or camera number"
+            )
+            raise PoseError(f"{error}{hint}") from error
         serve(config)
     else:
         run_demo(config)
@@ -208,6 +216,8 @@ def _find_people(config: Config, source: Pictures | Video, folder: Path) -> None
     log.info(demo.describe_speed(done, "frames" if source.is_video else "pictures"))
     missing = 0 if source.is_video else source.total - done
     left_out = f"; {missing} left out" if missing else ""
+    drawn = Path(source.drawn[0]) if source.is_video else Path("pictures", *source.drawn[:1] * (source.total == 1))
+    log.info(f"drawn: {folder / drawn}")
     log.info(f"{len(demo.entries)} {'person' if len(demo.entries) == 1 else 'people'}{left_out}; results in {folder}")
     if demo.entries and estimator.category_note:
         log.warning(f"note: {estimator.category_note}")
