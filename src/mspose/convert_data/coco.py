@@ -111,9 +111,9 @@ def _taken(keypoints: np.ndarray, own: Skeleton, wanted: Skeleton, losses: Losse
             f"{one_line(', '.join(own.keypoints), 200)}: {path}"
         )
     labelled = keypoints[..., 2] > 0
-    for column, name in enumerate(own.keypoints):
-        if name not in wanted.keypoints:
-            losses.left_out(f"keypoints {name!r}, which the skeleton lacks", path, int(labelled[:, column].sum()))
+    others = [column for column, name in enumerate(own.keypoints) if name not in wanted.keypoints]
+    named = ", ".join(own.keypoints[column] for column in others)
+    losses.left_out(f"keypoints that the skeleton lacks ({named})", path, int(labelled[:, others].sum()))
     keypoints = keypoints[:, [own.keypoints.index(name) for name in wanted.keypoints]]
     odd = ~np.isin(keypoints[..., 2], (0, 1, 2))
     losses.note("visibilities are not 0, 1 or 2: above 0 they count as 2", path, int(odd.sum()))
@@ -145,7 +145,7 @@ def write(path: Path, data: Dataset, source: str) -> None:
     )
     names = ("image_id", "category_id", "keypoints", "num_keypoints", "bbox", "iscrowd", "segmentation")
     people = [{"id": number, **dict(zip(names, values))} for number, values in enumerate(columns, start=1)]
-    for person, area in zip(people, data.areas.round(3).tolist()):
+    for person, area in zip(people, data.areas.tolist()):
         person["segmentation"] = person["segmentation"] or []
         if area:
             person["area"] = area

@@ -70,11 +70,10 @@ def _name(path: Path, image_path: object, images: Path) -> str:
         raise PoseError(f"{path}: imagePath is the name of a picture, not {one_line(repr(image_path), 40)}")
     written = PurePosixPath(image_path.replace("\\", "/"))
     beside = os.path.relpath(os.path.normpath(path.absolute().parent / written), images.absolute())
-    if PurePosixPath(beside).parts[:1] != ("..",) and (
-        (images / beside).is_file() or not (images / written.name).is_file()
-    ):
+    is_moved = (images / written.name).is_file()  # into the folder of the pictures
+    if PurePosixPath(beside).parts[:1] != ("..",) and ((images / beside).is_file() or not is_moved):
         return relative_name(beside, f"{path}: imagePath")
-    if (images / written.name).is_file():  # moved here
+    if is_moved:
         return written.name
     raise PoseError(
         f"{path}: imagePath {one_line(image_path, 80)} is not in {images}, nor a picture of that name: --images DIR "

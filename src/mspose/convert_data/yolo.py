@@ -93,7 +93,7 @@ def _keypoints(content: dict[str, Any], skeleton: Skeleton | None, path: Path, l
 
 def _classes(names: object, path: Path) -> tuple[str, ...]:
     """Names of classes, by number."""
-    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
         raise PoseError(f"names are those of classes 0, 1, …, not {one_line(repr(names), 60)}: {path}")
@@ -308,7 +308,7 @@ def write_labels(data: Dataset, folder: Path, losses: Losses) -> int:
         "people whose box shows nothing of the picture", "the annotations", int((~keep & ~data.crowds).sum())
     )
     outlined = sum(bool(value) for value, kept in zip(data.segmentations, keep.tolist()) if kept)
-    losses.left_out("segmentations, which YOLO-pose does not have", "the annotations", outlined)
+    losses.left_out("segmentations and their areas, which YOLO-pose does not have", "the annotations", outlined)
     labelled = data.keypoints[..., 2] > 0
     place = data.keypoints[..., :2] / scale[:, None]
     beyond = labelled & ((place < 0) | (place > 1)).any(axis=2)
