@@ -232,6 +232,17 @@ def test_a_picture_outside_is_refused_in_coco(coco_mini: Path, tmp_path: Path, c
     assert sorted(os.listdir(tmp_path)) == ["x.json"]
 
 
+def test_xml_of_others_stays_and_of_ours_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    own = cvat("")(tmp_path)
+    files.converted(own, tmp_path)
+    source, before = tmp_path / "out" / "coco.json", own.read_text()
+    capsys.readouterr()
+    assert names(refused(capsys, source, "--to", "cvat", "--output", own), own)
+    assert own.read_text() == before
+    for _ in range(2):
+        assert main([str(source), "--to", "cvat", "--output", str(tmp_path / "new.xml")]) == 0
+
+
 def test_files_of_others_stay_and_results_of_ours_are_replaced(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source, skeleton = labelme()(tmp_path), files.skeleton_file(tmp_path)
     output = tmp_path / "o.json"

@@ -1,7 +1,7 @@
 """What `mspose convert-data` does: annotations of labelme, CVAT and YOLO-pose to COCO keypoints, and back.
 
     mspose convert-data SOURCE --output FILE.json [--images DIR] [--skeleton S] [--category NAME ...] [--split NAME]
-    mspose convert-data FILE.json --to yolo|labelme --output DIR [--images DIR] …
+    mspose convert-data FILE.json --to yolo|labelme|cvat --output PATH [--images DIR] …
 
 SOURCE says what it is: a folder (labelme), an .xml file (CVAT for images), data.yaml (YOLO-pose) or a .json file (COCO,
 also CVAT's export of it). The command ends with what `mspose check-data` says about the COCO file.
@@ -24,6 +24,8 @@ from mspose.skeleton import Skeleton, load_skeleton
 
 COCO, LABELME, CVAT, YOLO = "coco", "labelme", "cvat", "yolo"
 KINDS = {".json": COCO, ".xml": CVAT, ".yaml": YOLO, ".yml": YOLO}
+# Formats that are one file: its suffix, and whether one that is there is of ours.
+FILES = {COCO: (".json", coco.is_ours), CVAT: (".xml", cvat.is_ours)}
 TITLES = {COCO: "COCO keypoints", LABELME: "labelme", CVAT: "CVAT for images", YOLO: "YOLO-pose"}
 
 
@@ -40,9 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="a folder of labelme's JSON files, an .xml file of CVAT (for images), the data.yaml of a YOLO-pose data "
         "set, or a .json file in COCO's keypoint format",
     )
-    parser.add_argument("--to", choices=(COCO, YOLO, LABELME), default=COCO, help="(default: %(default)s)")
+    parser.add_argument("--to", choices=tuple(TITLES), default=COCO, help="(default: %(default)s)")
     parser.add_argument(
-        "--output", type=user_path, required=True, metavar="PATH", help="file to write (coco), or folder"
+        "--output",
+        type=user_path,
+        required=True,
+        metavar="PATH",
+        help="file to write (coco: NAME.json, cvat: NAME.xml), or folder",
     )
     parser.add_argument(
         "--images",
@@ -113,12 +119,13 @@ def _check(options: argparse.Namespace, kind: str) -> None:
         raise UsageError("--images: data.yaml says where the pictures of YOLO-pose are")
     if options.images is not None and not options.images.is_dir():
         raise UsageError(f"--images: no such folder: {options.images}")
-    if options.to == COCO:
-        if output.suffix.lower() != ".json":
-            raise UsageError(f"--output of COCO keypoints is a file NAME.json, not {output}")
+    if options.to in FILES:
+        suffix, is_ours = FILES[options.to]
+        if output.suffix.lower() != suffix:
+            raise UsageError(f"--output of {TITLES[options.to]} is a file NAME{suffix}, not {output}")
         if find_same([output], [(options.source, "SOURCE")]):
             raise UsageError(f"{output} is what is read: choose another --output")
-        if output.exists() and not coco.is_ours(output):
+        if output.exists() and not is_ours(output):
             raise UsageError(f"{output} is there already, and no earlier conversion: choose another --output")
 
 
@@ -141,6 +148,11 @@ def _read(options: argparse.Namespace, kind: str, losses: Losses) -> tuple[Datas
 def _write_coco(options: argparse.Namespace, data: Dataset, losses: Losses, kind: str) -> str:
     coco.write(options.output, data, TITLES[kind])
     return f"{len(data)} people in {len(data.files)} pictures, from {TITLES[kind]}"
+
+
+def _write_cvat(options: argparse.Namespace, data: Dataset, losses: Losses, kind: str) -> str:
+    cvat.write(options.output, data, losses)
+    return f"{len(data.files)} pictures for CVAT"
 
 
 def _write_labelme(options: argparse.Namespace, data: Dataset, losses: Losses, kind: str) -> str:
@@ -175,4 +187,4 @@ def _link(link: Path, images: Path | None) -> str:
     return f"{link} leads to {images}"
 
 
-WRITERS = {COCO: _write_coco, LABELME: _write_labelme, YOLO: _write_yolo}
+WRITERS = {COCO: _write_coco, LABELME: _write_labelme, CVAT: _write_cvat, YOLO: _write_yolo}

@@ -6,7 +6,7 @@ are not of a skeleton are put together as labelme's are. `outside` keypoints are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,9 +21,11 @@ from mspose.convert_data.dataset import (
 )
 from mspose.convert_data.shapes import BOX, POINT, POLYGON, Picture, Shape, assemble
 from mspose.errors import PoseError, one_line
+from mspose.files import write_text
 from mspose.skeleton import Skeleton
 
 KIND = "CVAT's file"
+BEGINNING = "<?xml version='1.0' encoding='utf-8'?>\n<!-- written by mspose convert-data -->\n"
 
 
 def read(path: Path, skeleton: Skeleton | None, wanted: Sequence[str], losses: Losses) -> Dataset:
@@ -144,3 +146,58 @@ def _pairs(texts: Sequence[Sequence[str | None]], here: str) -> list[tuple[float
     except ValueError as error:
         raise PoseError(f"{here}: points are numbers x,y;x,y, not {one_line(repr(texts), 60)}") from error
     return points(numbers, here)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file was written here."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(BEGINNING)) == BEGINNING.encode()
+    except OSError:
+        return False
+
+
+def write(path: Path, data: Dataset, losses: Losses) -> None:
+    """Write a file "CVAT for images 1.1": a skeleton a person, and their box and polygons in the same group.
+
+    CVAT takes it into a task that has the skeleton of the same names, and another label of the category for the rest.
+    """
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    lengths = sum(isinstance(value, dict) for value in data.segmentations)
+    losses.left_out("segmentations as run lengths", "the annotations", lengths)
+    losses.left_out("crowds, which CVAT does not have", "the annotations", int(data.crowds.sum()))
+    columns = zip(data.image_ids.tolist(), data.files, data.sizes.tolist(), data.of_pictures())
+    for number, name, (width, height), rows in columns:
+        element = ElementTree.SubElement(root, "image", id=str(number), name=name, width=str(width), height=str(height))
+        for group, row in enumerate(rows[~data.crowds[rows]].tolist(), start=1):
+            _add_person(element, data, row, str(group))
+    ElementTree.indent(root)
+    write_text(path, BEGINNING + ElementTree.tostring(root, encoding="unicode"))
+
+
+def _add_person(image: ElementTree.Element, data: Dataset, row: int, group: str) -> None:
+    category = data.categories[data.category_index[row]]
+    common = {"label": category, "source": "manual", "z_order": "0", "group_id": group}
+    x, y, width, height = data.boxes[row].tolist()
+    corners = {"xtl": x, "ytl": y, "xbr": x + width, "ybr": y + height}
+    ElementTree.SubElement(
+        image, "box", {**common, "occluded": "0", **{key: f"{value:.3f}" for key, value in corners.items()}}
+    )
+    polygons = data.segmentations[row]
+    for polygon in polygons if isinstance(polygons, list) else ():
+        points = _text(zip(polygon[::2], polygon[1::2]))
+        if len(polygon) >= 6:
+            ElementTree.SubElement(image, "polygon", {**common, "occluded": "0", "points": points})
+    if not data.keypoints[row, :, 2].any():
+        return
+    skeleton = ElementTree.SubElement(image, "skeleton", common)
+    for label, (px, py, seen) in zip(data.skeleton.keypoints, data.keypoints[row].tolist()):
+        state = {"outside": str(int(seen == 0)), "occluded": str(int(seen == 1))}
+        ElementTree.SubElement(
+            skeleton, "points", {"label": label, "source": "manual", **state, "points": _text([(px, py)])}
+        )
+
+
+def _text(pairs: Iterable[tuple[float, float]]) -> str:
+    return ";".join(f"{x:.3f},{y:.3f}" for x, y in pairs)

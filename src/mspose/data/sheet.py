@@ -106,9 +106,10 @@ def _cell(
     drawn = draw_poses(scaled, np.concatenate([place, keypoints[:, 2:]], axis=1)[None], skeleton, threshold=0)
     corners = (np.stack([box[:2], box[:2] + box[2:]]) - [left, top]) * ratio
     (x0, y0), (x1, y1) = np.rint(np.clip(corners, -1e4, 1e4)).astype(int).tolist()
-    cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), color)
-    draw_label(drawn, str(people.ids[row]), np.array([4, 20]))
-    return drawn
+    cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), color, 2 if color == ODD else 1)
+    cell = fit(drawn, *CELL)  # first: the id is wider than narrow people
+    draw_label(cell, str(people.ids[row]), np.array([4, 20]))
+    return cell
 
 
 def _region(box: np.ndarray, keypoints: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]:
