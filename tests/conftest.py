@@ -49,6 +49,8 @@ MARKED = {
         "tests/test_commands.py",
         "tests/test_export_commands.py",
         "tests/test_model_pages.py::test_figures_of_all_networks",
+        "tests/test_own_data.py::test_commands_lead",
+        "tests/test_own_data.py::test_drawn_people",
         "tests/test_rtmpose.py",
         "tests/test_scripts.py::test_killed_rank_under_msrun",
         "tests/test_scripts.py::test_rank_that_raises",
