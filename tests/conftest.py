@@ -46,6 +46,7 @@ MARKED = {
         "tests/runtime/test_ranks.py::test_synchronised_statistics",
         "tests/runtime/test_ranks.py::test_two_ranks",
         "tests/runtime/test_signals.py::test_a_library_that",
+        "tests/test_api_page.py::test_examples_run",
         "tests/test_commands.py",
         "tests/test_export_commands.py",
         "tests/test_model_pages.py::test_figures_of_all_networks",

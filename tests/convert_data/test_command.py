@@ -298,6 +298,16 @@ def test_it_ends_with_what_check_data_says(tmp_path: Path, capsys: pytest.Captur
     assert names(output.splitlines()[-1], tmp_path / "out" / "coco.json", "1 error")
 
 
+def test_coco_without_names_of_keypoints_goes_on_to_others(tmp_path: Path) -> None:
+    skeleton = files.skeleton_file(tmp_path)
+    content = files.converted(labelme()(tmp_path), tmp_path, "--skeleton", skeleton)
+    del content["categories"][0]["keypoints"]
+    source = tmp_path / "nameless.json"
+    source.write_text(json.dumps(content))
+    assert main([str(source), "--to", "yolo", "--output", str(tmp_path / "yolo"), "--skeleton", skeleton]) == 0
+    assert (tmp_path / "yolo" / "labels" / "train" / "a.txt").read_text() == files.yolo_line()
+
+
 def test_only_coco_is_converted_to_others(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert names(refused(capsys, labelme()(tmp_path), "--to", "yolo", "--output", tmp_path / "o"), "--to", "labelme")
 

@@ -40,8 +40,7 @@ def read(path: Path, skeleton: Skeleton | None, wanted: Sequence[str], losses: L
         PoseError: the file is malformed.
     """
     content = read_json(path, "annotation file")
-    chosen = _categories(content, wanted, path)
-    own = _skeleton(chosen, skeleton, path)
+    own, chosen = _described(content, skeleton, wanted, path)
     # All that can be wrong with it is found by the one reader.
     report = Report(path)
     for category in chosen:
@@ -71,6 +70,19 @@ def read(path: Path, skeleton: Skeleton | None, wanted: Sequence[str], losses: L
         areas=np.array([entry.get("area") or 0 for entry in entries], np.float64),
         segmentations=[entry.get("segmentation") for entry in entries],
     )
+
+
+def describe(path: Path, skeleton: Skeleton | None, wanted: Sequence[str]) -> tuple[Skeleton, list[str]]:
+    """The keypoints that a file has, all of them, and the ids of the categories that `read` takes."""
+    own, chosen = _described(read_json(path, "annotation file"), skeleton, wanted, path)
+    return own, [str(category["id"]) for category in chosen]
+
+
+def _described(
+    content: Any, skeleton: Skeleton | None, wanted: Sequence[str], path: Path
+) -> tuple[Skeleton, list[dict]]:
+    chosen = _categories(content, wanted, path)
+    return _skeleton(chosen, skeleton, path), chosen
 
 
 def _categories(content: Any, wanted: Sequence[str], path: Path) -> list[dict]:

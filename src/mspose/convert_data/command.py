@@ -85,8 +85,8 @@ def _convert(options: argparse.Namespace) -> int:
         print("to train on it, describe the keypoints in a skeleton file (sigmas, flip pairs): docs/own_data.md")
     if options.to == COCO:
         return check_file(output, images, data.skeleton, data.categories)
-    own = coco.read(source, None, options.category, Losses()).skeleton
-    return check_file(source, images, own, data.categories)
+    own, ids = coco.describe(source, data.skeleton, options.category)
+    return check_file(source, images, own, ids)
 
 
 def source_kind(source: Path) -> str:
