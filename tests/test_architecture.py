@@ -28,7 +28,7 @@ FLOORS = (
     ("config.builder", "config.describe", "config.stages", "config.values"),
     ("checkpoints",),
     ("resolve", "outputs", "backends"),
-    ("detection", "migrate", "export", "deploy", "train", "evaluate", "estimator", "create"),
+    ("convert_data", "detection", "migrate", "export", "deploy", "train", "evaluate", "estimator", "create"),
     ("demo", "checkpoints.convert", "cli"),
     ("commands", "__main__"),
 )

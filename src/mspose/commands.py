@@ -97,6 +97,11 @@ COMMANDS = {
     "check-data": Command(
         "say everything that is wrong with annotations", "data.check_command:main", takes_config=False
     ),
+    "convert-data": Command(
+        "convert annotations of labelme, CVAT and YOLO-pose to COCO keypoints, and back",
+        "convert_data.command:main",
+        takes_config=False,
+    ),
     "sample": Command("draw a data set of articulated people", "synthetic.sample:main", takes_config=False),
     "ignore-mask": Command(
         "write OpenPose's ignore masks as pictures", "data.ignore_mask:main", takes_config=False, goes_on=True
