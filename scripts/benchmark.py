@@ -4,6 +4,7 @@
     python scripts/benchmark.py forward|train [--depth 50] [--batch 8] [--torch-python PYTHON]
     python scripts/benchmark.py decode|nms|targets
     python scripts/benchmark.py backends [--recipes RECIPE ...] [--batch 8] [--torch-python PYTHON]
+    python scripts/benchmark.py video --data ../shared/coco-mini --detector yolox.onnx [--rtmlib-python PYTHON]
     python scripts/benchmark.py grouping --data ../shared/coco-mini [--maps MAPS.npz]
 
 Machines are shared and noisy: the two sides alternate, medians are printed, and the ratio is the figure to quote.
@@ -275,6 +276,13 @@ def backends(arguments: argparse.Namespace) -> None:
     benchmark_backends.backends(arguments, Worker)
 
 
+def video(arguments: argparse.Namespace) -> None:
+    """The demo on a video, beside rtmlib."""
+    import benchmark_video
+
+    benchmark_video.video(arguments, Worker)
+
+
 def targets(arguments: argparse.Namespace) -> None:
     """Heat maps and PAFs to train on, against drawing them one by one."""
     import benchmark_paf
@@ -293,6 +301,7 @@ PARTS = {
     "backends": backends,
     "grouping": grouping,
     "targets": targets,
+    "video": video,
 }
 
 
@@ -300,7 +309,7 @@ def main() -> None:
     """Parse the arguments and run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS, metavar="|".join(p for p in PARTS if "worker" not in p))
-    parser.add_argument("--data", default="data/coco", help="COCO folder for pipeline (default: data/coco)")
+    parser.add_argument("--data", default="data/coco", help="COCO folder for pipeline and video (default: data/coco)")
     parser.add_argument("--maps", help="maps for grouping, as the parity fixture (default: drawn from --data)")
     parser.add_argument("--workers", type=int, default=0, help="reading threads for pipeline (default: one a core)")
     parser.add_argument("--depth", type=int, default=50, help="ResNet depth (default: 50)")
@@ -321,6 +330,9 @@ def main() -> None:
         help="recipes for backends (default: one of each network)",
     )
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")
+    parser.add_argument("--detector", help="YOLOX in ONNX for video")
+    parser.add_argument("--pose", help="RTMPose in ONNX, with its card, for video (default: RTMPose-s, random weights)")
+    parser.add_argument("--rtmlib-python", default=sys.executable, help="interpreter that has rtmlib, for video")
     arguments = parser.parse_args()
     PARTS[arguments.part](arguments)
 

@@ -15,11 +15,22 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+# OpenVINO's; where a processor lacks one, its figure is float32's.
+PRECISIONS = ("f32", "bf16")
+# What each backend's time is divided by.
+AGAINST = {
+    "mindspore": "PyTorch",
+    "mindir": "PyTorch",
+    "onnx": "session",
+    "openvino-f32": "onnx",
+    "openvino-bf16": "onnx",
+}
 sys.path.insert(0, str(ROOT / "src"))
 
 
@@ -50,6 +61,7 @@ def backends(arguments: argparse.Namespace, worker: type) -> None:
                     ("mindir", "mindir"),
                     ("onnx", "onnx"),
                     ("session", "onnx"),
+                    *((f"openvino-{precision}", "onnx") for precision in PRECISIONS if find_spec("openvino")),
                 )
             }
             if has_torch:
@@ -77,9 +89,8 @@ def _report(recipe: str, batch: str, rounds: list[dict[str, float]]) -> None:
 
     print(f"{recipe}, {batch}")
     for backend in rounds[0]:
-        against = {"mindspore": "PyTorch", "mindir": "PyTorch", "onnx": "session"}.get(backend, "")
         median = statistics.median(r[backend] for r in rounds)
-        print(f"  {backend:10} {median:8.1f}{ratio(backend, against)}", flush=True)
+        print(f"  {backend:13} {median:8.1f}{ratio(backend, AGAINST.get(backend, ''))}", flush=True)
 
 
 def _export(recipe: str, folder: Path, environment: dict[str, str]) -> tuple[object, dict[str, Path]]:
@@ -139,14 +150,16 @@ def _runner(backend: str, file: str, recipe: str):  # a backend, or a bare sessi
     from mspose.backends.open import open_backend
     from mspose.config.builder import load_config
 
-    config = load_config(recipe, {"runtime.ckpt": file, "runtime.backend": backend, "runtime.device": "CPU"})
+    name, _, precision = backend.partition("-")
+    keys = {"runtime.ckpt": file, "runtime.backend": name, "runtime.precision": precision or "auto"}
+    config = load_config(recipe, {**keys, "runtime.device": "CPU"})
     return open_backend(config)
 
 
 def main() -> None:
     """Answer each line on standard input with the milliseconds an image of so many runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backend", choices=("mindspore", "mindir", "onnx", "session", "make"))
+    parser.add_argument("backend", choices=(*AGAINST, "session", "make"))
     parser.add_argument("file", help="weights to run; for make the folder to write them into")
     parser.add_argument("config", help="recipe of the weights")
     parser.add_argument("batch", type=int, help="images a run")

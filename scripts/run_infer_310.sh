@@ -3,7 +3,7 @@
 #   bash scripts/run_infer_310.sh MINDIR_PATH DATA_PATH NEED_PREPROCESS [DEVICE_ID] [CONFIG] [section.key=value ...]
 # NEED_PREPROCESS  y: write the network's inputs first; n: they are there already
 # CONFIG           recipe; - or left out: the model card beside the model
-# INFER_BACKEND    lite on the device (default); mindir or onnx run the same way on any machine
+# INFER_BACKEND    lite on the device (default); mindir, onnx or openvino run the same way on any machine
 # INFER_OUTPUT     folder for inputs and results (default: outputs/infer_310)
 # PYTHON           interpreter (default: python on PATH, or the environment of the other scripts where that lacks the
 #                  backend)
@@ -23,10 +23,11 @@ data=$(folder DATA_PATH "$2")
 [[ $3 == [yn] ]] || usage_error "NEED_PREPROCESS must be y or n, not $3"
 number DEVICE_ID "${4:-0}"
 backend=${INFER_BACKEND:-lite}
-[[ $backend == lite || $backend == mindir || $backend == onnx ]] ||
-    usage_error "INFER_BACKEND must be lite, mindir or onnx, not $backend"
-ending=mindir
-[ "$backend" != onnx ] || ending=onnx
+case $backend in
+    lite | mindir) ending=mindir ;;
+    onnx | openvino) ending=onnx ;;
+    *) usage_error "INFER_BACKEND must be lite, mindir, onnx or openvino, not $backend" ;;
+esac
 model=$(exported MINDIR_PATH "$1" "$ending")
 
 own_log acc.log
@@ -35,6 +36,7 @@ if [ -z "${PYTHON:-}" ]; then
         lite) find_interpreter numpy ;; # no package index has Lite itself: the program says where it comes from
         mindir) find_interpreter mindspore ;;
         onnx) find_interpreter onnxruntime ;;
+        openvino) find_interpreter openvino ;;
     esac
 fi
 python=${PYTHON:-python}

@@ -18,17 +18,17 @@ SOURCE = ROOT / "src"
 # From the ground up. A module may import from its own floor and those below it. A longer name counts before a shorter.
 FLOORS = (
     ("errors", "version", "extras", "archives", "config.originals", "config.recipes", "config.hints"),
-    ("files", "skeleton", "images", "geometry", "poses", "config.schema", "config.format1"),
+    ("files", "skeleton", "images", "geometry", "config.schema", "config.format1"),
     ("config.topdown", "config.bottomup", "config.text", "visual", "evaluation", "tracking"),
-    ("codecs", "checkpoints.names", "synthetic", "runtime"),
+    ("poses", "codecs", "checkpoints.names", "synthetic", "runtime"),
     ("data", "detection.boxes"),
-    ("methods",),
+    ("methods", "hub"),
     ("models",),
     ("networks",),
     ("config.builder", "config.describe", "config.stages", "config.values"),
     ("checkpoints",),
     ("resolve", "outputs", "backends"),
-    ("detection", "migrate", "export", "deploy", "train", "evaluate", "estimator", "create"),
+    ("convert_data", "detection", "migrate", "export", "deploy", "train", "evaluate", "estimator", "create"),
     ("demo", "checkpoints.convert", "cli"),
     ("commands", "__main__"),
 )

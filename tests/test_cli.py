@@ -16,7 +16,7 @@ import yaml
 
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.runs import COUNTERS
-from mspose.cli import parse, run, split_arguments
+from mspose.cli import Usage, parse, run, split_arguments
 from mspose.config.builder import load_config
 from mspose.config.describe import all_keys
 from mspose.config.schema import FLAGS, PATHS, Config, get
@@ -149,7 +149,7 @@ class TestPrecedence:
 
     def run(self, *arguments: str) -> Config:
         configs: list[Config] = []
-        assert run("Test.", configs.append, arguments) == 0
+        assert run(Usage("Test."), configs.append, arguments) == 0
         return configs[0]
 
     def test_default_base_file_checkpoint_command_line(self, recipe, tmp_path, capsys):
@@ -263,7 +263,7 @@ class TestPrecedence:
 
 class TestErrors:
     def result(self, capsys, command, *arguments: str) -> tuple[int, str]:
-        code = run("Test.", command, arguments)
+        code = run(Usage("Test."), command, arguments)
         return code, capsys.readouterr().err
 
     @pytest.mark.parametrize(
@@ -308,11 +308,11 @@ class TestErrors:
     @pytest.mark.parametrize("form", ["batch_size=8", "--batch_size=8", "batchsize=8"])
     def test_a_suggestion_is_a_key_of_the_command(self, recipe, section, form):
         with pytest.raises(UsageError, match=naming(f"'{section}.batch_size'")):
-            parse(["--config", recipe, form], section)
+            parse(["--config", recipe, form], Usage(section=section))
 
     def test_a_key_that_the_command_has_not_is_found_elsewhere(self, recipe):
         with pytest.raises(UsageError, match=naming("'train.lr'")):
-            parse(["--config", recipe, "lr=8"], "eval")
+            parse(["--config", recipe, "lr=8"], Usage(section="eval"))
         with pytest.raises(UsageError, match=naming("--confg", "--config")):
             parse(["--confg", recipe])
 
@@ -362,13 +362,13 @@ class TestErrors:
 
     def test_carriage_returns_at_line_ends(self, recipe):
         configs: list[Config] = []
-        assert run("Test.", configs.append, ["--config", recipe + "\r", "train.epochs=5\r"]) == 0
+        assert run(Usage("Test."), configs.append, ["--config", recipe + "\r", "train.epochs=5\r"]) == 0
         assert configs[0].train.epochs == 5
 
     def test_reader_that_stops_reading_the_help(self):
         code = (
             f"import sys, os; sys.path.insert(0, {str(ROOT / 'src')!r}); r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
-            "from mspose.cli import run; sys.exit(run('Test.', print, ['--help']))"
+            "from mspose.cli import Usage, run; sys.exit(run(Usage('Test.'), print, ['--help']))"
         )
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert (result.returncode, result.stderr) == (1, "")
@@ -417,7 +417,7 @@ class TestScripts:
         assert result.returncode == 0
         assert not [key for key in all_keys() if f"\n  {key}=" not in result.stdout]
         assert not [flag for flag in FLAGS if f"\n  --{flag} " not in result.stdout]
-        assert f"python {name} --config RECIPE" in result.stdout
+        assert re.search(rf"python {re.escape(name)} .*--config RECIPE", result.stdout)
         assert "mindspore" not in imported(result)
         assert "mspose" in imported(result)
 
@@ -497,10 +497,10 @@ def test_home_folder_in_files_and_behind_equals(tmp_path: Path, monkeypatch: pyt
 def test_no_line_is_lost_in_any_terminal(tmp_path: Path, environment: dict[str, str]) -> None:
     """Neither letters that it lacks nor file names that are not UTF-8."""
     code = (
-        "import sys; from mspose.cli import run; import logging\n"
+        "import sys; from mspose.cli import Usage, run; import logging\n"
         "def command(config):\n"
         "    logging.getLogger('pose').info(f'3 \\xd7 4: {config.runtime.output}'); print('\\u5199')\n"
-        "sys.exit(run('x', command, sys.argv[1:]))"
+        "sys.exit(run(Usage('x'), command, sys.argv[1:]))"
     )
     output = os.fsencode(tmp_path) + b"/caf\xe9"
     done = subprocess.run(
@@ -522,7 +522,9 @@ def test_a_name_that_no_file_can_have_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(
-        "x", print, [*arguments, *(["--config", "simplepose_r50_256x192"] if "--config" not in arguments else [])]
+        Usage("x"),
+        print,
+        [*arguments, *(["--config", "simplepose_r50_256x192"] if "--config" not in arguments else [])],
     )
     (line,) = capsys.readouterr().err.splitlines()
     assert "x" * 300 in line

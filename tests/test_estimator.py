@@ -96,7 +96,7 @@ def test_people_do_not_depend_on_each_other(network: Sliced, tmp_path: Path) -> 
     for box in BOXES:
         alone = estimator(IMAGE, box)
         (row,) = np.flatnonzero((together.boxes == alone.boxes).all(axis=1))
-        np.testing.assert_array_equal(together.select([row]).triplets, alone.triplets)
+        np.testing.assert_array_equal(together[[row]].triplets, alone.triplets)
 
 
 def test_nobody_found(network: Sliced, tmp_path: Path) -> None:

@@ -183,9 +183,9 @@ def missing_anchors(text: str) -> list[str]:
 
 
 def named_keys(text: str) -> list[str]:
-    """Each section.key; scripts and logs that are called like a section (`train.py`, `eval.log`) are none."""
+    """Each section.key; files that are called like a section (`train.py`, `eval.log`, `data.yaml`) are none."""
     names = "|".join(sorted({key.split(".")[0] for key in all_keys()}))
-    return re.findall(rf"(?<![\w./-])(?:{names})\.(?!(?:py|log)\b)[a-zA-Z]\w*", text)
+    return re.findall(rf"(?<![\w./-])(?:{names})\.(?!(?:py|log|yaml)\b)[a-zA-Z]\w*", text)
 
 
 def missing_keys(text: str) -> list[str]:

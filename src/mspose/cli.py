@@ -13,6 +13,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mspose.config.builder import network_of
@@ -37,22 +38,30 @@ SHARED_KEYS = keys_of(SECTIONS)
 PLATFORM_FLAGS = ("init_method", "num_gpus", "rank", "world_size")
 
 
-def run(
-    summary: str,
-    command: Callable[[Config], object],
-    argv: Sequence[str],
-    program: str = "mspose",
-    section: str = "",
-) -> int:
+@dataclass(frozen=True)
+class Usage:
+    """How a command is called.
+
+    Attributes:
+        summary: one line on what it does, for its help.
+        program: what stands before its arguments.
+        section: which section its keys are in, for suggestions.
+        argument: the key that an argument without a name stands for; empty: there is none.
+        weights: published network that runs where neither a recipe nor weights are given; empty: one must be.
+    """
+
+    summary: str = ""
+    program: str = "mspose"
+    section: str = ""
+    argument: str = ""
+    weights: str = ""
+
+
+def run(usage: Usage, command: Callable[[Config], object], argv: Sequence[str]) -> int:
     """Parse the arguments, run the command and turn errors into one line and an exit code.
 
     What no one foresaw ends in one line too; its traceback is in crash.txt in the output folder, or with `--debug` on
     the terminal.
-
-    Args:
-        summary: one line on what the command does, for its help.
-        program: how it is called.
-        section: which section its keys are in, for suggestions.
 
     Returns:
         0 when all went well, 1 for a failed run, 2 for wrong usage.
@@ -67,11 +76,11 @@ def run(
     folder: list[str] = []  # for results, once it is known
     try:
         if "-h" in argv or "--help" in argv:
-            recipe, _ = split_arguments([a for a in argv if a not in ("-h", "--help", "--debug")])
-            say(help_text(summary, program, recipe))
+            recipe, _ = split_arguments([a for a in argv if a not in ("-h", "--help", "--debug")], usage)
+            say(help_text(usage, recipe))
             return 0
         with stops_kept():
-            _execute(command, [a for a in argv if a != "--debug"], folder, section)
+            _execute(command, [a for a in argv if a != "--debug"], folder, usage)
     except PoseError as error:
         return _fail(str(error), error.exit_code, debug)
     except BrokenPipeError:  # the reader of our output has gone
@@ -95,8 +104,8 @@ def _unforeseen(error: Exception, debug: bool, folders: list[str]) -> int:
     return _fail(f"{type(error).__name__}: {one_line(error, 300)}{where}", 1, debug)
 
 
-def _execute(command: Callable[[Config], object], argv: list[str], folder: list[str], section: str) -> None:
-    config = parse(argv, section)
+def _execute(command: Callable[[Config], object], argv: list[str], folder: list[str], usage: Usage) -> None:
+    config = parse(argv, usage)
     folder.append(config.runtime.output)
     if not config.modelarts.enable:
         command(config)
@@ -105,7 +114,7 @@ def _execute(command: Callable[[Config], object], argv: list[str], folder: list[
 
     with job(config) as moved:
         # Once more: the conventions of a checkpoint that has just been fetched count too.
-        config = parse([*argv, *moved], section)
+        config = parse([*argv, *moved], usage)
         folder.append(config.runtime.output)
         command(config)
 
@@ -132,20 +141,19 @@ def _write_crash(folders: list[str]) -> str:
     return file.name
 
 
-def parse(argv: Sequence[str], section: str = "") -> Config:
+def parse(argv: Sequence[str], usage: Usage = Usage()) -> Config:
     """Build the configuration from command-line arguments.
-
-    Args:
-        section: which section the keys of the command are in, for suggestions.
 
     Raises:
         UsageError: unknown flag or key, missing file, wrong value.
     """
-    recipe, overrides = split_arguments(argv, section)
-    return resolve(recipe, overrides, section=section)
+    recipe, overrides = split_arguments(argv, usage)
+    if usage.weights and not recipe and not overrides.keys() & {"runtime.ckpt", "model.name"}:
+        overrides["runtime.ckpt"] = Text(usage.weights)
+    return resolve(recipe, overrides, section=usage.section)
 
 
-def split_arguments(argv: Sequence[str], section: str = "") -> tuple[str, dict[str, str]]:
+def split_arguments(argv: Sequence[str], usage: Usage = Usage()) -> tuple[str, dict[str, str]]:
     """Split arguments into the `--config` file and dotted-key overrides; flags are translated into keys."""
     config_file, overrides = "", dict[str, str]()
     arguments = list(argv)
@@ -157,7 +165,7 @@ def split_arguments(argv: Sequence[str], section: str = "") -> tuple[str, dict[s
             if flag in PLATFORM_FLAGS:
                 log.warning(f"note: {name} is ModelArts' own and not used")
             elif flag != "config" and flag not in FLAGS and "." not in flag:
-                raise UsageError(f"unknown option {name}; {_meant(name[2:], flag, section)}")
+                raise UsageError(f"unknown option {name}; {_meant(name[2:], flag, usage.section)}")
             if not equals and flag in FLAGS and SHARED_KEYS[FLAGS[flag]].type == "bool":
                 # A switch: its value may be left out.
                 value = arguments.pop(0) if arguments and arguments[0].lower() in ("true", "false") else "true"
@@ -171,6 +179,8 @@ def split_arguments(argv: Sequence[str], section: str = "") -> tuple[str, dict[s
                 overrides[FLAGS.get(flag, flag)] = Text(value)
         elif equals:
             overrides[FLAGS.get(name, name)] = Text(value)
+        elif argument and usage.argument and usage.argument not in overrides:
+            overrides[usage.argument] = Text(argument)
         else:
             hint = "; quote a pattern such as '*.jpg', or the shell replaces it" if Path(argument).exists() else ""
             raise UsageError(f"{argument!r} is neither an option nor section.key=value{hint}")
@@ -192,17 +202,20 @@ def _meant(name: str, flag: str, section: str) -> str:
     return f"options are {', '.join(f'--{option}' for option in options)}, then section.key=value"
 
 
-def help_text(summary: str, program: str, recipe: str = "") -> str:
+def help_text(usage: Usage, recipe: str = "") -> str:
     """Text of `--help`: usage, flags, every key; with a recipe those that count for its network."""
     entry = network_of(recipe) if recipe else None
     keys = f"keys of {entry.name}" if entry else "keys (--config RECIPE --help shows those of its network)"
     flags = "\n".join(f"  --{flag:16} {key}" for flag, key in FLAGS.items())
+    argument = f"[{usage.argument.partition('.')[2].upper()}] " if usage.argument else ""
+    recipe_word = "[--config RECIPE]" if usage.weights else "--config RECIPE"
+    default = f"                     (default: {usage.weights})\n" if usage.weights else ""
     return (
-        f"{summary[:1].upper()}{summary[1:]}.\n\n"
-        f"usage: {program} --config RECIPE [--debug] [section.key=value ...]\n\n"
+        f"{usage.summary[:1].upper()}{usage.summary[1:]}.\n\n"
+        f"usage: {usage.program} {argument}{recipe_word} [--debug] [section.key=value ...]\n\n"
         f"  --config RECIPE    file, or name of a recipe such as simplepose_r50_256x192; not needed where the\n"
         f"                     weights say it all: --ckpt best.ckpt of a run, an exported model with its card,\n"
-        f"                     an archive of MMDeploy (rtmpose-….zip)\n"
+        f"                     an archive of MMDeploy (rtmpose-….zip), a published network (mspose models)\n{default}"
         f"  --debug            show the traceback of an error\n"
         f"\nflags that stand for a key:\n{flags}\n\n{keys} and their defaults:\n{describe_keys(entry)}"
     )

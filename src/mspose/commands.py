@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mspose.errors import os_reason
 from mspose.extras import is_missing, missing
+from mspose.hub.table import NETWORK
 from mspose.runtime.logs import discard_output, set_up_terminal
 from mspose.runtime.signals import Stop, stoppable, stops_kept
 from mspose.version import __version__, commit
@@ -30,6 +31,8 @@ class Command:
         script: the entry script at the top of the checkout that does the same; empty: there is none.
         section: of the configuration, which a key without one is looked for in first.
         takes_config: the function takes a `Config`; otherwise it takes the arguments, and returns the exit code.
+        argument: the key that an argument without a name stands for; empty: there is none.
+        weights: what runs where neither a recipe nor weights are given: the name of a published network.
         goes_on: when it is stopped, its next run goes on from there.
     """
 
@@ -38,6 +41,8 @@ class Command:
     script: str = ""
     section: str = ""
     takes_config: bool = True
+    argument: str = ""
+    weights: str = ""
     goes_on: bool = False
 
     def function(self) -> Callable:
@@ -56,7 +61,12 @@ COMMANDS = {
         "export",
     ),
     "demo": Command(
-        "find people in pictures, a video or a camera's, or serve a web page", "demo.run:demo", "demo.py", "demo"
+        "find people in pictures, a video or a camera's; without any, serve a web page",
+        "demo.run:demo",
+        "demo.py",
+        "demo",
+        argument="demo.input",
+        weights=NETWORK,
     ),
     "detect": Command(
         "find the people of a data set, for eval.bbox_file", "detection.command:detect_people", section="demo"
@@ -83,8 +93,14 @@ COMMANDS = {
     "download": Command(
         "fetch COCO 2017, or check what is there", "data.download:main", takes_config=False, goes_on=True
     ),
+    "models": Command("list, find and fetch what others have published", "hub.command:main", takes_config=False),
     "check-data": Command(
         "say everything that is wrong with annotations", "data.check_command:main", takes_config=False
+    ),
+    "convert-data": Command(
+        "convert annotations of labelme, CVAT and YOLO-pose to COCO keypoints, and back",
+        "convert_data.command:main",
+        takes_config=False,
     ),
     "sample": Command("draw a data set of articulated people", "synthetic.sample:main", takes_config=False),
     "ignore-mask": Command(
@@ -159,10 +175,11 @@ def _run(name: str, argv: list[str]) -> int:
                 raise
             print(f"error: {os_reason(error)}", file=sys.stderr)
             return 1
-    from mspose.cli import run
+    from mspose.cli import Usage, run
 
     program = f"python {command.script}" if Path(sys.argv[0]).name == command.script else f"mspose {name}"
-    return run(command.summary, lambda config: command.function()(config), argv[1:], program, command.section)
+    usage = Usage(command.summary, program, command.section, command.argument, command.weights)
+    return run(usage, lambda config: command.function()(config), argv[1:])
 
 
 def overview() -> str:

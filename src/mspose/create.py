@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mspose.config.recipes import recipes
 from mspose.errors import PoseError, UsageError
 from mspose.files import file_fault
+from mspose.hub.cache import local
+from mspose.hub.table import meant, named
 from mspose.networks import networks
 from mspose.resolve import resolve
 from mspose.runtime.device import prepare_environment
@@ -34,7 +36,8 @@ def create_model(model: str | Path, ckpt: str | Path = "", backbone: str | Path 
     Args:
         model: a recipe, by name or file; or a network with its defaults: one of `list_models()`, or package.module of
             one outside this package.
-        ckpt: weights of the whole network, in any form that `--ckpt` takes; what lies beside them sets its variant.
+        ckpt: weights of the whole network, in any form that `--ckpt` takes, or the name of published ones; what lies
+            beside them sets its variant.
         backbone: ImageNet weights to start from.
         keys: keys of the section `model` with their values (`depth=101`), and `skeleton`.
 
@@ -47,9 +50,9 @@ def create_model(model: str | Path, ckpt: str | Path = "", backbone: str | Path 
         PoseError: a file that is missing or holds another network.
     """
     for path in (ckpt, backbone):
-        fault = file_fault(path) if path else ""
+        fault = file_fault(path) if path and named(path) is None else ""
         if fault:
-            raise PoseError(f"file of weights {fault}: {path}")
+            raise PoseError(f"file of weights {fault}: {path}{meant(path)}")
     name = str(model)
     overrides = {"data.skeleton" if key == "skeleton" else f"model.{key}": value for key, value in keys.items()}
     if ckpt:
@@ -68,8 +71,9 @@ def create_model(model: str | Path, ckpt: str | Path = "", backbone: str | Path 
     from mspose.networks import build_model
 
     network = build_model(config)
-    if backbone or config.model.pretrained:
-        load_backbone(network, backbone or config.model.pretrained, config)
+    backbone = local(backbone or config.model.pretrained, config.runtime)
+    if backbone:
+        load_backbone(network, backbone, config)
     if ckpt:
         load_checkpoint(network, config)
     return network

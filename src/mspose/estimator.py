@@ -1,4 +1,4 @@
-"""Poses of people in pictures, in a few lines of code:
+"""Poses of people in pictures, in a few lines of code; docs/api.md shows more:
 
 from mspose import PoseEstimator
 estimator = PoseEstimator("configs/simplepose_r50_256x192.yaml", ckpt="simplepose.ckpt")
@@ -9,9 +9,11 @@ print(people.keypoints, people.scores)
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -21,17 +23,23 @@ from mspose.config.schema import Config, DemoConfig
 from mspose.data.categories import assumed_category
 from mspose.detection import Boxes, build_detector, detector_kind
 from mspose.detection.listed import ListedBoxes
-from mspose.errors import UsageError
-from mspose.images import read_image
-from mspose.methods.base import Instances, View, describe_faults
+from mspose.errors import UsageError, one_line
+from mspose.images import check_picture, to_bgr
+from mspose.methods.base import BATCHES, Instances, View, describe_faults
 from mspose.networks import method_of
-from mspose.poses import Poses, make_poses
+from mspose.poses import Poses
 from mspose.resolve import resolve
 from mspose.skeleton import Skeleton
 from mspose.tracking import Tracker
-from mspose.visual import draw_heatmaps, draw_poses
+from mspose.visual import draw_heatmaps
+
+if TYPE_CHECKING:
+    from mspose.images import Picture
 
 log = logging.getLogger("pose")
+
+# Pictures of a list that wait until their people fill a batch.
+WAITING = 16
 
 
 @dataclass(frozen=True)
@@ -46,12 +54,27 @@ class Prepared:
 class PoseEstimator:
     """Finds people and their keypoints in pictures; loads the network once.
 
+        estimator = PoseEstimator("simplepose_r50_256x192", ckpt="simplepose.ckpt")
+        people = estimator("photo.jpg")                      # a file, an array (H, W, 3) uint8 BGR, or a PIL image
+        people = estimator(pixels, color="rgb")              # arrays of the other channel order
+        many = estimator(["a.jpg", "b.jpg"])                 # a list gives a list, people of all share batches
+        people = estimator("photo.jpg", boxes=[[20, 30, 80, 150]])   # your own boxes: x, y, width, height in pixels
+
+    Who finds people for a top-down network, `demo.detector` and `demo.detector_file` say; by default it is OpenCV's
+    HOG, which needs no file and finds upright people only:
+
+        PoseEstimator(ckpt="pose.onnx", overrides={"demo.detector_file": "yolox.onnx"})   # or yolov3.weights
+        PoseEstimator(ckpt="pose.onnx", overrides={"demo.detector": "whole"})             # the picture is one person
+
+    With {"demo.track": True} people keep their number (`people.ids`) from picture to picture, in the order of calls.
+
     A call does everything. Where pictures follow each other, `prepare`, `run` and `finish` may be called in different
     threads, so that one picture is being prepared while the network sees another; `finish` in the order of pictures.
 
     Args:
         config: recipe (its name or a YAML file), or a complete configuration; a checkpoint that knows its network
-            (X.yaml lies beside X.ckpt), an exported model with its card and a published one that is known need none.
+            (X.yaml lies beside X.ckpt), an exported model with its card and a published one that is known need none. Or
+            the name of a published network ("rtmpose-m", see docs/weights.md), which is fetched once.
         ckpt: checkpoint; by default `runtime.ckpt` of the configuration. Input conventions stored beside it are obeyed
             where the configuration is a file.
         overrides: values of dotted keys, such as {"demo.detector": "yolov3", "demo.detector_file": "yolo.ckpt"}.
@@ -72,10 +95,10 @@ class PoseEstimator:
         ckpt: str | Path | None = None,
         overrides: Mapping[str, object] | None = None,
     ) -> None:
-        given = dict(overrides or {})
+        given = _checked(overrides)
         if ckpt is not None:
             given["runtime.ckpt"] = str(ckpt)
-        self.config = resolve(config, given, "overrides")
+        self.config = resolve(config, given, "overrides", "demo")
         check_checkpoint(self.config, "to load")
         self._method = method_of(self.config)
         self.skeleton: Skeleton = self._method.skeleton
@@ -88,26 +111,71 @@ class PoseEstimator:
         if demo.track:
             self._tracker = Tracker(self.skeleton.sigmas, keypoint_threshold=demo.keypoint_threshold)
 
-    def __call__(self, image: str | Path | np.ndarray, boxes: np.ndarray | None = None) -> Poses:
-        """People in a picture, best first.
+    @overload
+    def __call__(
+        self, image: list[Any] | tuple[Any, ...], boxes: Sequence[object] | None = None, color: str = "bgr"
+    ) -> list[Poses]: ...
 
-        People whose score is below `demo.person_threshold` and duplicates (`eval.nms`) are left out.
+    @overload
+    def __call__(self, image: Picture, boxes: object = None, color: str = "bgr") -> Poses: ...
+
+    def __call__(
+        self, image: Picture | list[Any] | tuple[Any, ...], boxes: Any = None, color: str = "bgr"
+    ) -> Poses | list[Poses]:
+        """People in a picture, best first; of a list of pictures, a list with the people of each.
+
+        People whose score is below `demo.person_threshold` and duplicates (`eval.nms`) are left out. The pictures of a
+        list are looked at in order, and the first that cannot be read ends it.
 
         Args:
-            image: file, turned as its EXIF orientation says, or (H, W, 3) uint8 BGR, taken as it is.
+            image: file, turned as its EXIF orientation says; or (H, W, 3) uint8, or PIL image (grey, palette and
+                transparent ones too), both taken as they are. Or a list of them.
             boxes: (N, 4) x, y, width, height of people in pixels, for top-down networks; by default the detector finds
-                them. Boxes without an extent are left out.
+                them. Boxes without an extent are left out. Of a list of pictures, a list with the boxes, or None, of
+                each.
+            color: order of the channels of arrays, "bgr" or "rgb".
 
         Raises:
             ImageError: the file is missing, truncated or not a picture.
-            UsageError: the array is not a picture, or boxes were given to a network that needs none.
+            UsageError: it is nothing that stands for a picture, or an empty list; boxes are not (N, 4), or were given
+                to a network that needs none.
         """
-        before, prepared = self.faults, self.prepare(image, boxes)
-        people = self.finish(prepared, self.run(prepared))
+        if not isinstance(image, list | tuple):
+            check_picture(image, color)
+            return self._estimate([image], [boxes], color)[0]
+        if not image:
+            raise UsageError("a list of pictures is empty: there is nothing to look at")
+        if boxes is not None and (not isinstance(boxes, list | tuple | np.ndarray) or len(boxes) != len(image)):
+            many = len(boxes) if isinstance(boxes, list | tuple | np.ndarray) else type(boxes).__name__
+            raise UsageError(f"boxes of {len(image)} pictures are a list with those of each, or None, not {many}")
+        given = [None] * len(image) if boxes is None else list(boxes)
+        # Before anything is computed.
+        for number, (picture, own) in enumerate(zip(image, given), start=1):
+            what = f"picture {number} of {len(image)}"
+            check_picture(picture, color, what)
+            if own is not None:
+                _given(own, f"boxes of {what}")
+        return self._estimate(image, given, color)
+
+    def _estimate(self, pictures: Sequence[Picture], boxes: Sequence[Any], color: str) -> list[Poses]:
+        before, seen, found = self.faults, 0, list[Poses]()
+        for group in self._groups(pictures, boxes, color):
+            found += map(self.finish, group, self._run(group))
+            seen += sum(map(_inputs, group))
         if self.faults > before:
-            seen = len(prepared.instances)
             log.warning(f"warning: {describe_faults(self.faults - before, seen, self._method.unit)}")
-        return people
+        return found
+
+    def _groups(self, pictures: Sequence[Picture], boxes: Sequence[Any], color: str) -> Iterator[list[Prepared]]:
+        """Pictures in order, as many at a time as fill a batch; one by one where their inputs differ in size."""
+        group: list[Prepared] = []
+        for picture, given in zip(pictures, boxes):
+            group.append(self.prepare(picture, given, color=color))
+            if self._method.any_size or sum(map(_inputs, group)) >= BATCHES[0] or len(group) == WAITING:
+                yield group
+                group = []
+        if group:
+            yield group
 
     @property
     def category_id(self) -> int:
@@ -138,36 +206,47 @@ class PoseEstimator:
         if isinstance(self._detect, ListedBoxes):
             self._detect.expect(pictures)
 
-    def prepare(self, image: str | Path | np.ndarray, boxes: np.ndarray | None = None, name: str = "") -> Prepared:
+    def prepare(self, image: Picture, boxes: Any = None, name: str = "", color: str = "bgr") -> Prepared:
         """Read a picture, find people in it and cut them out (or resize it, for bottom-up networks).
 
         Args:
-            image, boxes: as in a call.
-            name: path of the picture, or number of the frame, where `image` is an array; for `demo.boxes`.
+            image, boxes, color: as in a call.
+            name: path of the picture, or number of the frame, where `image` is no file; for `demo.boxes`.
         """
-        if not isinstance(image, np.ndarray):
+        check_picture(image, color)
+        if isinstance(image, str | os.PathLike):
             name = name or str(Path(image).absolute())
-            image = read_image(image, apply_exif=True)
-        elif image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise UsageError(f"a picture is an array (H, W, 3) of uint8 BGR, not {image.dtype} {image.shape}")
+        pixels = to_bgr(image, color)
         if boxes is not None:
             if self._detect is None:
                 raise UsageError(f"model.name={self.config.model.name} finds people itself: leave out boxes")
-            return Prepared(image, *self._method.view(image, _given(boxes)))
-        found = self._detect(image, name) if self._detect is not None else None
-        return Prepared(image, *self._method.view(image, found))
+            return Prepared(pixels, *self._method.view(pixels, _given(boxes)))
+        found = self._detect(pixels, name) if self._detect is not None else None
+        return Prepared(pixels, *self._method.view(pixels, found))
 
     def run(self, prepared: Prepared) -> Maps:
         """The network's maps, of mirrored inputs and all scales merged."""
-        return self._method.merge(self._method.run(self._forward, prepared.view), prepared.view.size)
+        return self._run([prepared])[0]
+
+    def _run(self, group: Sequence[Prepared]) -> list[Maps]:
+        """Maps of pictures whose inputs have one size, or of a single one."""
+        view = View.joined([prepared.view for prepared in group])
+        maps = self._method.merge(self._method.run(self._forward, view), view.size)
+        ends = np.cumsum([_inputs(prepared) for prepared in group])
+        return [
+            tuple(kind[end - _inputs(prepared) : end] for kind in maps) for prepared, end in zip(group, ends.tolist())
+        ]
 
     def finish(self, prepared: Prepared, maps: Maps) -> Poses:
         """People from the maps, followed from picture to picture where `demo.track` says so."""
         found = self._method.people(maps, prepared.view.to_image, prepared.view.size)
         chosen, boxes = self._method.choose(found, prepared.instances)
         order = np.argsort(-chosen.scores, kind="stable")
-        people = make_poses(chosen.keypoints[order], chosen.scores[order], boxes[order])
-        people = people.select(people.scores >= self.config.demo.person_threshold)
+        height, width = prepared.image.shape[:2]
+        people = Poses.from_triplets(
+            chosen.keypoints[order], chosen.scores[order], boxes[order], self.skeleton, (width, height)
+        )
+        people = people[people.scores >= self.config.demo.person_threshold]
         if self._tracker is None:
             return people
         areas = np.prod(people.boxes[:, 2:], axis=1)
@@ -193,14 +272,42 @@ class PoseEstimator:
         canvas = np.zeros_like(image) if demo.black_background else image
         if heat is not None:
             canvas = draw_heatmaps(canvas, *heat)
-        labels = [f"#{number}" for number in people.ids] if self._tracker else None
-        return draw_poses(
-            canvas, people.triplets, self.skeleton, demo.keypoint_threshold, labels, line_width=demo.line_width
+        return people.draw(canvas, demo.keypoint_threshold, demo.line_width)
+
+
+def _inputs(prepared: Prepared) -> int:
+    """Number of inputs that the network is to see: people, or one picture."""
+    return len(prepared.instances)
+
+
+def _checked(overrides: object) -> dict[str, object]:
+    """Overrides as a dict of dotted keys.
+
+    Raises:
+        UsageError: they are something else.
+    """
+    if overrides is None:
+        return {}
+    if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
+        raise UsageError(
+            'overrides are a dict of dotted keys and their values, such as {"demo.detector": "whole"}, not '
+            f"{one_line(repr(overrides), 60)}"
         )
+    return dict(overrides)
 
 
-def _given(boxes: np.ndarray) -> Boxes:
-    """Boxes of the caller, all of score 1."""
-    boxes = np.asarray(boxes, np.float64).reshape(-1, 4)
-    boxes = boxes[np.isfinite(boxes).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)]
-    return Boxes(boxes, np.ones(len(boxes), np.float32))
+def _given(boxes: object, what: str = "boxes") -> Boxes:
+    """Boxes of the caller, all of score 1.
+
+    Raises:
+        UsageError: they are no boxes.
+    """
+    try:
+        array = np.asarray(boxes, np.float64)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{what} are numbers (N, 4), x, y, width, height: {one_line(error, 80)}") from error
+    if array.size and (array.ndim > 2 or array.shape[-1:] != (4,)):
+        raise UsageError(f"{what} have the shape (N, 4), x, y, width, height, not {array.shape}")
+    array = array.reshape(-1, 4)
+    array = array[np.isfinite(array).all(axis=1) & (array[:, 2:] > 0).all(axis=1)]
+    return Boxes(array, np.ones(len(array), np.float32))

@@ -20,7 +20,14 @@ BASE = {
     "pycocotools": "pycocotools>=2.0.7,<3",
 }
 # Package → the extra of this package that brings it.
-EXTRAS = {"mindspore": "train", "matplotlib": "train", "onnx": "train", "gradio": "page", "PIL": "page"}
+EXTRAS = {
+    "mindspore": "train",
+    "matplotlib": "train",
+    "onnx": "train",
+    "gradio": "page",
+    "PIL": "page",
+    "openvino": "openvino",
+}
 
 
 def need(module: str) -> ModuleType:
@@ -33,6 +40,12 @@ def need(module: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise PoseError(missing(error)) from error
+
+
+def check_installed(module: str) -> None:
+    """Raise as `need` does where a package is not installed; import nothing where it is."""
+    if not _is_there(module):
+        need(module)
 
 
 def is_missing(error: Exception) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import stat
 import tempfile
@@ -90,6 +91,29 @@ def atomic_group(path: Path, *records: Path) -> Iterator[tuple[Path, ...]]:
             _move(temporary)
 
 
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """`atomic_path` for a folder of new files: it must not be there, or be empty.
+
+    Raises:
+        UsageError: something is there.
+        PoseError: it cannot be written.
+    """
+    path = Path(path)
+    if path.is_symlink() or path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise UsageError(f"{path} is there already: choose a new or empty folder")
+    temporary = _temporary(path)
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(path.parent.absolute())
+        temporary.mkdir()
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
 # Temporary files of this process: what each becomes, and the mode of any new file there.
 _becomes: dict[Path, tuple[Path, int]] = {}
 
@@ -136,7 +160,7 @@ def remove_abandoned(folder: Path) -> None:
     for path, name in found:
         with suppress(OSError):
             if name and _is_abandoned(path, name[1], int(name[2]), int(name[3])):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _temporary(path: Path) -> Path:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from mspose.errors import PoseError
+from mspose.errors import PoseError, UsageError, one_line
 from mspose.files import file_fault
+
+if TYPE_CHECKING:
+    from typing import TypeAlias, TypeGuard
+
+    from PIL.Image import Image as PilImage
+
+    # What stands for a picture in Python.
+    Picture: TypeAlias = str | os.PathLike[str] | np.ndarray | PilImage
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -20,6 +31,8 @@ _AFTER_SCAN = frozenset([0xC4, 0xCC, *range(0xD9, 0xDE), *range(0xE0, 0xF0), 0xF
 _IS_MARKER = np.isin(np.arange(256), [0x00, *range(0xD0, 0xD8), 0xFF], invert=True)
 _VIDEO = re.compile(rb"\0\0\0.ftyp", re.DOTALL)  # how a video begins that a phone appended
 _MOST_SEGMENTS = 1 << 15
+# Modes of PIL whose values are 8-bit levels; of others, such as I;16 and F, nothing says what white is.
+_PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
 class ImageError(PoseError):
@@ -48,6 +61,65 @@ def read_image(path: str | Path, apply_exif: bool = False) -> np.ndarray:
             raise ImageError(f"image is HEIC, which OpenCV does not read; convert it to JPEG: {path}")
         raise ImageError(f"image is truncated or not a picture: {path}")
     return image
+
+
+def check_picture(picture: object, color: str = "bgr", what: str = "a picture") -> None:
+    """Say whether something can stand for a picture: a path, an array (H, W, 3) of uint8, or a PIL image.
+
+    Args:
+        color: order of the channels of arrays.
+        what: what messages call it.
+
+    Raises:
+        UsageError: it cannot, or the order is neither "bgr" nor "rgb".
+    """
+    if color not in ("bgr", "rgb"):
+        raise UsageError(f"color, the order of the channels of arrays, is 'bgr' or 'rgb', not {one_line(repr(color))}")
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
+            raise UsageError(
+                f"{what} is an array (H, W, 3) of uint8, 0 to 255, in the order {color.upper()}, not of "
+                f"{picture.dtype} {picture.shape}"
+            )
+    elif _is_pil(picture):
+        if picture.mode not in _PIL_MODES or not all(picture.size):
+            raise UsageError(
+                f"{what} is a PIL image of 8-bit levels, not of mode {picture.mode!r} and size "
+                f"{picture.size}; convert it to 'RGB'"
+            )
+    elif not isinstance(picture, str | os.PathLike):
+        raise UsageError(
+            f"{what} is a path, an array (H, W, 3) of uint8 or a PIL image, not {one_line(repr(picture), 60)}"
+        )
+
+
+def to_bgr(picture: Picture, color: str = "bgr") -> np.ndarray:
+    """Pixels (H, W, 3) uint8 BGR of what `check_picture` accepts.
+
+    Files are turned as their EXIF orientation says; arrays and PIL images are taken as they are. Grey, palette and
+    other PIL images become RGB, and what they say about transparency does not count, as in files.
+
+    Raises:
+        ImageError: the file is missing, truncated or not a picture.
+    """
+    if isinstance(picture, np.ndarray):
+        return np.ascontiguousarray(picture if color == "bgr" else picture[..., ::-1])
+    if _is_pil(picture):
+        try:
+            pixels = np.asarray(picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:  # PIL reads a file when its pixels are asked for
+            name = getattr(picture, "filename", "")
+            raise ImageError(
+                f"image is truncated or not a picture: {name or 'a PIL image'}: {one_line(error)}"
+            ) from error
+        return np.ascontiguousarray(pixels[..., ::-1])
+    return read_image(Path(picture), apply_exif=True)
+
+
+def _is_pil(picture: object) -> TypeGuard[PilImage]:
+    """Whether it is a PIL image; there are none where PIL was not imported."""
+    pil = sys.modules.get("PIL.Image")
+    return pil is not None and isinstance(picture, pil.Image)
 
 
 _SIGNATURES = {

@@ -243,6 +243,18 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
         PoseError: the folder cannot be written to, or OpenCV cannot write this picture or format.
     """
     path = Path(path)
+    data = encode_image(path, image)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
+def encode_image(path: Path, image: np.ndarray) -> bytes:
+    """A picture as the file of that name would hold it; the suffix chooses the format.
+
+    Raises:
+        PoseError: OpenCV cannot write this picture or format.
+    """
     try:
         # Not cv2.imwrite: it does not say why it failed, and crashes on names that are not UTF-8.
         done, data = cv2.imencode(path.suffix, image)
@@ -254,9 +266,7 @@ def write_image(path: str | Path, image: np.ndarray) -> Path:
             f"cannot write {path}: OpenCV cannot encode {width}x{height} pixels like that (a side has at most 65,500 "
             "in JPEG, 16,383 in WebP); use .png"
         )
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
-    return path
+    return data.tobytes()
 
 
 def _as_bgr(image: np.ndarray) -> np.ndarray:

@@ -4,88 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 import shutil
 import stat
-import threading
 import zipfile
 from collections import namedtuple
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from mspose.data import download as module
-from mspose.data.download import Part, download, fetch, main, unzip
+from mspose.data.download import Part, download, main, unzip
 from mspose.errors import PoseError, UsageError
 from mspose.files import write_json
+from mspose.runtime import transfer
+from mspose.runtime.transfer import fetch
+from tests.loopback import Server, loopback
 from tests.messages import names, naming
 
 JPEG = b"\xff\xd8" + bytes(range(200)) + b"\xff\xd9"
 NAMES = [f"{i:012d}.jpg" for i in range(1, 4)]
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `files`; the switches make it misbehave."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.requests: list[tuple[str, str | None]] = []
-        self.ranges = True  # whether Range is honoured
-        self.etag: str | None = '"one"'
-        self.cuts: list[int] = []  # the next answers break off after so many bytes
-        self.failures: list[int] = []  # the next answers are these errors
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.requests.append((self.path, wanted))
-        if self.server.failures:
-            self.send_error(self.server.failures.pop(0))
-            return
-        data = self.server.files.get(self.path)
-        if data is None:
-            self.send_error(404)
-            return
-        start = 0
-        if wanted and self.server.ranges and self.headers.get("If-Range") in (None, self.server.etag):
-            start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
-        self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        if self.server.etag:
-            self.send_header("ETag", self.server.etag)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        self.wfile.write(data[start:][: self.server.cuts.pop(0) if self.server.cuts else None])
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(module, "FIRST_WAIT", 0.001)
-    server = Server()
-    # The default poll of half a second would be the length of every test.
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    monkeypatch.setattr(transfer, "FIRST_WAIT", 0.001)
+    with loopback(monkeypatch) as server:
+        yield server
 
 
 def archive_of(members: dict[str | zipfile.ZipInfo, bytes]) -> bytes:
@@ -239,7 +184,7 @@ def test_wrong_content_is_deleted(server: Server, part: Part, data: bytes, tmp_p
 
 
 def test_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, server: Server, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "ATTEMPTS", 2)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
     server.server_close()
     with pytest.raises(PoseError, match=naming(f"{server.url}/x.zip", "2 attempts", "refused")):
         fetch(f"{server.url}/x.zip", tmp_path / "x.zip", 10, "")

@@ -19,7 +19,7 @@ import pytest
 
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.runs import COUNTERS
-from mspose.cli import run, split_arguments
+from mspose.cli import Usage, run, split_arguments
 from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.runtime import modelarts
@@ -105,7 +105,7 @@ class Platform:
         ]
 
     def run(self, command: Callable[[Config], object], *more: str, **urls: str) -> int:
-        return run("Test.", command, self.arguments(*more, **urls))
+        return run(Usage("Test."), command, self.arguments(*more, **urls))
 
     def config(self, *more: str, **urls: str) -> Config:
         """The configuration that a command gets."""
@@ -167,7 +167,7 @@ class TestCommandLine:
     def test_disabled_it_does_nothing(self, platform):
         seen: list[Config] = []
         arguments = [a for a in platform.arguments() if "enable" not in a]
-        assert run("Test.", seen.append, arguments) == 0
+        assert run(Usage("Test."), seen.append, arguments) == 0
         assert seen[0].data.root == "data/coco"
         assert not platform.calls("copy_parallel")
         assert "moxing" not in sys.modules
@@ -259,8 +259,10 @@ class TestData:
     def test_processes_of_one_machine_copy_once(self, platform):
         """Two processes at the same moment: both see the whole data set, one fetched it."""
         code = (
-            "import sys; sys.path.insert(0, sys.argv.pop(1)); from pathlib import Path; from mspose.cli import run\n"
-            "sys.exit(run('T', lambda c: print('has', len(list(Path(c.data.root).rglob('*.jpg')))), sys.argv[1:]))"
+            "import sys; sys.path.insert(0, sys.argv.pop(1)); from pathlib import Path\n"
+            "from mspose.cli import Usage, run\n"
+            "show = lambda config: print('has', len(list(Path(config.data.root).rglob('*.jpg'))))\n"
+            "sys.exit(run(Usage('T'), show, sys.argv[1:]))"
         )
         for number in range(300):
             platform.put(f"data/coco/val2017/{number}.jpg", "x" * 1000)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mspose.checkpoints.card import ModelCard, card_path, file_hash, read_card
+from mspose.checkpoints.mmdeploy import DETECTIONS
 from mspose.codecs.base import Codec, Maps
 from mspose.errors import PoseError, UsageError
 from mspose.files import file_fault
@@ -130,6 +131,34 @@ def model_file(path: str | Path, converted: bool = False) -> tuple[Path, ModelCa
             "says it must be run"
         )
     return path, card
+
+
+def check_maps(
+    path: Path,
+    card: ModelCard | None,
+    inputs: Sequence[Sequence[int | None]],
+    outputs: Sequence[Sequence[int | None]],
+    names: Sequence[str],
+) -> None:
+    """Refuse an ONNX model that does not map pictures to maps, by the shapes of its inputs and outputs.
+
+    Args:
+        names: of the outputs.
+
+    Raises:
+        PoseError: it is something else.
+        UsageError: it is a detector.
+    """
+    # N boxes, each with its classes, where no card says otherwise
+    if card is None and (tuple(names) == DETECTIONS or (len(outputs) == 1 and len(outputs[0]) == 3)):
+        raise UsageError(f"{path} gives boxes, as a detector does, no maps: use it with demo.detector_file={path}")
+    if len(inputs) != 1 or len(inputs[0]) != 4:
+        raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {_text(inputs[0])}")
+
+
+def first_line(error: Exception) -> str:
+    """A runtime's message on one line, without its tail of source positions."""
+    return " ".join(str(error).split())[:200]
 
 
 def cpu_threads() -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mspose.backends.exported import ExportedBackend, cpu_threads, model_file
-from mspose.checkpoints.mmdeploy import DETECTIONS, Package, read_package
+from mspose.backends.exported import ExportedBackend, check_maps, cpu_threads, first_line, model_file
+from mspose.checkpoints.mmdeploy import Package, read_package
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
 from mspose.extras import need
@@ -29,17 +29,10 @@ def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     """
     path, card = model_file(path)
     session = open_session(read_package(path), runtime)
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    is_detector = tuple(output.name for output in outputs) == DETECTIONS or (
-        len(outputs) == 1 and len(outputs[0].shape) == 3  # N boxes, each with its classes
-    )
-    if card is None and is_detector:
-        raise UsageError(f"{path} gives boxes, as a detector does, no maps: use it with demo.detector_file={path}")
-    if len(inputs) != 1 or len(inputs[0].shape) != 4:
-        raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {inputs[0].shape}")
-    name = inputs[0].name
-    shape = [side if isinstance(side, int) else None for side in inputs[0].shape]
-    return ExportedBackend(path, lambda batch: session.run(None, {name: batch}), shape, card)
+    inputs, outputs = ([_shape(port) for port in ports] for ports in (session.get_inputs(), session.get_outputs()))
+    check_maps(path, card, inputs, outputs, [output.name for output in session.get_outputs()])
+    name = session.get_inputs()[0].name
+    return ExportedBackend(path, lambda batch: session.run(None, {name: batch}), inputs[0], card)
 
 
 def open_session(package: Package, runtime: RuntimeConfig) -> onnxruntime.InferenceSession:
@@ -73,6 +66,5 @@ def open_session(package: Package, runtime: RuntimeConfig) -> onnxruntime.Infere
         ) from error
 
 
-def first_line(error: Exception) -> str:
-    """ONNX Runtime's message on one line, without its tail of source positions."""
-    return " ".join(str(error).split())[:200]
+def _shape(port: onnxruntime.NodeArg) -> list[int | None]:
+    return [side if isinstance(side, int) else None for side in port.shape]

@@ -16,6 +16,7 @@ from mspose.codecs.base import Maps
 from mspose.config.schema import Config
 from mspose.errors import PoseError, UsageError
 from mspose.files import file_fault
+from mspose.hub.table import meant
 from mspose.networks import method_of
 from mspose.runtime.ranks import launched
 
@@ -39,12 +40,12 @@ def check_checkpoint(config: Config, purpose: str) -> None:
         raise UsageError(f"no checkpoint {purpose}: give --ckpt FILE")
     fault = file_fault(config.runtime.ckpt)
     if fault:
-        raise PoseError(f"checkpoint {fault}: {config.runtime.ckpt}")
+        raise PoseError(f"checkpoint {fault}: {config.runtime.ckpt}{meant(config.runtime.ckpt)}")
 
 
 # Backends by the ending of the file they run; every other file is a checkpoint for MindSpore.
 _ENDINGS = {".mindir": "mindir", ".onnx": "onnx", ".zip": "onnx"}
-_RUNS = {"mindir": (".mindir",), "onnx": (".onnx", ".zip"), "lite": (".mindir",)}
+_RUNS = {"mindir": (".mindir",), "onnx": (".onnx", ".zip"), "openvino": (".onnx", ".zip"), "lite": (".mindir",)}
 
 
 def backend_name(config: Config) -> str:
@@ -77,6 +78,11 @@ def open_backend(config: Config, any_size: bool = False) -> Backend:
         PoseError, UsageError: the file is unreadable or of another network, or the device or a package is not there.
     """
     name = backend_name(config)
+    if config.runtime.precision != "auto" and name != "openvino":
+        raise UsageError(
+            f"runtime.precision={config.runtime.precision} is for runtime.backend=openvino, and {name} runs "
+            f"{config.runtime.ckpt}: add --backend openvino, or leave it out"
+        )
     log.info(f"loading {config.runtime.ckpt}" + (f" into {name}" if name != "mindspore" else ""))
     if name != "mindspore":
         backend = _open_exported(name, config)
@@ -104,6 +110,10 @@ def _open_exported(name: str, config: Config) -> ExportedBackend:
         from mspose.backends.onnx_runtime import open_onnx
 
         return open_onnx(config.runtime.ckpt, config.runtime)
+    if name == "openvino":
+        from mspose.backends.openvino import open_openvino
+
+        return open_openvino(config.runtime.ckpt, config.runtime)
     if name == "mindir":
         from mspose.backends.mindir import open_mindir
 

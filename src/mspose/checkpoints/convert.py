@@ -254,6 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging()
     try:
         config = _configuration(options)
+        options.src = Path(config.runtime.ckpt)  # it may have been a published file's name
         if options.to == "onnx":
             if options.partial:
                 raise UsageError("--partial is for weights; --to onnx takes a model as it is")

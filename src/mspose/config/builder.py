@@ -26,6 +26,7 @@ from mspose.config.text import FORMAT, read_yaml
 from mspose.config.values import KeyProblem, store, stored
 from mspose.errors import UsageError
 from mspose.files import user_path
+from mspose.hub.table import named
 from mspose.networks import find_network, networks
 from mspose.networks.base import Network
 from mspose.skeleton import BUILT_IN
@@ -339,9 +340,12 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
 
 
 def network_of(config: str | Path | Config) -> Network:
-    """The network of a recipe, or of a configuration."""
+    """The network of a recipe, of a published file, or of a configuration."""
     if isinstance(config, Config):
         return find_network(config.model.name)
+    entry = named(config)
+    if entry is not None and entry.network:
+        return find_network(entry.network)
     builder = ConfigBuilder()
     builder.add_file(config)
     return builder.network()

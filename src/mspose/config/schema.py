@@ -82,7 +82,9 @@ class ModelConfig(Section):
     """The network."""
 
     name: str = key("simplepose", "network: its name, or package.module of one outside this package", role=FIXED)
-    pretrained: str = key("", "ImageNet backbone to start from (resnet50.ckpt, vgg19.ckpt); empty: random weights")
+    pretrained: str = key(
+        "", "ImageNet backbone to start from: a file, or the name of a published one (resnet50); empty: random weights"
+    )
 
 
 @dataclass
@@ -182,7 +184,7 @@ class TrainConfig(Section):
     save_steps: int = key(0, "steps between two checkpoints, besides; 0: none", NOT_NEGATIVE)
     keep: int = key(5, "numbered checkpoints kept; last.ckpt and best.ckpt always are", POSITIVE)
     eval_epochs: int = key(5, "epochs between two evaluations on the evaluation set; 0: never", NOT_NEGATIVE)
-    init_from: str = key("", "checkpoint whose weights start the run")
+    init_from: str = key("", "checkpoint, or published network, whose weights start the run")
     resume: str = key("", "checkpoint of a run to continue (weights, optimizer, schedule, position); auto: the newest")
     performance_steps: int = key(
         0,
@@ -210,7 +212,7 @@ class EvalConfig(Section):
 class DemoConfig(Section):
     """Pictures and video: what to look at, what is drawn and written."""
 
-    input: str = key("", "picture, folder, glob, video file, or camera number")
+    input: str = key("", "picture, folder, glob, video file, or camera number; empty: serve the web page")
     person_threshold: float = key(0.1, "people with a lower score are left out", NOT_NEGATIVE)
     keypoint_threshold: float = key(
         0.2, "keypoints with a lower score are not drawn, and 0 in OpenPose's JSON", NOT_NEGATIVE
@@ -221,7 +223,7 @@ class DemoConfig(Section):
     black_background: bool = key(False, "draw people on black instead of the picture")
     show: bool = key(False, "show what is drawn in a window")
     serve: bool = key(False, "serve a web page instead of reading demo.input")
-    networks: list[str] = key([], "further networks for the web page, each CONFIG:CKPT")
+    networks: list[str] = key([], "further networks for the web page, each CONFIG:CKPT, or the name of a published one")
     host: str = key("127.0.0.1", "address of the web page; 0.0.0.0 lets other machines reach it")
     max_pixels: int = key(
         50_000_000,
@@ -281,14 +283,23 @@ class RuntimeConfig(Section):
         "fixed loss scale for amp O1 to O3; 0: adapted while training",
         Check(lambda v: v == 0 or v >= 1, "be 0 (adapting) or at least 1"),
     )
-    ckpt: str = key("", "checkpoint to load, or an exported or published model")
+    ckpt: str = key("", "checkpoint to load, an exported model, or the name of a published one (mspose models)")
     backend: str = key(
         "auto",
-        "what runs the network: MindSpore with a checkpoint, MindSpore with a MindIR, ONNX "
-        "Runtime, MindSpore Lite; auto: by the ending of runtime.ckpt",
-        ("auto", "mindspore", "mindir", "onnx", "lite"),
+        "what runs the network: MindSpore with a checkpoint, MindSpore with a MindIR, ONNX Runtime or OpenVINO with "
+        "ONNX, MindSpore Lite; auto: by the ending of runtime.ckpt, ONNX in ONNX Runtime",
+        ("auto", "mindspore", "mindir", "onnx", "openvino", "lite"),
+    )
+    precision: str = key(
+        "auto",
+        "what OpenVINO computes in; auto: bf16 where the processor has it, else f32",
+        ("auto", "f32", "bf16", "f16"),
     )
     output: str = key("", "folder for results; empty: outputs/RECIPE")
+    offline: bool = key(False, "fetch no published file: those that are named must be in the cache")
+    mirror: list[str] = key(
+        [], "where to fetch published files instead, each HOST=URL: huggingface.co=https://hf-mirror.com"
+    )
 
 
 @dataclass
@@ -344,6 +355,7 @@ PATHS = (
 FLAGS = {
     "ckpt": "runtime.ckpt",
     "ckpt_url": "runtime.ckpt",
+    "network": "runtime.ckpt",
     "device_target": "runtime.device",
     "device_id": "runtime.device_id",
     "data_url": "modelarts.data_url",

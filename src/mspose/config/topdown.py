@@ -148,7 +148,7 @@ class TopDownDemo(DemoConfig):
     detector_file: str = key(
         "",
         "weights of the detector: yolo.ckpt, yolov3.weights, X.onnx (YOLOX, YOLOv8, or MMDetection's end2end.onnx), or "
-        "the archive X.zip that OpenMMLab publishes",
+        "the archive X.zip that OpenMMLab publishes; or the name of a published one (yolox-tiny)",
     )
     detector_size: list[int] = key(
         [416, 416],

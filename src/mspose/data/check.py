@@ -46,12 +46,14 @@ class Report:
 
     Attributes:
         errors, warnings: lines.
+        odd: (N,) how many lines are about each person, in the order of the file's `People`; empty until they are read.
     """
 
     def __init__(self, path: str | Path, plausible: bool = True) -> None:
         self.path, self.plausible = Path(path), plausible
         self.errors: list[str] = []
         self.warnings: list[str] = []
+        self.odd = np.zeros(0, np.int64)
 
     def close(self) -> None:
         """Log the warnings.
@@ -83,10 +85,14 @@ class Entries:
         entries: as the file has them.
         report: where faults go.
         noun: what an entry is.
+
+    Attributes:
+        odd: (N,) how many lines are about each entry.
     """
 
     def __init__(self, entries: Sequence[Mapping], report: Report, noun: str = "annotation") -> None:
         self.entries, self.report, self.noun = entries, report, noun
+        self.odd = np.zeros(len(entries), np.int64)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -101,6 +107,7 @@ class Entries:
     def error(self, rows: Sequence[int] | np.ndarray, words: str) -> None:
         """Report entries that cannot be used."""
         if len(rows):
+            self.odd[rows] += 1
             more = f" ({len(rows) - 1} more like it)" if len(rows) > 1 else ""
             self.report.errors.append(f"{self.name(int(rows[0]))}{more} {words}")
 
@@ -117,6 +124,7 @@ class Entries:
         count, total = int(bad.sum()), len(self) if among is None else int(among.sum())
         if not count or not self.report.plausible:
             return
+        self.odd += bad
         found = f"{count} of {total} {self.noun}s {words}, such as {self.name(int(bad.argmax()))}"
         if most and count > MOST * total and total >= least:
             self.report.errors.append(f"{most}: {found} ({SWITCH})")

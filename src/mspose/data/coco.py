@@ -332,6 +332,7 @@ def _people(
         those = np.flatnonzero(bare)
         areas[those] = estimated_areas([entries.entries[i].get("segmentation") for i in those.tolist()], boxes[those])
         entries.warn(telling, "have no area: it is estimated, and the AP not comparable with that of other programs")
+    entries.report.odd = entries.odd
     people = People(
         ids=_ids(entries.entries),
         image_index=rows,

@@ -11,16 +11,10 @@ lies in ROOT (brought there on a disk, say) is used as it is. Nothing is written
 from __future__ import annotations
 
 import argparse
-import hashlib
-import http.client
-import json
 import os
 import re
 import shutil
 import sys
-import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,14 +25,11 @@ from tqdm import tqdm
 from mspose.archives import DAMAGED, harmless
 from mspose.data.layout import check
 from mspose.errors import PoseError, UsageError
-from mspose.files import check_writable, user_path, write_json
+from mspose.files import check_writable, user_path
+from mspose.runtime.transfer import CHUNK, digest_of, fetch, file_size, gigabytes, partial_files
 
 # Plain HTTP, since the host's certificate is not in its own name; the SHA-256 of every archive is checked instead.
 BASE_URL = "http://images.cocodataset.org"
-ATTEMPTS = 6
-FIRST_WAIT = 1.0  # seconds before the second attempt; doubled for each further one
-TIMEOUT = 30.0
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,7 @@ def download(
         if part in missing:
             archive = _working_files(root, part)[0]
             is_ours = not archive.exists()  # one that somebody has put there is theirs
-            fetch(f"{base_url.rstrip('/')}/{part.archive}", archive, part.size, part.sha256)
+            fetch_archive(f"{base_url.rstrip('/')}/{part.archive}", archive, part.size, part.sha256)
             unzip(archive, root, part)
             if is_ours and not keep_archives:
                 archive.unlink()
@@ -139,127 +130,16 @@ def is_finished(root: Path, part: Part) -> bool:
         return False
 
 
-def fetch(url: str, target: Path, size: int, sha256: str) -> None:
-    """Download `url` to `target`, continuing `target`.part; nothing is fetched where a sound `target` exists.
-
-    A transfer that breaks is tried again, ATTEMPTS times without progress at most, each wait twice the one before.
+def fetch_archive(url: str, target: Path, size: int, sha256: str) -> None:
+    """Download an archive to `target`; nothing is fetched where a sound `target` exists.
 
     Raises:
-        PoseError: the server refuses, keeps failing, or the file has not the expected size or digest.
+        PoseError: see `mspose.runtime.transfer.fetch`; or `target` is there and not the published archive.
     """
-    if target.exists():
-        if not _is_sound(target, size, sha256):
-            raise PoseError(f"{target} is not the published archive (cut short or changed): delete it and run again")
-        return
-    partial, note = _partial(target)
-    failures, most = 0, _size(partial)
-    while _size(partial) != size:
-        try:
-            _transfer(url, partial, note, size)
-            reason = "the connection closed early"
-        except (OSError, http.client.HTTPException) as error:
-            code = getattr(error, "code", 0)
-            if code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-                partial.unlink(missing_ok=True)
-            elif 400 <= code < 500 and code not in (http.client.REQUEST_TIMEOUT, http.client.TOO_MANY_REQUESTS):
-                raise PoseError(f"{url}: the server says {error}; is --base-url right?") from error
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
-        if _size(partial) == size:
-            break
-        # Measured by the most there ever was: a server that starts anew each time must not keep us here for ever.
-        failures = 0 if _size(partial) > most else failures + 1
-        most = max(most, _size(partial))
-        if failures >= ATTEMPTS:
-            raise PoseError(
-                f"{url}: no progress in {ATTEMPTS} attempts ({reason}); "
-                f"run again to go on from {_size(partial):,} of {size:,} bytes"
-            )
-        time.sleep(FIRST_WAIT * 2 ** max(failures - 1, 0))
-    note.unlink(missing_ok=True)
-    if not _is_sound(partial, size, sha256):
-        partial.unlink()
-        raise PoseError(
-            f"{url}: what came is not the published archive (SHA-256 differs) and was deleted: run again; "
-            "if it happens twice, something between you and the server changes files"
-        )
-    partial.replace(target)
-
-
-def _transfer(url: str, partial: Path, note: Path, size: int) -> None:
-    """One request: append to `partial` what the server still has of it, or start anew where it must be."""
-    offset = _size(partial)
-    validator = _read_validator(note, url) if offset else None
-    headers = {"User-Agent": "coco-download", "Accept-Encoding": "identity"}
-    # Without a validator the first bytes may be of another version of the file: they are fetched again.
-    if validator and offset < size:
-        headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
-        start, total = _extent(response)
-        if total != size:
-            raise PoseError(
-                f"{url}: the server offers {total:,} bytes, the published archive has {size:,}; "
-                "is --base-url right, or is a login page or proxy in between?"
-            )
-        if start not in (0, offset):
-            raise http.client.HTTPException(f"asked for byte {offset}, got byte {start}")
-        try:
-            write_json(note, {"url": url, "validator": _validator(response)})
-            with partial.open("ab" if start else "wb") as file, _bar(partial.stem, size, start) as bar:
-                # Never more than was promised, whatever the server sends.
-                while chunk := _read(response, min(CHUNK, size - file.tell())):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-        except _ReadError as error:
-            raise http.client.HTTPException(str(error)) from error
-        except OSError as error:
-            raise PoseError(f"cannot write {partial}: {error.strerror}; run again to go on from there") from error
-
-
-class _ReadError(Exception):
-    """A failure of the network: both reading and writing raise OSError, and only the first is worth a retry."""
-
-
-def _read(response: http.client.HTTPResponse, count: int) -> bytes:
-    try:
-        return response.read(count) if count else b""
-    except (OSError, http.client.HTTPException) as error:
-        raise _ReadError(str(error) or type(error).__name__) from error
-
-
-def _extent(response: http.client.HTTPResponse) -> tuple[int, int]:
-    """First byte and total size of what a response brings a part or the whole of; size -1 if it does not say."""
-    if response.status == http.client.PARTIAL_CONTENT:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        if not found:
-            raise http.client.HTTPException("a partial answer without a usable Content-Range")
-        return int(found[1]), int(found[2])
-    length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdecimal() else -1
-
-
-def _validator(response: http.client.HTTPResponse) -> str | None:
-    """What If-Range takes to name this version of the file: a strong ETag, else the date (RFC 9110, 13.1.5)."""
-    tag = response.headers.get("ETag")
-    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
-
-
-def _read_validator(note: Path, url: str) -> str | None:
-    try:
-        content = json.loads(note.read_text(encoding="utf-8"))
-        return content["validator"] if content["url"] == url else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def _is_sound(path: Path, size: int, sha256: str) -> bool:
-    if _size(path) != size:
-        return False
-    digest = hashlib.sha256()
-    with path.open("rb") as file, _bar(f"verifying {path.stem}", size) as bar:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest() == sha256
+    if not target.exists():
+        fetch(url, target, size, sha256, "is --base-url right, or is a login page or proxy in between?")
+    elif file_size(target) != size or digest_of(target) != sha256:
+        raise PoseError(f"{target} is not the published archive (cut short or changed): delete it and run again")
 
 
 def unzip(archive: Path, root: Path, part: Part) -> None:
@@ -307,7 +187,7 @@ def _wanted(file: zipfile.ZipFile, archive: Path, part: Part) -> list[zipfile.Zi
     total = sum(member.file_size for member in wanted)
     if total > part.unzipped:
         raise PoseError(
-            f"{archive}: would take {_gigabytes(total)}, at most {_gigabytes(part.unzipped)} are expected; "
+            f"{archive}: would take {gigabytes(total)}, at most {gigabytes(part.unzipped)} are expected; "
             "nothing was unzipped"
         )
     return wanted
@@ -318,39 +198,22 @@ def _require_space(root: Path, parts: Sequence[Part], keep_archives: bool) -> No
     resident = peak = 0
     for part in parts:
         archive, partial, *_ = _working_files(root, part)
-        present = _size(archive) + _size(partial)
+        present = file_size(archive) + file_size(partial)
         to_fetch = max(0, part.size - present)
         peak = max(peak, resident + to_fetch + part.unzipped)
         resident += part.unzipped + (to_fetch if keep_archives else -present)
     free = shutil.disk_usage(root).free
     if peak > free:
         raise PoseError(
-            f"{root}: {_gigabytes(peak)} are needed for {', '.join(part.name for part in parts)} "
-            f"(archive and contents), {_gigabytes(free)} are free; free some, or fetch fewer --parts"
+            f"{root}: {gigabytes(peak)} are needed for {', '.join(part.name for part in parts)} "
+            f"(archive and contents), {gigabytes(free)} are free; free some, or fetch fewer --parts"
         )
 
 
 def _working_files(root: Path, part: Part) -> tuple[Path, ...]:
     """The archive, its partial transfer, the note about that, and the folder it is unzipped in."""
     archive = root / part.archive.rpartition("/")[2]
-    return archive, *_partial(archive), root / f".{part.name}.unzipping"
-
-
-def _partial(archive: Path) -> tuple[Path, Path]:
-    return archive.with_name(archive.name + ".part"), archive.with_name(archive.name + ".part.json")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
-def _bar(label: str, total: int, initial: int = 0) -> tqdm:
-    # disable=None: no bar where the output is not a terminal.
-    return tqdm(desc=label, total=total, initial=initial, unit="B", unit_scale=True, unit_divisor=1000, disable=None)
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB"
+    return archive, *partial_files(archive), root / f".{part.name}.unzipping"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,13 +21,14 @@ from mspose.backends.open import check_checkpoint
 from mspose.config.builder import network_of
 from mspose.config.recipes import find_recipe
 from mspose.config.schema import Config, keys_of
-from mspose.demo.outputs import coco_entries
-from mspose.demo.sources import Frame, image_ids
+from mspose.demo.sources import image_ids
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
 from mspose.extras import need
 from mspose.files import file_fault, user_path, write_json
+from mspose.hub.cache import name_of
+from mspose.hub.table import meant, named
 from mspose.images import ImageError
 
 if TYPE_CHECKING:
@@ -60,9 +61,14 @@ class Page:
         self._config, self._folder = config, folder
         self._files: dict[str, tuple[Config | str, str]] = {_name(config.runtime.ckpt): (config, config.runtime.ckpt)}
         for entry in config.demo.networks:
+            if named(entry) is not None:
+                self._files[entry] = entry, ""
+                continue
             recipe, colon, ckpt = entry.rpartition(":")
             if not colon:
-                raise UsageError(f"demo.networks: {entry!r} is not CONFIG:CKPT")
+                raise UsageError(
+                    f"demo.networks: {entry!r} is neither CONFIG:CKPT nor the name of a published network{meant(entry)}"
+                )
             recipe, ckpt = str(find_recipe(user_path(recipe))), str(user_path(ckpt))
             fault = file_fault(ckpt)
             if fault:
@@ -91,8 +97,10 @@ class Page:
                 "data.category": self._config.data.category,
                 "runtime.device": self._config.runtime.device,
                 "runtime.device_id": self._config.runtime.device_id,
+                "runtime.offline": self._config.runtime.offline,
+                "runtime.mirror": self._config.runtime.mirror,
             }
-            self._loaded[network] = PoseEstimator(config, ckpt, overrides)
+            self._loaded[network] = PoseEstimator(config, ckpt or None, overrides)
         return self._loaded[network]
 
     def estimate(
@@ -120,14 +128,13 @@ class Page:
             maps = estimator.run(prepared)
             faults = estimator.faults - before
             people = estimator.finish(prepared, maps)
-            people = people.select(people.scores >= person_threshold)
+            people = people[people.scores >= person_threshold]
         demo = replace(self._config.demo, keypoint_threshold=keypoint_threshold, black_background=black_background)
         heat = estimator.heat(prepared, maps) if heatmaps else None
         drawn = estimator.draw(prepared.image, people, heat, demo)
         name = Path(picture).name
-        frame = Frame(0, image_ids([Path(name)])[0], name, Path(name).stem, prepared.image)
-        path = Path(tempfile.mkdtemp(dir=self._folder)) / f"{frame.name}_keypoints.json"
-        write_json(path, coco_entries(people, frame, is_video=False, category_id=estimator.category_id))
+        path = Path(tempfile.mkdtemp(dir=self._folder)) / f"{Path(picture).stem}_keypoints.json"
+        write_json(path, people.to_coco(image_ids([Path(name)])[0], estimator.category_id, name))
         with self._one_at_a_time:
             self._results.append((time.monotonic(), path.parent))
         self.tidy()
@@ -165,8 +172,9 @@ def check_size(path: str, most: int) -> None:
 
 
 def _name(ckpt: str) -> str:
-    """What a network is called: its file with the last folder, which is often what tells best.ckpt from best.ckpt."""
-    return "/".join(Path(ckpt).absolute().parts[-2:])
+    """What a network is called: as it is published, or its file with the last folder, which is often what tells
+    best.ckpt from best.ckpt."""
+    return name_of(ckpt) or "/".join(Path(ckpt).absolute().parts[-2:])
 
 
 def describe(count: int, detector: str) -> str:

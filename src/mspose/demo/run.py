@@ -16,13 +16,14 @@ import numpy as np
 from mspose.backends.open import check_checkpoint
 from mspose.config.schema import Config
 from mspose.config.text import save_config
-from mspose.demo.outputs import VideoWriter, coco_entries, openpose_layout, openpose_people, video_file
+from mspose.demo.outputs import VideoWriter, video_file
 from mspose.demo.pipeline import overlapped
 from mspose.demo.sources import Frame, Pictures, Video, open_source
 from mspose.demo.window import Window
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError
 from mspose.estimator import PoseEstimator, Prepared
+from mspose.extras import check_installed
 from mspose.files import write_json
 from mspose.images import ImageError
 from mspose.outputs import check_targets
@@ -70,7 +71,6 @@ class Demo:
         self._estimator, self._source, self._folder = estimator, source, folder
         self.options = estimator.config.demo
         self._begin, self._first = time.perf_counter(), 0.0
-        self._layout = openpose_layout(estimator.skeleton)
 
     def read(self) -> Iterator[Frame]:
         """The frames of the source."""
@@ -128,9 +128,11 @@ class Demo:
                 write_image(self._folder / "pictures" / self._source.drawn[frame.number], job.drawn)
                 if len(self.thumbnails) < SHEET:
                     self.thumbnails.append(fit(job.drawn, *CELL))
-            people = openpose_people(job.people, self._layout, self.options.keypoint_threshold)
-            write_json(self._folder / "openpose" / f"{frame.name}_keypoints.json", people)
-            self.entries += coco_entries(job.people, frame, self._source.is_video, self._estimator.category_id)
+            people, options = job.people, self.options
+            name = self._folder / "openpose" / f"{frame.name}_keypoints.json"
+            write_json(name, people.to_openpose(options.keypoint_threshold))
+            number = frame.number if self._source.is_video else None
+            self.entries += people.to_coco(frame.image_id, self._estimator.category_id, frame.file_name, number)
         return job
 
     def first_done(self) -> None:
@@ -154,10 +156,17 @@ class Demo:
 
 
 def demo(config: Config) -> None:
-    """What demo.py does: serve the page where `demo.serve` says so, else find people in `demo.input`."""
-    if config.demo.serve:
+    """What demo.py does: find people in `demo.input`; serve the page without one, or where `demo.serve` says so."""
+    if config.demo.serve or not config.demo.input:
         from mspose.demo.page import serve
 
+        try:
+            check_installed("gradio")
+        except PoseError as error:
+            hint = (
+                "" if config.demo.serve else "; without a page: --input PICTURE, FOLDER, 'GLOB', VIDEO or camera number"
+            )
+            raise PoseError(f"{error}{hint}") from error
         serve(config)
     else:
         run_demo(config)
@@ -207,6 +216,8 @@ def _find_people(config: Config, source: Pictures | Video, folder: Path) -> None
     log.info(demo.describe_speed(done, "frames" if source.is_video else "pictures"))
     missing = 0 if source.is_video else source.total - done
     left_out = f"; {missing} left out" if missing else ""
+    drawn = Path(source.drawn[0]) if source.is_video else Path("pictures", *source.drawn[:1] * (source.total == 1))
+    log.info(f"drawn: {folder / drawn}")
     log.info(f"{len(demo.entries)} {'person' if len(demo.entries) == 1 else 'people'}{left_out}; results in {folder}")
     if demo.entries and estimator.category_note:
         log.warning(f"note: {estimator.category_note}")

@@ -15,6 +15,7 @@ from mspose.config.schema import Config, section_as
 from mspose.config.topdown import TopDownDemo
 from mspose.detection.boxes import Boxes, clipped
 from mspose.errors import UsageError
+from mspose.hub.table import meant
 from mspose.skeleton import load_skeleton
 
 __all__ = ["HOG_HINT", "Boxes", "Detector", "build_detector", "detector_kind"]
@@ -22,7 +23,7 @@ __all__ = ["HOG_HINT", "Boxes", "Detector", "build_detector", "detector_kind"]
 # For those who wonder why nobody was found.
 HOG_HINT = (
     "HOG, the detector that needs no file, finds only upright people seen from head to foot; "
-    "demo.detector_file=yolov3.weights (or an .onnx) finds others, demo.detector=whole takes the whole picture"
+    "demo.detector_file=yolox-tiny, which is fetched once, finds others, demo.detector=whole takes the whole picture"
 )
 # Detectors by the kind of their file.
 SUFFIXES = {".ckpt": "yolov3", ".weights": "yolov3", ".onnx": "onnx", ".zip": "onnx"}
@@ -54,7 +55,10 @@ def detector_kind(config: Config) -> str:
         if not demo.detector_file:
             return "hog"
         if suffix not in SUFFIXES:
-            raise UsageError(f"demo.detector_file must end in {', '.join(SUFFIXES)}, not {demo.detector_file!r}")
+            raise UsageError(
+                f"demo.detector_file must end in {', '.join(SUFFIXES)}, not {demo.detector_file!r}"
+                f"{meant(demo.detector_file)}"
+            )
         return SUFFIXES[suffix]
     if kind == "boxes" and not demo.boxes:
         raise UsageError("demo.detector=boxes needs the COCO JSON of person boxes: demo.boxes=FILE")

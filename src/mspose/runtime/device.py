@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pose")
 
+
+_MAX_ISA = "ONEDNN_MAX_CPU_ISA"
+# Variables that `prepare_environment` set itself.
+_ours: set[str] = set()
 
 # MindSpore keeps why it cannot load a device's libraries to its log.
 REMEDY = {
@@ -63,9 +69,25 @@ def prepare_environment() -> None:
     """Set the environment variables that MindSpore and oneDNN read once; the user's own values stay."""
     # With AVX-512, oneDNN as MindSpore calls it falls back to its reference convolution: 40 to 100 times slower. It
     # reads this for its first convolution, so setting it after the import of MindSpore is in time.
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX2")
+    if _MAX_ISA not in os.environ:
+        os.environ[_MAX_ISA] = "AVX2"
+        _ours.add(_MAX_ISA)
     # Errors only: availability probes and graph passes print pages of warnings that no user can act on.
     os.environ.setdefault("GLOG_v", "3")
+
+
+@contextlib.contextmanager
+def every_instruction() -> Iterator[None]:
+    """Take our limit for MindSpore's oneDNN away while that of another library, which reads it once, starts.
+
+    A limit that the user set stays.
+    """
+    limit = os.environ.pop(_MAX_ISA, "") if _MAX_ISA in _ours else ""
+    try:
+        yield
+    finally:
+        if limit:
+            os.environ[_MAX_ISA] = limit
 
 
 def start(config: RuntimeConfig) -> Runtime:

@@ -28,6 +28,8 @@ from mspose.runtime.ranks import is_writer
 
 log = logging.getLogger("pose")
 
+WAIT = 0.1  # seconds between two looks at a lock that another process holds
+
 
 @contextmanager
 def locked(folder: Path, command: str, result: Path | None = None) -> Iterator[Path]:
@@ -43,21 +45,42 @@ def locked(folder: Path, command: str, result: Path | None = None) -> Iterator[P
     if not is_writer():
         yield folder
         return
-    path = folder / f".{result.name if result else command}.lock"
-    with _locked_file(path, result or folder) as file:
+    with _held(folder / f".{result.name if result else command}.lock", command, result or folder):
+        yield folder
+
+
+@contextmanager
+def one_at_a_time(path: Path, command: str) -> Iterator[None]:
+    """Let one process at a time make a file; the others, ranks too, wait for it, and say so once.
+
+    Args:
+        command: what makes it, told to others.
+
+    Raises:
+        PoseError: no file can be opened beside it.
+    """
+    with _held(path.with_name(f".{path.name}.lock"), command, path, waits=True):
+        yield
+
+
+@contextmanager
+def _held(path: Path, command: str, what: Path, waits: bool = False) -> Iterator[None]:
+    """Hold a lock file, in which others find who does."""
+    with _locked_file(path, what, waits) as file:
         try:
             who = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
             with contextlib.suppress(OSError):  # a full disk: the lock holds, and others are told less
                 os.ftruncate(file.fileno(), 0)
                 os.write(file.fileno(), json.dumps({**who, "since": time.strftime("%Y-%m-%d %H:%M:%S")}).encode())
-            yield folder
+            yield
         finally:
             with contextlib.suppress(OSError):
                 path.unlink()  # while it is locked: whoever has opened it meanwhile sees that it is gone
 
 
-def _locked_file(path: Path, what: Path) -> IO[str]:
+def _locked_file(path: Path, what: Path, waits: bool) -> IO[str]:
     """The file, opened and locked; where the file system has no locks, only opened, with a word."""
+    is_told = False
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,9 +91,15 @@ def _locked_file(path: Path, what: Path) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             with file:
-                raise PoseError(
-                    f"{_holder(file)} is writing {what}: wait for it, stop it, or choose another output"
-                ) from None
+                if not waits:
+                    raise PoseError(
+                        f"{_holder(file)} is writing {what}: wait for it, stop it, or choose another output"
+                    ) from None
+                if not is_told:
+                    log.info(f"waiting for {_holder(file)}, which is writing {what}")
+                is_told = True
+            time.sleep(WAIT)
+            continue
         except OSError as error:
             log.warning(f"note: {path.parent} has no locks ({error.strerror}): see that no other run writes into it")
             return file
