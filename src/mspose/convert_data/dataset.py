@@ -78,7 +78,9 @@ class Losses:
     def _add(self, is_lost: bool, what: str, example: object, count: int) -> None:
         if count:
             self._counts[is_lost, what] += count
-            self._examples.setdefault((is_lost, what), one_line(example, 100))
+            # What stands in a file may be of any length; of a path the end tells most.
+            room = len(str(example)) if isinstance(example, Path) else 100
+            self._examples.setdefault((is_lost, what), one_line(example, room))
 
     def lines(self) -> list[str]:
         """What was left out first."""
