@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from mspose.errors import PoseError
+from mspose.filenames import short_name
 from mspose.files import (
     atomic_group,
     atomic_path,
     check_writable,
     read_json,
     remove_abandoned,
-    short_name,
     utf8_path,
     write_json,
     write_text,

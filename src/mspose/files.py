@@ -13,7 +13,7 @@ import stat
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,6 @@ from typing import Any
 import numpy as np
 
 from mspose.errors import PoseError, UsageError, one_line
-
-LONGEST_NAME = 255  # bytes of a file name
 
 _listeners: list[Callable[[Path], None]] = []
 
@@ -311,15 +309,6 @@ def is_utf8(path: str | Path) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in str(path))
 
 
-def short_name(name: str, room: int = 60) -> str:
-    """The name, cut and made distinct by its hash where a file system would not take `room` more bytes behind it."""
-    data = os.fsencode(name)
-    if len(data) + room <= LONGEST_NAME:
-        return name
-    tail = "~" + hashlib.sha256(data).hexdigest()[:8]
-    return data[: LONGEST_NAME - room - len(tail)].decode("utf-8", "ignore") + tail
-
-
 def user_path(text: str) -> Path:
     """A path that somebody gave: `~` is their home folder, also where no shell saw it."""
     return Path(os.path.expanduser(text))
@@ -396,35 +385,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
-
-
-def common_folder(paths: Sequence[Path]) -> Path:
-    """The deepest folder that files are in, directly or in folders of it; absolute."""
-    return Path(os.path.commonpath([path.parent.absolute() for path in paths]))
-
-
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Names for the outputs of files: their stems; where some have the same, their folders and suffix besides.
-
-    Names that differ in case alone count as the same, as some file systems see it; long ones are cut.
-    """
-    stems = Counter(path.stem.casefold() for path in paths)
-    common = common_folder(paths)
-    names, used = [], {stem for stem, count in stems.items() if count == 1}
-    for path in paths:
-        if stems[path.stem.casefold()] == 1:
-            names.append(short_name(path.stem))
-            continue
-        parts = path.absolute().relative_to(common).parts
-        base = "_".join(parts).replace(".", "_")
-        name = short_name(base)
-        number = 1
-        while name.casefold() in used:
-            number += 1
-            name = short_name(f"{base}_{number}")
-        used.add(name.casefold())
-        names.append(name)
-    return names
 
 
 def _plain(value: object) -> object:

@@ -24,7 +24,8 @@ from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.origins import Recognised, recognise_file
 from mspose.config.schema import Config, get
 from mspose.errors import PoseError, UsageError
-from mspose.files import atomic_group, short_name, unlisted, write_text
+from mspose.filenames import short_name
+from mspose.files import atomic_group, unlisted, write_text
 from mspose.networks import find_network
 from mspose.skeleton import load_skeleton
 

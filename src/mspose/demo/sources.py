@@ -18,7 +18,8 @@ import cv2
 import numpy as np
 
 from mspose.errors import PoseError, UsageError
-from mspose.files import common_folder, short_name, unique_names, utf8_path
+from mspose.filenames import common_folder, short_name, unique_names
+from mspose.files import utf8_path
 from mspose.images import ImageError, picture_format, read_image
 
 log = logging.getLogger("pose")

@@ -17,7 +17,7 @@ from mspose.data.coco import Images, People, labelled
 from mspose.data.loader import BadImages, check_unreadable, unreadable
 from mspose.errors import PoseError
 from mspose.evaluation.coco import evaluate_keypoints, mean_keypoint_error, to_coco_results
-from mspose.files import unique_names
+from mspose.filenames import unique_names
 from mspose.images import ImageError
 from mspose.methods.base import Forward, Method, View, describe_faults
 from mspose.runtime.progress import Progress
