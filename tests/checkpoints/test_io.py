@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,17 @@ def test_zoo_backbone_names_become_ours() -> None:
     names = ("layer1.0.down_sample_layer.0.weight", "moments.conv1.weight", "conv1.weight")
     named = resnet_from_zoo(dict.fromkeys(names, one))
     assert sorted(named) == ["conv1.weight", "layer1.0.downsample.0.weight"]
+
+
+def test_memory_that_holds_read_files_counts_as_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MindSpore 2.10 takes only memory that holds nothing for free, and refused whole checkpoints."""
+    cell = network(300)  # longer than the page that is told to be free
+    io.save({p.name: p for p in cell.get_parameters()}, tmp_path / "a.ckpt")
+    told = os.sysconf
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_AVPHYS_PAGES" else told(name))
+    monkeypatch.setattr("mspose.checkpoints.io.available_memory", lambda: 2**30)
+    assert io.load(tmp_path / "a.ckpt").keys() == values_of(cell).keys()
+    with monkeypatch.context() as short:
+        short.setattr("mspose.checkpoints.io.available_memory", lambda: 100)
+        with pytest.raises(PoseError, match=naming(tmp_path / "a.ckpt", "memory")):
+            io.load(tmp_path / "a.ckpt")
