@@ -14,11 +14,12 @@ from mspose.models.fold import FromPixels, fold_batch_norm, halve_weights
 from mspose.models.resnet import MaxPool
 from mspose.networks import networks
 from tests.export.networks import build, small_config
-from tests.graph import ms
+from tests.graph import ms, without_graph
 
 
 def run(network: nn.Cell, inputs: np.ndarray) -> list[np.ndarray]:
-    outputs = network(ms.Tensor(inputs))
+    with without_graph():
+        outputs = network(ms.Tensor(inputs))
     return [o.asnumpy() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from mspose.models.hrnet import HRNet
 from mspose.models.layers import enlarge
 from tests.golden.formula import parameter, picture
 from tests.golden.networks import torch_keys
-from tests.graph import ms
+from tests.graph import ms, without_graph
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "golden_hrnet.json"
 
@@ -32,7 +33,9 @@ def test_outputs_equal_the_reference(name: str, parity_dir: Path) -> None:
     network = HRNet(32, 17)
     fill(network, json.loads((parity_dir / f"{name}.keys.json").read_text()))
     fixture = np.load(parity_dir / f"{name}.npz")
-    (maps,) = MindSporeBackend(network)(picture(int(fixture["seed"]), tuple(fixture["shape"])))
+    # One of the two is compiled.
+    with nullcontext() if name == "hrnet_w32" else without_graph():
+        (maps,) = MindSporeBackend(network)(picture(int(fixture["seed"]), tuple(fixture["shape"])))
     expected = fixture["output0"]
     np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
@@ -46,7 +49,8 @@ def test_parameter_count_is_the_published_one(width: int, count: int) -> None:
 def test_outputs_equal_golden_numbers(case: dict) -> None:
     network = HRNet(**case["arguments"])
     fill(network, torch_keys(network))
-    (maps,) = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
+    with without_graph():
+        (maps,) = MindSporeBackend(network)(picture(7, (2, 3, 64, 96)))
     assert list(maps.shape) == case["shape"]
     np.testing.assert_allclose(maps.reshape(-1)[:: case["every"]], case["values"], rtol=0, atol=1e-4 * case["largest"])
 
