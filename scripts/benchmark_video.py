@@ -116,7 +116,6 @@ def _mspose(given: argparse.Namespace) -> tuple[Callable[[], int], Callable[[], 
         "demo.detector_file": given.detector,
         "demo.detector_threshold": SCORE,
         "demo.detector_nms": OVERLAP,
-        "eval.flip_test": False,
         "eval.nms": "none",
         "demo.person_threshold": 0.0,
         "data.color": "bgr",  # as rtmlib feeds networks that were trained with RGB

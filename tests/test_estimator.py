@@ -45,7 +45,8 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Sliced:
     ids=str,
 )
 def test_poses_are_those_of_evaluation(network: Sliced, sample_dir: Path, tmp_path: Path, options: dict) -> None:
-    config = config_with(tmp_path, data__root=str(sample_dir), **options)
+    mirrored = options.get("eval__flip_test", True)
+    config = config_with(tmp_path, data__root=str(sample_dir), demo__flip_test=mirrored, **options)
     evaluator = Evaluator(method_of(config), annotated_boxes=True)
     results = evaluator.run(network).results
     estimator = PoseEstimator(config)
@@ -215,3 +216,18 @@ def test_values_that_are_no_numbers_are_told_of(monkeypatch: pytest.MonkeyPatch,
 @pytest.mark.parametrize(("category", "expected"), [([], 1), (["7"], 7), (["mouse"], 1), (["mouse", "4"], 4)])
 def test_category_of_results(network: Sliced, tmp_path: Path, category: list[str], expected: int) -> None:
     assert PoseEstimator(config_with(tmp_path, TOP_DOWN, data__category=category)).category_id == expected
+
+
+@pytest.mark.parametrize(("keys", "looks"), [({}, 1), ({"demo__flip_test": True}, 2)], ids=str)
+def test_the_mirrored_picture_is_looked_at_only_on_request(
+    network: Sliced, tmp_path: Path, keys: dict, looks: int
+) -> None:
+    config = config_with(tmp_path, eval__flip_test=True, **keys)  # as recipes and model cards say for evaluation
+    PoseEstimator(config)(IMAGE, BOXES[:1])
+    assert len(network.shapes) == looks
+    assert config.eval.flip_test
+
+
+def test_evaluations_key_for_it_names_the_demos(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=naming("eval.flip_test", "demo.flip_test")):
+        PoseEstimator(config_with(tmp_path), overrides={"eval.flip_test": True})

@@ -66,6 +66,8 @@ class PoseEstimator:
         PoseEstimator(ckpt="pose.onnx", overrides={"demo.detector_file": "yolox.onnx"})   # or yolov3.weights
         PoseEstimator(ckpt="pose.onnx", overrides={"demo.detector": "whole"})             # the picture is one person
 
+    With {"demo.flip_test": True} the mirrored picture is looked at too, as evaluation does: better, and half as fast.
+
     With {"demo.track": True} people keep their number (`people.ids`) from picture to picture, in the order of calls.
 
     A call does everything. Where pictures follow each other, `prepare`, `run` and `finish` may be called in different
@@ -100,7 +102,9 @@ class PoseEstimator:
             given["runtime.ckpt"] = str(ckpt)
         self.config = resolve(config, given, "overrides", "demo")
         check_checkpoint(self.config, "to load")
-        self._method = method_of(self.config)
+        # Recipes and model cards ask evaluation for the mirrored pass: what the figures were published with.
+        look = replace(self.config.eval, flip_test=self.config.demo.flip_test)
+        self._method = method_of(replace(self.config, eval=look))
         self.skeleton: Skeleton = self._method.skeleton
         # What is wrong with it is said before MindSpore is imported.
         self.detector = detector_kind(self.config) if self._method.needs_boxes else ""

@@ -54,6 +54,8 @@ def resolve(
         UsageError: a missing or wrong recipe, an unknown or foreign key, a wrong value.
         PoseError: what lies beside the weights is damaged, or the weights are unreadable, or cannot be fetched.
     """
+    if section == "demo" and "eval.flip_test" in overrides:
+        raise UsageError(f"{source}: eval.flip_test is evaluation's; the demo and PoseEstimator obey demo.flip_test")
     builder = ConfigBuilder(section)
     entry = None if recipe is None or isinstance(recipe, Config) else named(recipe)
     if entry is not None:

@@ -217,6 +217,10 @@ class DemoConfig(Section):
     keypoint_threshold: float = key(
         0.2, "keypoints with a lower score are not drawn, and 0 in OpenPose's JSON", NOT_NEGATIVE
     )
+    flip_test: bool = key(
+        False,
+        "average with the maps of the mirrored picture: slightly better, takes twice as long (not eval.flip_test)",
+    )
     track: bool = key(False, "give people numbers that stay theirs from picture to picture")
     line_width: int = key(0, "width of drawn limbs in pixels; 0: by the size of the person", NOT_NEGATIVE)
     heatmaps: bool = key(False, "lay the network's heat maps over the picture")
