@@ -161,4 +161,7 @@ class TopDownDemo(DemoConfig):
         "boxes that overlap a better one by more than this IoU are duplicates; MMDetection's decide that themselves",
         ABOVE_0_TO_1,
     )
+    detect_every: int = key(
+        1, "frames of a video a detection; in between, people are looked for where their keypoints were", POSITIVE
+    )
     boxes: str = key("", "COCO JSON of person boxes, used instead of a detector")

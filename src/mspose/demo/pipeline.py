@@ -26,6 +26,7 @@ def overlapped(
     write: Callable[[Drawn], R],
     size: Callable[[T], int],
     ahead: int,
+    stop: Callable[[], None] = lambda: None,
 ) -> Generator[R, None, None]:
     """Yield what `write(after(run(before(item))))` gives for each item, in order.
 
@@ -36,6 +37,7 @@ def overlapped(
         items: read one by one.
         size: bytes of an item, known once it is read; what is held at a time stays within `BUDGET`.
         ahead: items that may wait before `run`, and behind it.
+        stop: called once it ends, however it does; where `before` waits for what `after` does, it goes on then.
     """
     room = _Room(BUDGET)
     source = iter(items)
@@ -66,6 +68,7 @@ def overlapped(
     try:
         yield from finished
     finally:
+        stop()
         room.close()
         finished.close()
         prepared.close()

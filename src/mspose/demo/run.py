@@ -16,6 +16,8 @@ import numpy as np
 from mspose.backends.open import check_checkpoint
 from mspose.config.schema import Config
 from mspose.config.text import save_config
+from mspose.config.topdown import TopDownDemo
+from mspose.demo.follow import Follower
 from mspose.demo.outputs import VideoWriter, video_file
 from mspose.demo.pipeline import overlapped
 from mspose.demo.sources import Frame, Pictures, Video, open_source
@@ -70,6 +72,8 @@ class Demo:
         self.video: VideoWriter | None = None
         self._estimator, self._source, self._folder = estimator, source, folder
         self.options = estimator.config.demo
+        every = self.options.detect_every if source.is_video and isinstance(self.options, TopDownDemo) else 1
+        self._follower = Follower(every, self.options.keypoint_threshold)
         self._begin, self._first = time.perf_counter(), 0.0
 
     def read(self) -> Iterator[Frame]:
@@ -83,15 +87,19 @@ class Demo:
             yield frame
 
     def prepare(self, frame: Frame) -> Job:
-        """Find people and cut them out."""
+        """Find people, or follow them from the frame before, and cut them out."""
+        boxes = self._follower.boxes()
         if frame.image is None:
             return Job(frame)
         name = str(frame.number) if self._source.is_video else str(self._source.folder / frame.file_name)
         with self.watch("detecting"):
             try:
-                return Job(frame, self._estimator.prepare(frame.image, name=name))
+                return Job(frame, self._estimator.prepare(frame.image, boxes, name))
             except ImageError as error:
                 return Job(replace(frame, image=None, error=f"{error}: {frame.file_name}"))
+            except BaseException:
+                self.stop()  # the next frame waits for the people of this one
+                raise
 
     def run(self, job: Job) -> Job:
         """Run the network."""
@@ -102,10 +110,17 @@ class Demo:
 
     def draw(self, job: Job) -> Job:
         """Decode the maps and draw the people."""
-        if job.prepared is None:
+        try:
+            if job.prepared is not None:
+                with self.watch("drawing"):
+                    job.people = self._estimator.finish(job.prepared, job.maps)
+            self._follower.found(job.people)
+        except BaseException:
+            self.stop()  # the next frame waits for the people of this one
+            raise
+        if job.prepared is None or job.people is None:
             return job
         with self.watch("drawing"):
-            job.people = self._estimator.finish(job.prepared, job.maps)
             heat = self._estimator.heat(job.prepared, job.maps) if self.options.heatmaps else None
             job.drawn = self._estimator.draw(job.prepared.image, job.people, heat)
         job.prepared = job.maps = None
@@ -134,6 +149,10 @@ class Demo:
             number = frame.number if self._source.is_video else None
             self.entries += people.to_coco(frame.image_id, self._estimator.category_id, frame.file_name, number)
         return job
+
+    def stop(self) -> None:
+        """Let frames that wait for the people of others go on: none will be found any more."""
+        self._follower.close()
 
     def first_done(self) -> None:
         """Start the clock again behind the first frame, which waits for the network to be compiled."""
@@ -252,6 +271,7 @@ def _run(demo: Demo, source: Pictures | Video, folder: Path) -> int:
             demo.write,
             lambda frame: 0 if frame.image is None else 2 * frame.image.nbytes,
             AHEAD_LIVE if source.is_live else AHEAD,
+            demo.stop,
         )
         try:
             with closing(jobs):
