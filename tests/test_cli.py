@@ -486,7 +486,7 @@ def test_home_folder_in_files_and_behind_equals(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "base.yaml").write_text("data: {root: ~/coco, val_images: '~/pictures'}\n")
     (tmp_path / "recipe.yaml").write_text("base: ~/base.yaml\neval: {bbox_file: ~/boxes.json}\n")
     config = parse(["--config=~/recipe.yaml", "--output=~/out", "demo.input=~/a~b/*.jpg", "train.resume=a~b"])
-    found = config.data.root, config.data.val_images, config.eval.bbox_file, config.runtime.output, config.demo.input
+    found = config.data.root, config.data.val_images, config.eval.bbox_file, config.runtime.output, *config.demo.input
     assert found == tuple(f"{tmp_path}/{name}" for name in ("coco", "pictures", "boxes.json", "out", "a~b/*.jpg"))
     assert config.train.resume == "a~b"
 

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mspose.config.builder import network_of
 from mspose.config.describe import all_keys, describe_keys
@@ -46,7 +47,7 @@ class Usage:
         summary: one line on what it does, for its help.
         program: what stands before its arguments.
         section: which section its keys are in, for suggestions.
-        argument: the key that an argument without a name stands for; empty: there is none.
+        argument: the key, a list of texts, of arguments without a name; empty: there are none.
         weights: published network that runs where neither a recipe nor weights are given; empty: one must be.
     """
 
@@ -153,9 +154,9 @@ def parse(argv: Sequence[str], usage: Usage = Usage()) -> Config:
     return resolve(recipe, overrides, section=usage.section)
 
 
-def split_arguments(argv: Sequence[str], usage: Usage = Usage()) -> tuple[str, dict[str, str]]:
+def split_arguments(argv: Sequence[str], usage: Usage = Usage()) -> tuple[str, dict[str, Any]]:
     """Split arguments into the `--config` file and dotted-key overrides; flags are translated into keys."""
-    config_file, overrides = "", dict[str, str]()
+    config_file, overrides, unnamed = "", dict[str, Any](), list[str]()
     arguments = list(argv)
     while arguments:
         argument = arguments.pop(0)
@@ -179,11 +180,15 @@ def split_arguments(argv: Sequence[str], usage: Usage = Usage()) -> tuple[str, d
                 overrides[FLAGS.get(flag, flag)] = Text(value)
         elif equals:
             overrides[FLAGS.get(name, name)] = Text(value)
-        elif argument and usage.argument and usage.argument not in overrides:
-            overrides[usage.argument] = Text(argument)
+        elif argument and usage.argument:
+            unnamed.append(argument)
         else:
             hint = "; quote a pattern such as '*.jpg', or the shell replaces it" if Path(argument).exists() else ""
             raise UsageError(f"{argument!r} is neither an option nor section.key=value{hint}")
+    if unnamed:
+        if usage.argument in overrides:
+            raise UsageError(f"{usage.argument} is given twice: by its name, and as {unnamed[0]!r}")
+        overrides[usage.argument] = unnamed
     return config_file, overrides
 
 
@@ -207,7 +212,7 @@ def help_text(usage: Usage, recipe: str = "") -> str:
     entry = network_of(recipe) if recipe else None
     keys = f"keys of {entry.name}" if entry else "keys (--config RECIPE --help shows those of its network)"
     flags = "\n".join(f"  --{flag:16} {key}" for flag, key in FLAGS.items())
-    argument = f"[{usage.argument.partition('.')[2].upper()}] " if usage.argument else ""
+    argument = f"[{usage.argument.partition('.')[2].upper()} ...] " if usage.argument else ""
     recipe_word = "[--config RECIPE]" if usage.weights else "--config RECIPE"
     default = f"                     (default: {usage.weights})\n" if usage.weights else ""
     return (

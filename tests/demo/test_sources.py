@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mspose.demo.sources import Pictures, Video, image_ids, open_source, unique_names
+from mspose.demo.sources import Pictures, Video, image_ids, open_source, open_sources, unique_names
 from mspose.errors import PoseError, UsageError
 from tests.messages import names, naming
 
@@ -370,3 +370,19 @@ def test_pictures_are_read_when_they_are_wanted(tmp_path: Path) -> None:
 )
 def test_no_two_pictures_have_the_same_number(names: list[str], expected: list[int]) -> None:
     assert image_ids([Path(name) for name in names]) == expected
+
+
+def test_several_inputs_are_looked_at_in_their_order_and_each_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    first, last = picture(tmp_path / "z.png"), picture(tmp_path / "folder" / "z.png")
+    source = open_sources([str(first), str(tmp_path / "folder"), str(tmp_path / "*.png")])
+    assert source.paths == [first, last]
+    assert source.file_names == ["z.png", "folder/z.png"]
+    assert len(set(source.names)) == 2
+
+
+@pytest.mark.parametrize("other", ["v.mp4", "0"])
+def test_a_video_or_camera_among_several_is_refused(tmp_path: Path, other: str) -> None:
+    named = other if other == "0" else str(video(tmp_path / other))
+    with pytest.raises(UsageError, match=naming("demo.input", named)):
+        open_sources([str(picture(tmp_path / "a.png")), named])

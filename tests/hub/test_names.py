@@ -174,7 +174,7 @@ def test_a_network_that_finds_people_itself_gets_no_detector(
 
 def test_the_demo_needs_nothing_but_a_picture(publishers: Server, tmp_path: Path) -> None:
     config = parse(["photo.jpg"], DEMO)
-    assert config.demo.input == "photo.jpg"
+    assert config.demo.input == ["photo.jpg"]
     assert config.runtime.ckpt == str(place_of(published()[NETWORK]))
     assert config.demo.detector_file == str(place_of(published()[DETECTOR]))
     parse(["other.jpg"], DEMO)
@@ -214,9 +214,10 @@ def test_what_mindspore_would_run_is_refused_without_it(publishers: Server, monk
     assert publishers.requests == []
 
 
-def test_one_argument_without_a_name(publishers: Server) -> None:
-    with pytest.raises(UsageError, match=naming("'b.jpg'")):
-        parse(["a.jpg", "b.jpg"], DEMO)
+def test_arguments_without_a_name(publishers: Server) -> None:
+    assert parse(["2017", "runtime.seed=3", "a, b.jpg"], DEMO).demo.input == ["2017", "a, b.jpg"]
+    with pytest.raises(UsageError, match=naming("demo.input", "'b.jpg'")):
+        parse(["--input", "a.jpg", "b.jpg"], DEMO)
     with pytest.raises(UsageError, match=naming("''")):
         parse([""], DEMO)
     with pytest.raises(UsageError, match=naming("'a.jpg'")):

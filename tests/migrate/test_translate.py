@@ -213,7 +213,7 @@ class TestSystems:
         assert (config.data.input_size, config.codec.heatmap_size) == ([192, 256], [48, 64])
         assert (config.data.half_body_prob, config.data.root) == (0, "./coco/")
         assert (config.data.train_annotations, config.data.val_annotations) == ("", "coco/annotations/other.json")
-        assert (config.demo.input, config.demo.boxes) == ("coco/val2017", "coco/annotations/a.json")
+        assert (config.demo.input, config.demo.boxes) == (["coco/val2017"], "coco/annotations/a.json")
         assert config.train.milestones == [80, 110, 170, 180]
         assert (config.train.proposals_epoch, config.train.restart_epoch, config.train.lr) == (150, 150, 0.002)
 

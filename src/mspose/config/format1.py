@@ -104,7 +104,7 @@ DEFAULTS: dict[str, Any] = {
     "eval.short_side": 0,
     "eval.scales": [1.0],
     "eval.draw": 0,
-    "demo.input": "",
+    "demo.input": [],
     "demo.detector": "auto",
     "demo.detector_file": "",
     "demo.detector_size": [416, 416],

@@ -212,7 +212,10 @@ class EvalConfig(Section):
 class DemoConfig(Section):
     """Pictures and video: what to look at, what is drawn and written."""
 
-    input: str = key("", "picture, folder, glob, video file, or camera number; empty: serve the web page")
+    input: list[str] = key(
+        [],
+        "pictures, folders and globs, or one video file or camera number; empty: serve the web page",
+    )
     person_threshold: float = key(0.1, "people with a lower score are left out", NOT_NEGATIVE)
     keypoint_threshold: float = key(
         0.2, "keypoints with a lower score are not drawn, and 0 in OpenPose's JSON", NOT_NEGATIVE

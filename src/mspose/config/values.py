@@ -42,7 +42,8 @@ def store(section: DictConfig, wanted: Field, key: str, value: Any, source: str)
     """
     if isinstance(value, Text):
         # Paths and names stay text: a folder called 2017 or a name like 1e5 must not turn into a number.
-        value = str(value) if wanted.type == "str" else parse_value(value)
+        parsed = str(value) if wanted.type == "str" else parse_value(value)
+        value = str(value) if wanted.type == "list[str]" and not isinstance(parsed, list | dict) else parsed
     if wanted.type == "list[str]" and isinstance(value, str | int):
         value = [str(value)] if value != "" else []
     try:

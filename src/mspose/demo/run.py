@@ -20,7 +20,7 @@ from mspose.config.topdown import TopDownDemo
 from mspose.demo.follow import Follower
 from mspose.demo.outputs import VideoWriter, video_file
 from mspose.demo.pipeline import overlapped
-from mspose.demo.sources import Frame, Pictures, Video, open_source
+from mspose.demo.sources import Frame, Pictures, Video, open_sources
 from mspose.demo.window import Window
 from mspose.detection import HOG_HINT
 from mspose.errors import PoseError
@@ -204,7 +204,7 @@ def run_demo(config: Config) -> None:
     """
     check_checkpoint(config, "to run")
     with (
-        closing(open_source(config.demo.input)) as source,
+        closing(open_sources(config.demo.input)) as source,
         results_folder(config.runtime.output, "demo") as folder,
     ):
         _find_people(config, source, folder)

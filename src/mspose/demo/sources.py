@@ -187,6 +187,26 @@ class Video:
         self._capture.release()
 
 
+def open_sources(specs: Sequence[str]) -> Pictures | Video:
+    """Open one source, or the pictures of several, each once and in the order in which they are named.
+
+    Raises:
+        UsageError: nothing is there, or no pictures are; of several, one is a video or camera.
+        PoseError: the video or camera cannot be opened.
+    """
+    if len(specs) < 2:
+        return open_source(*specs or ("",))
+    paths: dict[Path, Path] = {}
+    for spec in specs:
+        if (spec.isascii() and spec.isdigit() and not Path(spec).exists()) or (
+            Path(spec).is_file() and is_video(Path(spec))
+        ):
+            raise UsageError(f"demo.input: a video or camera is looked at by itself, and {len(specs)} inputs: {spec}")
+        for path in open_source(spec).paths:
+            paths.setdefault(path.resolve(), path)
+    return Pictures(list(paths.values()))
+
+
 def open_source(spec: str) -> Pictures | Video:
     """Open a picture, a folder, a glob such as "photos/**/*.jpg", a video file, or a camera (its number).
 
