@@ -332,7 +332,7 @@ def test_somebody_elses_script_gets_the_same_keypoints(exported: tuple[Config, P
             dx, dy = np.sign([one[cy, cx + 1] - one[cy, cx - 1], one[cy + 1, cx] - one[cy - 1, cx]]) / 4
         cell = np.array([cx + dx, cy + dy]) - np.array(one.shape[::-1]) / 2
         keypoints.append(center + cell * side / one.shape[1])
-    ours = PoseEstimator(config, model, {"demo.person_threshold": 0.0})(picture, boxes=box)
+    ours = PoseEstimator(config, model, {"demo.person_threshold": 0.0, "demo.flip_test": True})(picture, boxes=box)
     np.testing.assert_allclose(ours.keypoints[0], keypoints, atol=0.05)
 
 

@@ -76,7 +76,7 @@ def test_poses_come_out_of_the_archive(tmp_path: Path, batch: int | str) -> None
     red, blue = corner + 4 * np.array([9, 15]), corner + 4 * np.array([3, 2])
     picture[red[1] : red[1] + 4, red[0] : red[0] + 4, 2] = 255
     picture[blue[1] : blue[1] + 4, blue[0] : blue[0] + 4, 0] = 255
-    estimator = PoseEstimator(None, path, {"model.name": TOY, "eval.flip_test": False, "eval.nms": "none"})
+    estimator = PoseEstimator(None, path, {"model.name": TOY, "eval.nms": "none"})
     people = estimator(picture, np.stack([box, box]))
     assert len(people) == 2
     np.testing.assert_allclose(people.keypoints[0], np.tile(red, (17, 1)), atol=0.01)
@@ -99,7 +99,7 @@ def test_rtmpose_needs_no_recipe(tmp_path: Path) -> None:
     picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     picture[31, 12] = 0, 0, 255
     box = np.array([[WIDTH * 0.1, HEIGHT * 0.1, WIDTH * 0.8, HEIGHT * 0.8]])
-    people = PoseEstimator(None, path, {"eval.flip_test": False})(picture, box)
+    people = PoseEstimator(None, path)(picture, box)
     np.testing.assert_allclose(people.keypoints, np.tile([12, 31], (1, 17, 1)), atol=0.01)
 
 
