@@ -280,11 +280,13 @@ def test_digits_that_are_no_numbers(tmp_path: Path) -> None:
 def test_pictures_by_any_name(tmp_path: Path) -> None:
     image = cv2.resize(cv2.imread(str(picture(tmp_path / "a.png"))), (64, 64))
     forms = {"b": ".png", "c.jfif": ".jpg", "d.avif": ".avif", "e.backup": ".webp", "f.JP2": ".jp2"}
+    if not cv2.haveImageWriter("x.avif"):  # OpenCV 4.11 and older
+        del forms["d.avif"]
     for name, form in forms.items():
         (tmp_path / name).write_bytes(cv2.imencode(form, image)[1].tobytes())
     source = open_source(str(tmp_path))
     assert [frame.file_name for frame in source if frame.image is not None] == ["a.png", *forms]
-    assert source.drawn[1:4] == ["b.jpg", "c.jpg", "d.jpg"]
+    assert source.drawn[1:4] == ["b.jpg", "c.jpg", f"{list(forms)[2][0]}.jpg"]
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(2000)

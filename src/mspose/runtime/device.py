@@ -7,6 +7,8 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -74,6 +76,20 @@ def prepare_environment() -> None:
         _ours.add(_MAX_ISA)
     # Errors only: availability probes and graph passes print pages of warnings that no user can act on.
     os.environ.setdefault("GLOG_v", "3")
+    if _needs_protobuf_in_python():
+        os.environ.setdefault("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+
+
+def _needs_protobuf_in_python() -> bool:
+    """MindSpore 2.7 holds code that an old protobuf generated: today's refuses it, unless it runs in Python."""
+    spec = find_spec("mindspore")
+    if spec is None or not spec.origin:
+        return False
+    try:
+        generated = (Path(spec.origin).parent / "train/mind_ir_pb2.py").read_text(errors="replace")
+    except OSError:
+        return False
+    return "_descriptor.FileDescriptor(" in generated
 
 
 @contextlib.contextmanager
