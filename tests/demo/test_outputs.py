@@ -1,4 +1,4 @@
-"""Drawn videos."""
+"""Drawn videos where PyAV is not installed; test_h264.py has the others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ import pytest
 from mspose.demo.outputs import video_file
 from mspose.errors import PoseError
 from tests.messages import naming
+
+
+@pytest.fixture(autouse=True)
+def without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mspose.demo.outputs.is_installed", lambda name: False)
 
 
 def frames(path: Path) -> list[np.ndarray]:
@@ -107,4 +112,17 @@ def test_frames_that_did_not_reach_the_disk_are_missed(tmp_path: Path, monkeypat
 
     with pytest.raises(PoseError, match=naming(tmp_path / "v.mp4", "frames")):
         write_too_few()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_begins_at_once(tmp_path: Path) -> None:
+    with video_file(tmp_path / "v.mp4", 10) as writer:
+        for number in (100, 101):
+            writer.write(np.zeros((48, 64, 3), np.uint8), number, number / 10)
+    assert len(frames(tmp_path / "v.mp4")) == 2
+
+
+def test_where_no_frame_came_there_is_no_file(tmp_path: Path) -> None:
+    with video_file(tmp_path / "v.mp4", 10):
+        pass
     assert list(tmp_path.iterdir()) == []

@@ -101,10 +101,10 @@ class H264Writer:
 
     def _write_sound(self, end: int) -> None:
         """Write the sound up to a time, in ticks."""
-        if self._sound is None:
-            return
-        begin, samples = self._sound.read(float(end * TICK))
-        if samples.shape[1]:
+        while self._sound is not None:
+            begin, samples = self._sound.read(float(end * TICK))
+            if not samples.shape[1]:
+                return
             frame = self._av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._sound.layout)
             frame.sample_rate, frame.pts = self._sound.rate, begin
             frame.time_base = Fraction(1, self._sound.rate)

@@ -73,7 +73,7 @@ class Sound:
         if self._fault:
             yield f"the sound cannot be read, and is left out: {self._fault}"
         if self._damaged:
-            yield f"the sound is damaged in {self._damaged} {'place' if self._damaged == 1 else 'places'}, silent here"
+            yield f"the sound is damaged in {self._damaged} {'place' if self._damaged == 1 else 'places'}"
 
     def _decode(self, packets: Iterator[Any]) -> Iterator[tuple[int, np.ndarray]]:
         """Blocks (channels, n) float32, each with the number of its first sample."""
@@ -103,15 +103,16 @@ class Sound:
         return self._av.AudioResampler(format="fltp", layout=self.layout, rate=self.rate)
 
     def read(self, seconds: float) -> tuple[int, np.ndarray]:
-        """Samples from where the last call ended up to `seconds` behind the beginning; fewer at the end of the sound.
+        """Samples from where the last call ended up to `seconds` behind the beginning, and a second's at most.
 
-        Where the track has a gap, there is silence.
+        Where the track has a gap, there is silence; behind its end, nothing.
 
         Returns:
             the number of the first one, and (channels, n) float32.
         """
         begin, parts = self._at, []
-        while (wanted := round(seconds * self.rate) - self._at) > 0:
+        end = min(round(seconds * self.rate), begin + self.rate)
+        while (wanted := end - self._at) > 0:
             block = self._left or next(self._blocks, None)
             if block is None:
                 break

@@ -6,7 +6,8 @@ import time
 
 from mspose.runtime.timing import Stopwatch
 
-LEAST_SHARE = 0.005  # a step that takes less is not worth telling
+STEPS = ("reading", "detector", "cropping", "network", "drawing", "writing")
+LEAST_SHARE = 0.02  # a step that takes less is not worth telling
 
 
 class Speed:
@@ -14,12 +15,12 @@ class Speed:
 
     Attributes:
         done: how many are finished.
-        watch: seconds of each step behind the first picture, which waits for the network to be compiled.
+        watch: seconds of each of `STEPS` behind the first picture, which waits for the network to be compiled.
     """
 
     def __init__(self) -> None:
         self.done, self.watch = 0, Stopwatch()
-        self._begin, self._first, self._paused = time.perf_counter(), 0.0, 0.0
+        self._begin, self._first = time.perf_counter(), 0.0
 
     def count(self) -> None:
         """One more is finished."""
@@ -47,7 +48,7 @@ class Speed:
             return f"speed: 1 {unit[:-1]} in {self._first:.1f} s"
         seconds = self.watch.seconds
         work = sum(seconds.values())
-        shares = {name: taken / work for name, taken in seconds.items() if taken > LEAST_SHARE * work}
+        shares = {name: seconds[name] / work for name in STEPS if seconds.get(name, 0.0) > LEAST_SHARE * work}
         line = f"speed: {self.rate:.1f} {unit}/s behind the first, which took {self._first:.1f} s"
         if shares:
             line += "; work: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
