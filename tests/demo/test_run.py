@@ -102,6 +102,14 @@ def test_pictures_and_videos_in_one_run(tmp_path: Path, caplog: pytest.LogCaptur
     assert float(rows[0]["nose_x"]) == entries[0]["keypoints"][0]
 
 
+def test_what_is_in_the_folder_is_said_of_this_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.png"))))
+    with caplog.at_level("INFO", "pose"):
+        run_demo(config_with(tmp_path, demo__input=str(video(tmp_path / "v.mp4", 3))))
+    assert names(caplog.text, "results in", "people.csv", "predictions.json", "openpose/")
+    assert "pictures/" not in next(line for line in caplog.text.splitlines() if "results in" in line)
+
+
 def test_a_part_side_by_side_with_boxes(tmp_path: Path) -> None:
     keys = {"demo__side_by_side": True, "demo__draw_boxes": True, "demo__start": 0.2, "demo__end": 0.4}
     run_demo(config_with(tmp_path, demo__input=str(video(tmp_path / "v.mp4", 12)), **keys))

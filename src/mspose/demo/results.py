@@ -79,14 +79,14 @@ class Results:
     def describe(self) -> str:
         """What is in the folder besides drawn videos."""
         parts = {
-            "pictures/": " (drawn)",
-            SHEET_NAME: "",
-            PREDICTIONS: " (COCO results)",
-            TABLE: " (a line a person)",
-            "openpose/": " (a file a picture or frame)",
-            RECORD: " (the settings)",
+            "pictures/ (drawn)": bool(self._thumbnails),
+            SHEET_NAME: len(self._thumbnails) > 1,
+            f"{PREDICTIONS} (COCO results)": True,
+            f"{TABLE} (a line a person)": True,
+            "openpose/ (a file a picture or frame)": True,
+            f"{RECORD} (the settings)": True,
         }
-        return ", ".join(f"{name}{what}" for name, what in parts.items() if (self._folder / name).exists())
+        return ", ".join(name for name, is_there in parts.items() if is_there)
 
 
 def _line(values: Sequence[object]) -> str:
