@@ -108,8 +108,12 @@ def _first_frame(path: str) -> np.ndarray:
 def _mspose(given: argparse.Namespace) -> tuple[Callable[[], int], Callable[[], np.ndarray]]:
     sys.path.insert(0, str(ROOT / "src"))
     from mspose import PoseEstimator
-    from mspose.demo.run import Demo, _run
-    from mspose.demo.sources import open_source
+    from mspose.demo.outputs import video_file
+    from mspose.demo.results import Results
+    from mspose.demo.run import _run
+    from mspose.demo.speed import Speed
+    from mspose.demo.steps import Demo
+    from mspose.demo.video import Video
 
     keys = {
         "demo.detector": "onnx",
@@ -123,13 +127,14 @@ def _mspose(given: argparse.Namespace) -> tuple[Callable[[], int], Callable[[], 
     estimator = PoseEstimator(ckpt=given.pose, overrides=keys)
 
     def run() -> int:
-        source = open_source(given.video)
+        source, speed = Video(Path(given.video)), Speed()
         folder = Path(given.folder) / "mspose"
         (folder / "openpose").mkdir(parents=True, exist_ok=True)
         with contextlib.redirect_stderr(open(os.devnull, "w")):
-            demo = Demo(estimator, source, folder)
-            done = _run(demo, source, folder)
-        (Path(given.folder) / "speed.txt").write_text(demo.describe_speed(done, "frames"), encoding="utf-8")
+            results = Results(folder, 1, 0.0)
+            with video_file(folder / "v.mp4", source.fps) as video:
+                done = _run(Demo(estimator, source, results, speed, video), source, speed)
+        (Path(given.folder) / "speed.txt").write_text(speed.describe("frames"), encoding="utf-8")
         return done
 
     def keypoints() -> np.ndarray:

@@ -110,10 +110,8 @@ class PoseEstimator:
         self.detector = detector_kind(self.config) if self._method.needs_boxes else ""
         self._forward = open_backend(self.config, self._method.any_size)
         self._detect = build_detector(self.config) if self._method.needs_boxes else None
-        demo = self.config.demo
-        self._tracker = None
-        if demo.track:
-            self._tracker = Tracker(self.skeleton.sigmas, keypoint_threshold=demo.keypoint_threshold)
+        self._tracker: Tracker | None = None
+        self.forget()
 
     @overload
     def __call__(
@@ -224,9 +222,27 @@ class PoseEstimator:
         if boxes is not None:
             if self._detect is None:
                 raise UsageError(f"model.name={self.config.model.name} finds people itself: leave out boxes")
-            return Prepared(pixels, *self._method.view(pixels, _given(boxes)))
-        found = self._detect(pixels, name) if self._detect is not None else None
+            return self.cut_out(pixels, _given(boxes))
+        return self.cut_out(pixels, self.detect(pixels, name))
+
+    def detect(self, pixels: np.ndarray, name: str = "") -> Boxes | None:
+        """The first half of `prepare`: people that the detector finds; None where the network finds them itself.
+
+        Args:
+            pixels: (H, W, 3) uint8 BGR.
+            name: as in `prepare`.
+        """
+        return self._detect(pixels, name) if self._detect is not None else None
+
+    def cut_out(self, pixels: np.ndarray, found: Boxes | None) -> Prepared:
+        """The second half of `prepare`: what the network is to see of the people found."""
         return Prepared(pixels, *self._method.view(pixels, found))
+
+    def forget(self) -> None:
+        """Let the next picture be the first one: with `demo.track`, numbers of people begin anew."""
+        demo = self.config.demo
+        if demo.track:
+            self._tracker = Tracker(self.skeleton.sigmas, keypoint_threshold=demo.keypoint_threshold)
 
     def run(self, prepared: Prepared) -> Maps:
         """The network's maps, of mirrored inputs and all scales merged."""
@@ -276,7 +292,7 @@ class PoseEstimator:
         canvas = np.zeros_like(image) if demo.black_background else image
         if heat is not None:
             canvas = draw_heatmaps(canvas, *heat)
-        return people.draw(canvas, demo.keypoint_threshold, demo.line_width)
+        return people.draw(canvas, demo.keypoint_threshold, demo.line_width, boxes=demo.draw_boxes)
 
 
 def _inputs(prepared: Prepared) -> int:

@@ -25,7 +25,7 @@ from mspose.evaluation.coco import to_coco_results
 from mspose.files import write_text
 from mspose.images import check_picture, to_bgr
 from mspose.skeleton import COCO17, OPENPOSE18, Skeleton
-from mspose.visual import draw_poses
+from mspose.visual import draw_boxes, draw_poses
 
 if TYPE_CHECKING:
     from mspose.images import Picture
@@ -209,17 +209,20 @@ class Poses:
         content = {"skeleton": self.skeleton.name, "keypoints": self.skeleton.keypoints, "width": width}
         return json.dumps({**content, "height": height, "people": people})
 
-    def to_csv(self) -> str:
-        """A table as CSV text, one line a person: id, score, box, then x, y and score of each keypoint by its name."""
+    def table(self) -> tuple[list[str], list[list[float]]]:
+        """Names of columns, and a row a person: id, score, box, then x, y and score of each keypoint by its name."""
         parts = [("box", "x", "y", "width", "height"), *((name, "x", "y", "score") for name in self.skeleton.keypoints)]
         names = chain.from_iterable([f"{name}_{part}" for part in each] for name, *each in parts)
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(["id", "score", *names])
         numbers = np.concatenate([self.boxes, self.triplets.reshape(len(self), 3 * self.skeleton.num_keypoints)], 1)
-        for number, score, row in zip(self.ids.tolist(), self._rounded(self.scores, 8), self._rounded(numbers, 3)):
-            writer.writerow([number, score, *row])
-        return table.getvalue()
+        rows = zip(self.ids.tolist(), self._rounded(self.scores, 8), self._rounded(numbers, 3))
+        return ["id", "score", *names], [[number, score, *row] for number, score, row in rows]
+
+    def to_csv(self) -> str:
+        """`table` as CSV text."""
+        names, rows = self.table()
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([names, *rows])
+        return text.getvalue()
 
     def save(self, path: str | Path) -> Path:
         """Write everybody to a file, `to_json` or `to_csv` by its suffix.
@@ -242,7 +245,14 @@ class Poses:
             raise UsageError(f"{path} is there already, and no saved poses: choose another name, or move it away")
         return write_text(path, writers[suffix]())
 
-    def draw(self, image: Picture, threshold: float = SURE, line_width: int = 0, color: str = "bgr") -> np.ndarray:
+    def draw(
+        self,
+        image: Picture,
+        threshold: float = SURE,
+        line_width: int = 0,
+        color: str = "bgr",
+        boxes: bool = False,
+    ) -> np.ndarray:
         """The picture (H, W, 3) uint8 with everybody on it, and the ids of those who are tracked.
 
         Left limbs are orange, right ones blue.
@@ -253,6 +263,7 @@ class Poses:
             line_width: of limbs in pixels; 0: by the size of the person.
             color: order of the channels of arrays, of `image` and of what is returned: "bgr", as OpenCV has it, or
                 "rgb".
+            boxes: draw the boxes too.
 
         Raises:
             UsageError: it is no picture, or one of another size.
@@ -265,6 +276,8 @@ class Poses:
                 f"people were found in a picture of {self.size[0]}x{self.size[1]}, and cannot be drawn into one of "
                 f"{pixels.shape[1]}x{pixels.shape[0]}"
             )
+        if boxes:
+            pixels = draw_boxes(pixels, self.boxes, line_width)
         labels = [f"#{number}" if number >= 0 else "" for number in self.ids]
         drawn = draw_poses(pixels, self.triplets, self.skeleton, threshold, labels, line_width)
         return drawn if color == "bgr" else np.ascontiguousarray(drawn[..., ::-1])

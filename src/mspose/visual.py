@@ -20,6 +20,7 @@ from mspose.skeleton import MIDDLE, Skeleton
 OUTLINE = (24, 24, 24)
 BACKGROUND = (32, 32, 32)
 TEXT = (240, 240, 240)
+BOX = (90, 210, 90)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 # OpenCV takes sub-pixel positions as fixed-point integers with this many fractional bits.
@@ -92,6 +93,21 @@ def _draw_person(
         # A joint is lighter than its limbs, so that it can be told where they overlap.
         light = tuple((value + 255) // 2 for value in color)
         cv2.circle(canvas, centre, radius, light, cv2.FILLED, cv2.LINE_AA, SHIFT)
+
+
+def draw_boxes(image: np.ndarray, boxes: np.ndarray, line_width: int = 0) -> np.ndarray:
+    """Draw boxes (N, 4) x, y, width, height in pixels; a new (H, W, 3) image.
+
+    Args:
+        line_width: in pixels; 0: by the size of the box.
+    """
+    canvas = _as_bgr(image)
+    for x, y, width, height in np.asarray(boxes, np.float64).reshape(-1, 4):
+        corners = np.rint(np.clip([[x, y], [x + width, y + height]], -FAR, FAR) * (1 << SHIFT)).astype(int)
+        thickness = line_width or _thickness(max(width, height), canvas.shape)
+        for color, wide in ((OUTLINE, thickness + 2), (BOX, thickness)):
+            cv2.rectangle(canvas, tuple(corners[0]), tuple(corners[1]), color, wide, cv2.LINE_AA, SHIFT)
+    return canvas
 
 
 def _limb_colors(skeleton: Skeleton) -> list[tuple[int, int, int]]:
@@ -291,6 +307,19 @@ def fit(image: np.ndarray, width: int, height: int) -> np.ndarray:
     cell = np.full((height, width, 3), BACKGROUND, np.uint8)
     cell[top : top + size[1], left : left + size[0]] = resized
     return cell
+
+
+def even(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image (H, W, 3) at `size` (width, height): cut by a pixel a side, which encoders ask for, else resized."""
+    width, height = size
+    if 0 <= image.shape[1] - width <= 1 and 0 <= image.shape[0] - height <= 1:
+        return np.ascontiguousarray(image[:height, :width])
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def even_size(image: np.ndarray) -> tuple[int, int]:
+    """The largest even (width, height) within an image; 2 at least."""
+    return max(image.shape[1] // 2 * 2, 2), max(image.shape[0] // 2 * 2, 2)
 
 
 def _strip(text: str, width: int, height: int) -> np.ndarray:

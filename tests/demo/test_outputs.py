@@ -1,4 +1,4 @@
-"""Drawn videos."""
+"""Drawn videos where PyAV is not installed; test_h264.py has the others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from mspose.errors import PoseError
 from tests.messages import naming
 
 
+@pytest.fixture(autouse=True)
+def without_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mspose.demo.outputs.is_installed", lambda name: False)
+
+
 def frames(path: Path) -> list[np.ndarray]:
     capture, result = cv2.VideoCapture(str(path)), []
     while (image := capture.read()[1]) is not None:
@@ -24,7 +29,7 @@ def frames(path: Path) -> list[np.ndarray]:
 def test_video_of_odd_size(tmp_path: Path) -> None:
     with video_file(tmp_path / "v.mp4", 12.5) as writer:
         for number, level in enumerate((40, 120, 200)):
-            writer.write(np.full((49, 65, 3), level, np.uint8), number)
+            writer.write(np.full((49, 65, 3), level, np.uint8), number, number / 10)
     read = frames(tmp_path / "v.mp4")
     assert [image.shape for image in read] == [(48, 64, 3)] * 3
     np.testing.assert_allclose([image.mean() for image in read], [40, 120, 200], atol=6)
@@ -56,7 +61,7 @@ def test_video_of_odd_size(tmp_path: Path) -> None:
 def test_any_rate(tmp_path: Path, fps: float) -> None:
     with video_file(tmp_path / "v.mp4", fps) as writer:
         for number in range(3):
-            writer.write(np.zeros((48, 64, 3), np.uint8), number)
+            writer.write(np.zeros((48, 64, 3), np.uint8), number, number / 10)
     capture = cv2.VideoCapture(str(tmp_path / "v.mp4"))
     assert abs(capture.get(cv2.CAP_PROP_FPS) - fps) <= max(1e-3, 1e-4 * fps)
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
@@ -65,14 +70,14 @@ def test_any_rate(tmp_path: Path, fps: float) -> None:
 def test_missing_frames_leave_the_others_their_time(tmp_path: Path) -> None:
     with video_file(tmp_path / "v.mp4", 10) as writer:
         for number, level in ((0, 40), (3, 200)):
-            writer.write(np.full((48, 64, 3), level, np.uint8), number)
+            writer.write(np.full((48, 64, 3), level, np.uint8), number, number / 10)
     np.testing.assert_allclose([image.mean() for image in frames(tmp_path / "v.mp4")], [40, 40, 40, 200], atol=6)
 
 
 def test_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"\xff") / os.fsdecode(b"caf\xe9.mp4")
     with video_file(path, 10) as writer:
-        writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+        writer.write(np.zeros((48, 64, 3), np.uint8), 0, 0 / 10)
     path = path.rename(tmp_path / "v.mp4")
     assert len(frames(path)) == 1
 
@@ -80,7 +85,7 @@ def test_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
 def test_an_interrupted_video_keeps_what_was_written(tmp_path: Path) -> None:
     def interrupt() -> None:
         with video_file(tmp_path / "v.mp4", 10) as writer:
-            writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+            writer.write(np.zeros((48, 64, 3), np.uint8), 0, 0 / 10)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -91,7 +96,7 @@ def test_an_interrupted_video_keeps_what_was_written(tmp_path: Path) -> None:
 def test_a_failed_video_leaves_no_file(tmp_path: Path) -> None:
     def fail() -> None:
         with video_file(tmp_path / "v.mp4", 10) as writer:
-            writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+            writer.write(np.zeros((48, 64, 3), np.uint8), 0, 0 / 10)
             raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011
@@ -102,9 +107,22 @@ def test_a_failed_video_leaves_no_file(tmp_path: Path) -> None:
 def test_frames_that_did_not_reach_the_disk_are_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_too_few() -> None:
         with video_file(tmp_path / "v.mp4", 10) as writer:
-            writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+            writer.write(np.zeros((48, 64, 3), np.uint8), 0, 0 / 10)
             writer.count += 1
 
     with pytest.raises(PoseError, match=naming(tmp_path / "v.mp4", "frames")):
         write_too_few()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_begins_at_once(tmp_path: Path) -> None:
+    with video_file(tmp_path / "v.mp4", 10) as writer:
+        for number in (100, 101):
+            writer.write(np.zeros((48, 64, 3), np.uint8), number, number / 10)
+    assert len(frames(tmp_path / "v.mp4")) == 2
+
+
+def test_where_no_frame_came_there_is_no_file(tmp_path: Path) -> None:
+    with video_file(tmp_path / "v.mp4", 10):
+        pass
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from mspose.demo.run import run_demo
+from mspose.demo.speed import Speed
 from mspose.errors import PoseError, UsageError
 from tests.conftest import ROOT
 from tests.demo.test_sources import picture, video
@@ -48,7 +50,7 @@ def test_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     text = caplog.text
     assert text.count("text.jpg") == 1
     assert "; 1 left out" in text
-    assert "first of 3 pictures" in text
+    assert names(text, "speed", "pictures/s", "writing")
 
 
 def test_video(tmp_path: Path) -> None:
@@ -69,6 +71,117 @@ def test_video_that_ends_early_is_processed_as_far_as_it_goes(tmp_path: Path, ca
     run_demo(config_with(tmp_path, demo__input=str(path)))
     count = len(json.loads((tmp_path / "out" / "predictions.json").read_text()))
     assert names(caplog.text, f"{count} of 30 frames", path)
+
+
+def test_pictures_and_videos_in_one_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "in"
+    for name in ("a/v.mp4", "b/v.mp4"):
+        video(folder / name, 3)
+    picture(folder / "7.jpg")
+    (folder / "bad.mp4").write_bytes(b"no video" * 99)
+    specs = [str(folder / "*" / "v.mp4"), str(folder)]
+    with caplog.at_level("INFO", "pose"):
+        run_demo(config_with(tmp_path, demo__input=specs, demo__track=True, demo__keypoint_threshold=0.0))
+    out = tmp_path / "out"
+    entries = json.loads((out / "predictions.json").read_text())
+    assert [(e["file_name"], e.get("frame")) for e in entries] == [
+        ("7.jpg", None),
+        *((name, number) for name in ("a/v.mp4", "b/v.mp4") for number in range(3)),
+    ]
+    assert len({e["image_id"] for e in entries}) == 7
+    assert [e["track_id"] for e in entries if e.get("frame") == 0] == [0, 0]  # numbers begin anew with each
+    assert sorted(path.name for path in out.glob("*.mp4")) == ["a_v_mp4.mp4", "b_v_mp4.mp4"]
+    assert len(list((out / "openpose").iterdir())) == 7
+    assert names(caplog.text, "left out", folder / "bad.mp4")
+    rows = list(csv.DictReader((out / "people.csv").read_text().splitlines()))
+    assert [(row["file_name"], row["frame"], row["seconds"]) for row in rows][:3] == [
+        ("7.jpg", "", ""),
+        ("a/v.mp4", "0", "0.0"),
+        ("a/v.mp4", "1", "0.05"),
+    ]
+    assert float(rows[0]["nose_x"]) == entries[0]["keypoints"][0]
+
+
+def test_what_is_in_the_folder_is_said_of_this_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.png"))))
+    with caplog.at_level("INFO", "pose"):
+        run_demo(config_with(tmp_path, demo__input=str(video(tmp_path / "v.mp4", 3))))
+    assert names(caplog.text, "results in", "people.csv", "predictions.json", "openpose/")
+    assert "pictures/" not in next(line for line in caplog.text.splitlines() if "results in" in line)
+
+
+def test_a_part_side_by_side_with_boxes(tmp_path: Path) -> None:
+    keys = {"demo__side_by_side": True, "demo__draw_boxes": True, "demo__start": 0.2, "demo__end": 0.4}
+    run_demo(config_with(tmp_path, demo__input=str(video(tmp_path / "v.mp4", 12)), **keys))
+    assert [e["frame"] for e in json.loads((tmp_path / "out" / "predictions.json").read_text())] == [4, 5, 6, 7]
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "v.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    assert capture.get(cv2.CAP_PROP_FRAME_WIDTH) >= 2 * 64
+
+
+@pytest.mark.parametrize(("start", "end"), [(-1.0, 0.0), (2.0, 1.0), (1.0, 1.0)])
+def test_parts_that_are_none(tmp_path: Path, start: float, end: float) -> None:
+    with pytest.raises(UsageError, match=naming("demo.start")):
+        config_with(tmp_path, demo__start=start, demo__end=end)
+
+
+def test_listed_boxes_tell_no_frames_of_several_videos_apart(tmp_path: Path) -> None:
+    (tmp_path / "boxes.json").write_text(json.dumps([{"image_id": 1, "bbox": [1, 2, 20, 30]}]))
+    specs = [str(video(tmp_path / name, 3)) for name in ("a.mp4", "b.mp4")]
+    keys = {"demo__detector": "boxes", "demo__boxes": str(tmp_path / "boxes.json")}
+    with pytest.raises(UsageError, match=naming("demo.boxes", specs[0])):
+        run_demo(config_with(tmp_path, demo__input=specs, **keys))
+
+
+def test_without_pyav_the_video_is_mpeg4_and_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place in ("run", "outputs"):
+        monkeypatch.setattr(f"mspose.demo.{place}.is_installed", lambda name: False)
+    with caplog.at_level("INFO", "pose"):
+        run_demo(config_with(tmp_path, demo__input=str(video(tmp_path / "v.mp4", 3))))
+    assert names(caplog.text, "MPEG-4", "mspose[video]")
+    assert b"mp4v" in (tmp_path / "out" / "v.mp4").read_bytes()
+
+
+def test_a_stream_that_is_stopped_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Endless:
+        def __init__(self, *_: object) -> None:
+            self._read = 0
+
+        def isOpened(self) -> bool:
+            return True
+
+        def grab(self) -> bool:
+            self._read += 1
+            return True
+
+        def retrieve(self) -> tuple[bool, np.ndarray]:
+            return True, np.zeros((48, 64, 3), np.uint8)
+
+        def get(self, key: int) -> float:
+            return 40.0 * (self._read - 1) if key == cv2.CAP_PROP_POS_MSEC else -1.0
+
+        def release(self) -> None: ...
+
+    count = Speed.count
+
+    def stop(speed: Speed) -> None:
+        count(speed)
+        if speed.done == 5:
+            raise KeyboardInterrupt
+
+    capture = cv2.VideoCapture
+    monkeypatch.setattr(
+        cv2, "VideoCapture", lambda *source: (Endless if "rtsp" in str(source[0]) else capture)(*source)
+    )
+    monkeypatch.setattr(Speed, "count", stop)
+    run_demo(config_with(tmp_path, demo__input="rtsp://me:secret@camera/live"))
+    out = tmp_path / "out"
+    assert len(json.loads((out / "predictions.json").read_text())) >= 5
+    assert (out / "live.mp4").stat().st_size > 0
+    for path in out.rglob("*.*"):
+        assert b"secret" not in path.read_bytes()
 
 
 def test_listed_boxes_of_a_video_are_found_by_frame(tmp_path: Path) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mspose.demo.sources import Pictures, Video, image_ids, open_source, open_sources, unique_names
+from mspose.demo.sources import Clip, Pictures, image_ids, open_sources
+from mspose.demo.video import Video
 from mspose.errors import PoseError, UsageError
+from mspose.filenames import unique_names
+from tests.loopback import Server, loopback
 from tests.messages import names, naming
 
 
@@ -22,13 +26,26 @@ def picture(path: Path, value: int = 128) -> Path:
 
 
 def video(path: Path, frames: int = 30, fps: float = 20) -> Path:
-    fourcc = cv2.VideoWriter_fourcc(*{".avi": "MJPG", ".mov": "png "}.get(path.suffix, "mp4v"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fourcc = cv2.VideoWriter_fourcc(*{".avi": "MJPG", ".mov": "png "}.get(path.suffix.lower(), "mp4v"))
     writer = cv2.VideoWriter(str(path), fourcc, fps, (64, 48))
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     for i in range(frames):
         writer.write(np.roll(noise, i, axis=1))
     writer.release()
     return path
+
+
+def open_source(spec: str) -> Pictures | Video:
+    """The only source that an input stands for, opened."""
+    (source,) = open_sources([spec], Path("/nowhere"))
+    return source.open() if isinstance(source, Clip) else source
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with loopback(monkeypatch) as server:
+        yield server
 
 
 def test_one_picture(tmp_path: Path) -> None:
@@ -113,134 +130,6 @@ def test_names_of_outputs_are_unique() -> None:
     assert all("/" not in name for name in names)
 
 
-def test_video(tmp_path: Path) -> None:
-    source = open_source(str(video(tmp_path / "v.mp4")))
-    assert isinstance(source, Video)
-    frames = list(source)
-    assert (len(frames), source.total, source.fps, list(source.problems())) == (30, 30, 20, [])
-    assert [frames[0].name, frames[29].name] == ["v_000000000000", "v_000000000029"]
-    assert not np.array_equal(frames[0].image, frames[1].image)
-
-
-def test_video_without_a_telling_suffix(tmp_path: Path) -> None:
-    path = video(tmp_path / "v.mp4").rename(tmp_path / "recording")
-    assert isinstance(open_source(str(path)), Video)
-
-
-def test_video_that_ends_early(tmp_path: Path) -> None:
-    path = video(tmp_path / "v.avi", 40)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    source = open_source(str(path))
-    count = len(list(source))
-    assert 10 < count < 30
-    (problem,) = source.problems()
-    assert f"{count} of 40 frames" in problem
-    assert str(path) in problem
-
-
-@pytest.mark.parametrize("lost", [[0], [10, 20, 21], [28], list(range(3, 25))])
-def test_damaged_frames_are_counted_and_the_others_keep_their_numbers(tmp_path: Path, lost: list[int]) -> None:
-    whole, path = list(Video(video(tmp_path / "w.mov"))), video(tmp_path / "v.mov")
-    data, place = bytearray(path.read_bytes()), -1
-    for number in range(30):
-        place = data.index(b"\x89PNG", place + 1)  # each frame is one
-        if number in lost:
-            data[place : place + 100] = bytes(100)
-    path.write_bytes(data)
-    source = Video(path)
-    frames = list(source)
-    assert [frame.number for frame in frames] == [number for number in range(30) if number not in lost]
-    assert all(np.array_equal(frame.image, whole[frame.number].image) for frame in frames)
-    (problem,) = source.problems()
-    assert problem.startswith(f"{len(lost)} ")
-    assert str(path) in problem
-
-
-def numbered_video(path: Path, codec: str) -> list[int]:
-    """A video of 30 frames, each one grey level that tells its number, and where the data of each begin."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), 20, (64, 48))
-    for i in range(30):
-        writer.write(np.full((48, 64, 3), 8 * i + 8, np.uint8))
-    writer.release()
-    data, places = path.read_bytes(), []
-    at = data.index(b"movi")
-    while len(places) < 30:
-        at = data.index(b"00dc", at + 1)
-        places.append(at)
-    return places
-
-
-@pytest.mark.parametrize("codec", ["MJPG", "VP80"])
-@pytest.mark.parametrize("lost", [[10], [20, 21], [29], [28, 29]])
-def test_frames_of_avi_keep_their_numbers(tmp_path: Path, codec: str, lost: list[int]) -> None:
-    path = tmp_path / "v.avi"
-    places, data = numbered_video(path, codec), bytearray(path.read_bytes())
-    for number in lost:
-        at = places[number] + 8
-        length = int.from_bytes(data[at - 4 : at], "little")
-        data[at : at + length] = bytes(length)
-    path.write_bytes(data)
-    source = Video(path)
-    assert [frame.number for frame in source] == [number for number in range(30) if number not in lost]
-    (problem,) = source.problems()
-    assert names(problem, len(lost), path)
-
-
-class Dropping:
-    """A capture that leaves out some frames without a failed read; the time of each is its own."""
-
-    lost: tuple[int, ...] = ()
-    times: tuple[float, ...] = tuple(i / 20 for i in range(30))
-
-    def __init__(self, name: str) -> None:
-        self._left = [i for i in range(30) if i not in self.lost]
-        self._at = 0.0
-
-    def isOpened(self) -> bool:
-        return True
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        if not self._left:
-            return False, None
-        self._at = self.times[self._left.pop(0)]
-        return True, np.zeros((24, 32, 3), np.uint8)
-
-    def get(self, key: int) -> float:
-        return {cv2.CAP_PROP_FRAME_COUNT: 30, cv2.CAP_PROP_FPS: 20, cv2.CAP_PROP_POS_MSEC: 1000 * self._at}[key]
-
-    def release(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize("lost", [(10,), (1, 2, 20), (29,)])
-def test_frames_that_a_decoder_drops_without_a_word_are_missed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[int, ...]
-) -> None:
-    monkeypatch.setattr(Dropping, "lost", lost)
-    monkeypatch.setattr(cv2, "VideoCapture", Dropping)
-    source = Video(tmp_path / "v.mp4")
-    assert [frame.number for frame in source] == [i for i in range(30) if i not in lost]
-    (problem,) = source.problems()
-    assert names(problem, len(lost), tmp_path / "v.mp4")
-
-
-def test_pauses_of_a_video_without_a_regular_rate_are_no_missing_frames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As a phone's: it has left out a frame while recording, and tells its mean rate."""
-    times = np.delete(np.arange(31), 17) * 29 / 30 / 20
-    monkeypatch.setattr(Dropping, "times", tuple(times))
-    monkeypatch.setattr(cv2, "VideoCapture", Dropping)
-    source = Video(tmp_path / "v.mp4")
-    assert [frame.number for frame in source] == list(range(30))
-    assert not list(source.problems())
-
-
-@pytest.mark.parametrize("fps", [0.5, 0.1, 12.34, 29.97, 240])
-def test_slow_and_fast_videos(tmp_path: Path, fps: float) -> None:
-    assert abs(Video(video(tmp_path / "v.mp4", 3, fps)).fps / fps - 1) < 1e-3
-
-
 BYTES = os.fsdecode(b"caf\xe9 \xff")  # names from Windows and of old are not UTF-8
 
 
@@ -264,8 +153,8 @@ def test_names_of_outputs_fit_into_the_file_system(tmp_path: Path, letter: str) 
     assert len({*names}) == 2
     for name in (*source.drawn, *(f"{name}_keypoints.json" for name in names)):
         (tmp_path / name).touch()
-    clip = Video(video(tmp_path / "v.ts.mp4").rename(tmp_path / f"{stem}c.mp4"))
-    for name in (*clip.drawn, f"{next(iter(clip)).name}_keypoints.json"):
+    (clip,) = open_sources([str(video(tmp_path / "v.ts.mp4").rename(tmp_path / f"{stem}c.mp4"))], tmp_path)
+    for name in (*clip.drawn, f"{next(iter(clip.open())).name}_keypoints.json"):
         (tmp_path / name).touch()
 
 
@@ -306,58 +195,23 @@ def test_what_is_left_out_of_a_folder_is_named(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("pose"), "propagate", True)
     spec = str(tmp_path / pattern) if pattern else str(tmp_path)
-    for name in ("a.mp4", "b.mov", "notes.txt", ".hidden"):
+    for name in ("a.pdf", "b.zip", "notes.txt", ".hidden"):
         (tmp_path / name).write_bytes(b"x" * 50)
-    with pytest.raises(UsageError, match=naming("demo.input", spec, "a.mp4, b.mov", "3")):
+    with pytest.raises(UsageError, match=naming("demo.input", spec, "a.pdf, b.zip", "3")):
         open_source(spec)
     picture(tmp_path / "c.jpg")
     assert len(open_source(spec).paths) == 1
     (record,) = caplog.records
-    assert names(record.message, spec, "a.mp4, b.mov, notes.txt", "3")
-
-
-@pytest.mark.parametrize("content", [b"", b"no video at all" * 50])
-def test_broken_video(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "v.mp4"
-    path.write_bytes(content)
-    with pytest.raises(PoseError, match=naming("video", path)):
-        open_source(str(path))
-
-
-def test_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Camera:
-        def __init__(self, number: int) -> None:
-            assert number == 7
-            self._left = 3
-
-        def isOpened(self) -> bool:
-            return True
-
-        def read(self) -> tuple[bool, np.ndarray | None]:
-            self._left -= 1
-            return self._left >= 0, np.zeros((24, 32, 3), np.uint8)
-
-        def get(self, key: int) -> float:
-            return -1.0
-
-        def release(self) -> None:
-            pass
-
-    monkeypatch.setattr(cv2, "VideoCapture", Camera)
-    source = open_source("7")
-    assert (source.is_live, source.total, source.fps, source.drawn) == (True, None, 25, ["camera7.mp4"])
-    assert len(list(source)) == 3
-
-
-def test_absent_camera() -> None:
-    with pytest.raises(PoseError, match="camera 97"):
-        open_source("97")
+    assert names(record.message, spec, "a.pdf, b.zip, notes.txt", "3")
 
 
 def test_pictures_are_read_when_they_are_wanted(tmp_path: Path) -> None:
-    frames = iter(Pictures([picture(tmp_path / "a.jpg"), tmp_path / "later.jpg"]))
+    picture(tmp_path / "a.jpg")
+    later = picture(tmp_path / "later.jpg")
+    frames = iter(open_source(str(tmp_path)))
+    later.unlink()
     next(frames)
-    picture(tmp_path / "later.jpg")
+    picture(later)
     assert next(frames).image is not None
 
 
@@ -377,14 +231,89 @@ def test_no_two_pictures_have_the_same_number(names: list[str], expected: list[i
 def test_several_inputs_are_looked_at_in_their_order_and_each_once(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     first, last = picture(tmp_path / "z.png"), picture(tmp_path / "folder" / "z.png")
-    source = open_sources([str(first), str(tmp_path / "folder"), str(tmp_path / "*.png")])
+    (source,) = open_sources([str(first), str(tmp_path / "folder"), str(tmp_path / "*.png")], tmp_path)
     assert source.paths == [first, last]
     assert source.file_names == ["z.png", "folder/z.png"]
     assert len(set(source.names)) == 2
 
 
-@pytest.mark.parametrize("other", ["v.mp4", "0"])
-def test_a_video_or_camera_among_several_is_refused(tmp_path: Path, other: str) -> None:
-    named = other if other == "0" else str(video(tmp_path / other))
-    with pytest.raises(UsageError, match=naming("demo.input", named)):
-        open_sources([str(picture(tmp_path / "a.png")), named])
+def test_pictures_come_first_and_then_each_video_and_camera(tmp_path: Path) -> None:
+    specs = [str(video(tmp_path / "in" / name)) for name in ("b.mp4", "a.mp4")]
+    specs += ["3", str(picture(tmp_path / "in" / "a.png")), str(tmp_path / "in")]
+    sources = open_sources(specs, tmp_path)
+    assert [source.file_names for source in sources] == [["a.png"], ["b.mp4"], ["a.mp4"], ["camera3"]]
+    assert [source.is_video for source in sources] == [False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("a/v.mp4", "b/v.mp4", "v.png"),
+        ("v.mp4", "v.avi", "V.MOV"),
+        ("v.mp4", "v_000000000003.png"),
+        ("v.mp4", "V_000000000003.png", "v_2.mp4"),
+        ("v.mp4", "v_000000000003.png", "v_2_0000000000007.png"),
+    ],
+)
+def test_no_two_results_have_the_same_name(tmp_path: Path, files: tuple[str, ...]) -> None:
+    for name in files:
+        (picture if name.endswith(".png") else video)(tmp_path / name)
+    sources = open_sources([str(tmp_path / name) for name in files], tmp_path)
+    results = [f"{name}_{number:012}" for s in sources if s.is_video for name in s.names for number in range(30)]
+    results += [name for source in sources if not source.is_video for name in source.names]
+    assert len({name.casefold() for name in results}) == len(results)
+    drawn = [name.casefold() for source in sources if source.is_video for name in source.drawn]
+    assert len({*drawn}) == len(drawn)
+    assert len({name for source in sources for name in source.file_names}) == len(files)
+
+
+def test_a_picture_that_breaks_off_at_an_address_is_one_line(tmp_path: Path, server: Server) -> None:
+    data = picture(tmp_path / "a.png").read_bytes()
+    server.files["/a.png"] = data
+    server.cuts = [len(data) // 2]
+    with pytest.raises(PoseError, match=naming("demo.input", f"{server.url}/a.png", len(data))):
+        open_sources([f"{server.url}/a.png"], tmp_path)
+
+
+def test_a_picture_at_an_address(tmp_path: Path, server: Server) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    server.files["/x/a.png?key=secret"] = picture(tmp_path / "a.png").read_bytes()
+    (source,) = open_sources([f"{server.url}/x/a.png?key=secret", str(tmp_path / "a.png")], scratch)
+    assert source.file_names == [f"{server.url}/x/a.png", "a.png"]
+    assert len({*source.names}) == 2
+    assert [frame.image.shape for frame in source] == [(24, 32, 3)] * 2
+
+
+def test_a_video_at_an_address(tmp_path: Path, server: Server) -> None:
+    server.files["/v.mp4"] = video(tmp_path / "v.mp4").read_bytes()
+    (source,) = open_sources([f"{server.url}/v.mp4"], tmp_path)
+    frames = list(source.open())
+    assert (len(frames), frames[0].name, frames[0].file_name) == (30, "v_000000000000", f"{server.url}/v.mp4")
+
+
+def test_an_address_where_nothing_is(tmp_path: Path, server: Server) -> None:
+    with pytest.raises(PoseError, match=naming("demo.input", f"{server.url}/absent.jpg", 404)):
+        open_sources([f"{server.url}/absent.jpg"], tmp_path)
+    server.files["/page"] = b"<html>" * 99
+    (source,) = open_sources([f"{server.url}/page"], tmp_path)
+    with pytest.raises(PoseError, match=naming(f"{server.url}/page")):
+        source.open()
+
+
+def test_passwords_go_to_the_server_and_nowhere_else(tmp_path: Path, server: Server) -> None:
+    address = server.url.replace("://", "://me:top%20secret@")
+    server.files["/a.png"] = picture(tmp_path / "a.png").read_bytes()[:-40]
+    (source,) = open_sources([f"{address}/a.png?token=secret"[: len(address) + 6]], tmp_path)
+    assert source.file_names == [f"{server.url}/a.png"]
+    (frame,) = source
+    assert names(frame.error, f"{server.url}/a.png")
+    with pytest.raises(PoseError) as caught:
+        open_sources([f"{address}/none?token=secret"], tmp_path)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["ftp://host/a.jpg", "file:///etc/passwd", "https://", "http://a b", "http://h:x/"])
+def test_addresses_that_are_not_read(tmp_path: Path, address: str) -> None:
+    with pytest.raises(UsageError, match=naming("demo.input", "https")):
+        open_sources([address], tmp_path)

@@ -214,8 +214,10 @@ class DemoConfig(Section):
 
     input: list[str] = key(
         [],
-        "pictures, folders and globs, or one video file or camera number; empty: serve the web page",
+        "pictures, videos, folders, globs, addresses (https://…, rtsp://…), camera numbers; empty: serve the web page",
     )
+    start: float = key(0.0, "second at which the part of a video begins that is looked at", NOT_NEGATIVE)
+    end: float = key(0.0, "second at which it ends; 0: where the video does", NOT_NEGATIVE)
     person_threshold: float = key(0.1, "people with a lower score are left out", NOT_NEGATIVE)
     keypoint_threshold: float = key(
         0.2, "keypoints with a lower score are not drawn, and 0 in OpenPose's JSON", NOT_NEGATIVE
@@ -226,8 +228,10 @@ class DemoConfig(Section):
     )
     track: bool = key(False, "give people numbers that stay theirs from picture to picture")
     line_width: int = key(0, "width of drawn limbs in pixels; 0: by the size of the person", NOT_NEGATIVE)
+    draw_boxes: bool = key(False, "draw the boxes in which people were looked for (bottom-up: around their keypoints)")
     heatmaps: bool = key(False, "lay the network's heat maps over the picture")
     black_background: bool = key(False, "draw people on black instead of the picture")
+    side_by_side: bool = key(False, "put the input beside what is drawn")
     show: bool = key(False, "show what is drawn in a window")
     serve: bool = key(False, "serve a web page instead of reading demo.input")
     networks: list[str] = key([], "further networks for the web page, each CONFIG:CKPT, or the name of a published one")
@@ -238,6 +242,11 @@ class DemoConfig(Section):
         Check(lambda v: 0 < v <= 178_000_000, "lie between 1 and 178000000, which Pillow takes at most"),
     )
     port: int = key(7860, "port of the web page", Check(lambda v: 0 < v < 65536, "lie between 1 and 65535"))
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """A part of a video ends behind its beginning."""
+        if self.end and not self.end > self.start:
+            yield "end", f"be greater than demo.start, {self.start:g}, or 0"
 
 
 @dataclass

@@ -1,16 +1,41 @@
-"""What the demo writes besides the poses themselves: a drawn video."""
+"""The drawn video: H.264 with the sound of the input where PyAV is installed, else OpenCV's MPEG-4."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 
-from mspose.errors import PoseError
+from mspose.extras import is_installed
 from mspose.files import atomic_path, utf8_path
+from mspose.visual import even, even_size
+
+WITHOUT_AV = (
+    "drawn videos are MPEG-4 without sound, which browsers and most phones do not play; pip install 'mspose[video]', "
+    "or '.[video]' in the checkout, brings PyAV for H.264 with sound"
+)
+
+
+class Writer(Protocol):
+    """What frames are written to.
+
+    Attributes:
+        notes: lines on what could not be kept, once it is closed.
+    """
+
+    notes: list[str]
+
+    def write(self, image: np.ndarray, number: int, seconds: float) -> None:
+        """Write (H, W, 3) uint8 BGR frame `number` of the source, shown there at `seconds`; the first sets the size."""
+        ...
+
+    def close(self) -> bool:
+        """Finish the file; whether anything is in it."""
+        ...
 
 
 def writable_rate(fps: float) -> float:
@@ -19,37 +44,30 @@ def writable_rate(fps: float) -> float:
     return min(max(round(fps * base), 10), 65535 * base) / base
 
 
-class VideoWriter:
-    """Writes frames of one size to an MP4 file; the first frame sets the size.
+class OpenCvWriter:
+    """Writes frames at one rate; where some are missing, the one before stands longer.
 
     Raises:
-        PoseError: OpenCV has no encoder for it.
+        OSError: OpenCV has no encoder for it, or frames did not reach the disk.
     """
 
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, writable_rate(fps)
         self._writer: cv2.VideoWriter | None = None
-        self._size, self.count = (0, 0), 0
+        self._size, self._begin, self.count = (0, 0), 0, 0
         self._last: np.ndarray | None = None
+        self.notes: list[str] = []
 
-    def write(self, image: np.ndarray, number: int) -> None:
-        """Make (H, W, 3) uint8 BGR frame `number`; where some before it are missing, the last one stands longer.
-
-        A frame of another size, as some cameras send, is resized.
-        """
+    def write(self, image: np.ndarray, number: int, seconds: float) -> None:
+        """See `Writer`; the time follows from the number."""
         if self._writer is None:
-            # Encoders take even sides only.
-            self._size = image.shape[1] // 2 * 2, image.shape[0] // 2 * 2
+            self._size, self._begin = even_size(image), number
             with utf8_path(self._path) as name:
                 self._writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
             if not self._writer.isOpened():
-                raise PoseError(f"cannot write video {self._path}: this OpenCV has no MP4 encoder, or the disk is full")
-        width, height = self._size
-        if 0 <= image.shape[1] - width <= 1 and 0 <= image.shape[0] - height <= 1:
-            image = np.ascontiguousarray(image[:height, :width])
-        else:
-            image = cv2.resize(image, self._size)
-        while self._last is not None and self.count < number:
+                raise OSError("this OpenCV has no MP4 encoder, or the disk is full")
+        image = even(image, self._size)
+        while self._last is not None and self.count < number - self._begin:
             self._writer.write(self._last)
             self.count += 1
         self._writer.write(image)
@@ -57,35 +75,55 @@ class VideoWriter:
         self._last = image
 
     def close(self) -> bool:
-        """Finish the file; whether all frames are in it, since OpenCV reports no failed write."""
+        """See `Writer`; the file is read again, since OpenCV reports no failed write."""
         if self._writer is None:
-            return True
+            return False
         self._writer.release()
         with utf8_path(self._path) as name:
             capture = cv2.VideoCapture(name)
         written = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
         capture.release()
-        return written >= self.count
+        if written < self.count:
+            raise OSError("frames are missing in it; is the disk full?")
+        return True
+
+
+class _NothingError(Exception):
+    """No frame came: there is no file to be."""
 
 
 @contextmanager
-def video_file(path: Path, fps: float) -> Iterator[VideoWriter]:
+def video_file(path: Path, fps: float, sound: str = "") -> Iterator[Writer]:
     """Write a video under a temporary name and move it to `path`, also when the block is interrupted half-way.
+
+    Where no frame is written, there is no file.
+
+    Args:
+        sound: file or address of the video whose sound is kept; empty: none.
 
     Raises:
         PoseError: it cannot be written.
     """
     interrupted: BaseException | None = None
-    with atomic_path(path) as temporary:
-        writer = VideoWriter(temporary, fps)
+    with suppress(_NothingError), atomic_path(path) as temporary:
+        writer = _writer(temporary, fps, sound)
         try:
             yield writer
         except KeyboardInterrupt as error:
             interrupted = error
         except BaseException:
-            writer.close()
+            with suppress(OSError):  # what went wrong first counts
+                writer.close()
             raise
         if not writer.close():
-            raise PoseError(f"cannot write {path}: frames are missing in it; is the disk full?")
+            raise _NothingError
     if interrupted is not None:
         raise interrupted
+
+
+def _writer(path: Path, fps: float, sound: str) -> Writer:
+    if not is_installed("av"):
+        return OpenCvWriter(path, fps)
+    from mspose.demo.h264 import H264Writer
+
+    return H264Writer(path, fps, sound)

@@ -1,177 +1,42 @@
-"""What demo.py does: from a picture, folder, video or camera to drawn people and their keypoints as JSON."""
+"""What demo.py does: from pictures, videos, cameras and streams to drawn people and their keypoints."""
 
 from __future__ import annotations
 
-import glob
 import logging
-import time
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mspose.backends.open import check_checkpoint
 from mspose.config.schema import Config
 from mspose.config.text import save_config
-from mspose.config.topdown import TopDownDemo
-from mspose.demo.follow import Follower
-from mspose.demo.outputs import VideoWriter, video_file
+from mspose.demo.address import shown
+from mspose.demo.outputs import WITHOUT_AV, video_file
 from mspose.demo.pipeline import overlapped
-from mspose.demo.sources import Frame, Pictures, Video, open_sources
+from mspose.demo.results import RECORD, Results, targets
+from mspose.demo.sources import Clip, Pictures, open_sources
+from mspose.demo.speed import Speed
+from mspose.demo.steps import Demo
+from mspose.demo.video import Video
 from mspose.demo.window import Window
 from mspose.detection import HOG_HINT
-from mspose.errors import PoseError
-from mspose.estimator import PoseEstimator, Prepared
-from mspose.extras import check_installed
-from mspose.files import write_json
-from mspose.images import ImageError
+from mspose.errors import PoseError, UsageError
+from mspose.estimator import PoseEstimator
+from mspose.extras import check_installed, is_installed
 from mspose.outputs import check_targets
-from mspose.poses import Poses
 from mspose.runtime.progress import Progress
 from mspose.runtime.results import results_folder
-from mspose.runtime.timing import Stopwatch
-from mspose.visual import contact_sheet, draw_label, fit, write_image
+from mspose.visual import draw_label
 
 log = logging.getLogger("pose")
 
 # Frames that wait before and behind the network. From a camera, each would be a delay.
 AHEAD, AHEAD_LIVE = 3, 1
-SHEET, CELL = 12, (480, 360)  # pictures of the contact sheet, and their width and height on it
-LEAST_SECONDS = 1e-4  # a step that takes less of each frame is not worth telling
-STEPS = ("reading", "detecting", "network", "drawing", "writing")
-
-
-@dataclass
-class Job:
-    """A frame on its way: what the network is to see, its maps, the people found and the drawn picture."""
-
-    frame: Frame
-    prepared: Prepared | None = None
-    maps: Any = None
-    people: Poses | None = None
-    drawn: np.ndarray | None = None
-
-
-class Demo:
-    """The steps of the demo, each called for every frame in order, in a thread of its own.
-
-    Attributes:
-        entries: COCO results of what was written so far.
-        thumbnails: the first drawn pictures, small.
-        options: the section `demo` of the configuration.
-        watch: seconds spent in each step.
-    """
-
-    def __init__(self, estimator: PoseEstimator, source: Pictures | Video, folder: Path) -> None:
-        self.entries: list[dict] = []
-        self.thumbnails: list[np.ndarray] = []
-        self.watch = Stopwatch()
-        self.video: VideoWriter | None = None
-        self._estimator, self._source, self._folder = estimator, source, folder
-        self.options = estimator.config.demo
-        every = self.options.detect_every if source.is_video and isinstance(self.options, TopDownDemo) else 1
-        self._follower = Follower(every, self.options.keypoint_threshold)
-        self._begin, self._first = time.perf_counter(), 0.0
-
-    def read(self) -> Iterator[Frame]:
-        """The frames of the source."""
-        frames = iter(self._source)
-        while True:
-            with self.watch("reading"):
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame
-
-    def prepare(self, frame: Frame) -> Job:
-        """Find people, or follow them from the frame before, and cut them out."""
-        boxes = self._follower.boxes()
-        if frame.image is None:
-            return Job(frame)
-        name = str(frame.number) if self._source.is_video else str(self._source.folder / frame.file_name)
-        with self.watch("detecting"):
-            try:
-                return Job(frame, self._estimator.prepare(frame.image, boxes, name))
-            except ImageError as error:
-                return Job(replace(frame, image=None, error=f"{error}: {frame.file_name}"))
-            except BaseException:
-                self.stop()  # the next frame waits for the people of this one
-                raise
-
-    def run(self, job: Job) -> Job:
-        """Run the network."""
-        if job.prepared is not None:
-            with self.watch("network"):
-                job.maps = self._estimator.run(job.prepared)
-        return job
-
-    def draw(self, job: Job) -> Job:
-        """Decode the maps and draw the people."""
-        try:
-            if job.prepared is not None:
-                with self.watch("drawing"):
-                    job.people = self._estimator.finish(job.prepared, job.maps)
-            self._follower.found(job.people)
-        except BaseException:
-            self.stop()  # the next frame waits for the people of this one
-            raise
-        if job.prepared is None or job.people is None:
-            return job
-        with self.watch("drawing"):
-            heat = self._estimator.heat(job.prepared, job.maps) if self.options.heatmaps else None
-            job.drawn = self._estimator.draw(job.prepared.image, job.people, heat)
-        job.prepared = job.maps = None
-        return job
-
-    def write(self, job: Job) -> Job:
-        """Write the drawn picture or frame and the keypoints.
-
-        Raises:
-            PoseError: the disk is full, or the format cannot be written.
-        """
-        frame = job.frame
-        job.frame = replace(frame, image=None)
-        if job.people is None or job.drawn is None:
-            return job
-        with self.watch("writing"):
-            if self.video is not None:
-                self.video.write(job.drawn, frame.number)
-            else:
-                write_image(self._folder / "pictures" / self._source.drawn[frame.number], job.drawn)
-                if len(self.thumbnails) < SHEET:
-                    self.thumbnails.append(fit(job.drawn, *CELL))
-            people, options = job.people, self.options
-            name = self._folder / "openpose" / f"{frame.name}_keypoints.json"
-            write_json(name, people.to_openpose(options.keypoint_threshold))
-            number = frame.number if self._source.is_video else None
-            self.entries += people.to_coco(frame.image_id, self._estimator.category_id, frame.file_name, number)
-        return job
-
-    def stop(self) -> None:
-        """Let frames that wait for the people of others go on: none will be found any more."""
-        self._follower.close()
-
-    def first_done(self) -> None:
-        """Start the clock again behind the first frame, which waits for the network to be compiled."""
-        now = time.perf_counter()
-        self._first, self._begin = now - self._begin, now
-        self.watch.seconds.clear()
-
-    def rate(self, done: int) -> float:
-        """Frames a second behind the first one; of the first one where there is no other."""
-        return (done - 1) / (time.perf_counter() - self._begin) if done > 1 else 1 / max(self._first, 1e-9)
-
-    def describe_speed(self, done: int, unit: str) -> str:
-        """One line: how long the first frame took, and frames a second, overall and by step; the steps overlap."""
-        if done == 1:
-            return f"1 {unit[:-1]} in {self._first:.1f} s"
-        line = f"first of {done} {unit} in {self._first:.1f} s"
-        times = {name: self.watch.seconds.get(name, 0) / (done - 1) for name in STEPS}
-        steps = ", ".join(f"{name} {1 / seconds:.1f}/s" for name, seconds in times.items() if seconds > LEAST_SECONDS)
-        return f"{line}, then {self.rate(done):.1f}/s" + (f" (overlapping: {steps})" if steps else "")
+UNEVEN = 0.1  # seconds by which frames may be off in the drawn video without a word
 
 
 def demo(config: Config) -> None:
@@ -183,7 +48,9 @@ def demo(config: Config) -> None:
             check_installed("gradio")
         except PoseError as error:
             hint = (
-                "" if config.demo.serve else "; without a page: --input PICTURE, FOLDER, 'GLOB', VIDEO or camera number"
+                ""
+                if config.demo.serve
+                else ("; without a page: --input PICTURE, FOLDER, 'GLOB', VIDEO, ADDRESS or camera number")
             )
             raise PoseError(f"{error}{hint}") from error
         serve(config)
@@ -194,74 +61,135 @@ def demo(config: Config) -> None:
 def run_demo(config: Config) -> None:
     """Find people in `demo.input` and write what was found into `runtime.output`.
 
-    Pictures are drawn into pictures/ under their own names, the first of several also side by side into sheet.jpg, a
-    video into NAME.mp4; predictions.json holds everybody in the form of COCO results, openpose/NAME_keypoints.json each
-    picture or frame in OpenPose's form. A picture that cannot be read is named and left out.
+    Pictures are drawn into pictures/ under their own names, the first of several also side by side into sheet.jpg, each
+    video into NAME.mp4; predictions.json holds everybody in the form of COCO results, people.csv as a table,
+    openpose/NAME_keypoints.json each picture or frame in OpenPose's form. A picture that cannot be read is named and
+    left out, and among several inputs a video too.
 
     Raises:
         UsageError: nothing to look at, or a wrong setting.
         PoseError: no checkpoint, nothing could be read, or the outputs cannot be written.
     """
     check_checkpoint(config, "to run")
-    with (
-        closing(open_sources(config.demo.input)) as source,
-        results_folder(config.runtime.output, "demo") as folder,
-    ):
-        _find_people(config, source, folder)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="poses-")))
+        sources = open_sources(config.demo.input, scratch)
+        # Before the network is loaded: what is wrong with a single video is told at once.
+        first = _opened(sources[0], config) if len(sources) == 1 else None
+        if first is not None:
+            stack.enter_context(closing(first))
+        folder = stack.enter_context(results_folder(config.runtime.output, "demo"))
+        _find_people(config, sources, first, folder)
 
 
-def _find_people(config: Config, source: Pictures | Video, folder: Path) -> None:
-    record = folder / "demo_config.yaml"
-    check_targets(config, [*_targets(source, folder), record], [record], source.paths)
+def _opened(source: Pictures | Clip, config: Config) -> Pictures | Video:
+    return source.open(config.demo.start, config.demo.end) if source.is_video else source
+
+
+def _find_people(config: Config, sources: list[Pictures | Clip], first: Pictures | Video | None, folder: Path) -> None:
+    record = folder / RECORD
+    check_targets(
+        config, [*targets(sources, folder), record], [record], [path for source in sources for path in source.paths]
+    )
     estimator = PoseEstimator(config)
-    if not source.is_video:
-        estimator.expect({str(source.folder / name): name for name in source.file_names})
-    save_config(config, record)
-    demo = Demo(estimator, source, folder)
+    _check_together(config, sources, estimator.detector)
+    # Passwords in addresses are not for whoever gets the results.
+    save_config(replace(config, demo=replace(config.demo, input=[shown(spec) for spec in config.demo.input])), record)
+    results, speed = Results(folder, estimator.category_id, config.demo.keypoint_threshold), Speed()
+    left_out = 0
     try:
-        done = _run(demo, source, folder)
+        for source in sources:
+            try:
+                opened = first or _opened(source, config)
+            except PoseError as error:
+                log.warning(f"warning: left out: {error}")
+                left_out += 1
+                continue
+            with closing(opened):
+                left_out += _look(estimator, opened, source, results, speed, folder)
     finally:
         # Also what an interrupted run has found is worth keeping.
-        write_json(folder / "predictions.json", demo.entries)
-    if len(demo.thumbnails) > 1:
-        write_image(folder / "sheet.jpg", contact_sheet(demo.thumbnails, 3, CELL))
-    if source.is_video:
-        for problem in source.problems():
-            log.warning(f"warning: {problem}")
-    if not done:
-        raise PoseError(f"none of the {source.total} pictures could be read")
+        results.save(estimator.skeleton)
+    kinds = {
+        "videos" if source.is_video else "pictures": "frames" if source.is_video else "pictures" for source in sources
+    }
+    if not speed.done:
+        raise PoseError(f"none of the {left_out} {' and '.join(kinds)} could be read")
     if estimator.faults:
         log.warning(f"warning: NaN or infinite values of the network count as 0: {estimator.faults} people or pictures")
-    log.info(demo.describe_speed(done, "frames" if source.is_video else "pictures"))
-    missing = 0 if source.is_video else source.total - done
-    left_out = f"; {missing} left out" if missing else ""
-    drawn = Path(source.drawn[0]) if source.is_video else Path("pictures", *source.drawn[:1] * (source.total == 1))
-    log.info(f"drawn: {folder / drawn}")
-    log.info(f"{len(demo.entries)} {'person' if len(demo.entries) == 1 else 'people'}{left_out}; results in {folder}")
-    if demo.entries and estimator.category_note:
+    log.info(speed.describe(" and ".join(kinds.values())))
+    for path in _drawn(sources, folder):
+        log.info(f"drawn: {path}")
+    count = len(results.entries)
+    log.info(
+        f"{count} {'person' if count == 1 else 'people'}{f'; {left_out} left out' if left_out else ''}; results in "
+        f"{folder}: {results.describe()}"
+    )
+    if results.entries and estimator.category_note:
         log.warning(f"note: {estimator.category_note}")
-    if not demo.entries and estimator.detector == "hog":
+    if not results.entries and estimator.detector == "hog":
         log.info(HOG_HINT)
 
 
-def _targets(source: Pictures | Video, folder: Path) -> list[Path]:
-    """Files that the demo writes; of a video's frames, whose number nobody knows beforehand, those that are there."""
-    if source.is_video:
-        frames = (folder / "openpose").glob(f"{glob.escape(source.name)}_*_keypoints.json")
-        return [folder / "predictions.json", folder / source.drawn[0], *frames]
-    pictures = [folder / "pictures" / name for name in source.drawn]
-    people = [folder / "openpose" / f"{name}_keypoints.json" for name in source.names]
-    return [folder / "predictions.json", folder / "sheet.jpg", *pictures, *people]
+def _check_together(config: Config, sources: Sequence[Pictures | Clip], detector: str) -> None:
+    """Say what does not go together, or is without effect."""
+    clips = [source for source in sources if source.is_video]
+    if detector == "boxes" and clips and len(sources) > 1:
+        raise UsageError(
+            f"demo.boxes has the boxes of a video by the numbers of frames, and there are {len(sources)} inputs: "
+            f"look at {clips[0].label} by itself"
+        )
+    if not clips and (config.demo.start or config.demo.end):
+        log.warning("note: demo.start and demo.end are without effect: pictures have no time")
+    if clips and not is_installed("av"):
+        log.info(f"note: {WITHOUT_AV}")
 
 
-def _run(demo: Demo, source: Pictures | Video, folder: Path) -> int:
+def _drawn(sources: Sequence[Pictures | Clip], folder: Path) -> Iterator[Path]:
+    """The drawn picture, the folder of several, and the drawn videos, as far as they are there."""
+    for source in sources:
+        if source.is_video:
+            path = folder / source.drawn[0]
+        else:
+            path = Path(folder, "pictures", *source.drawn[:1] * (source.total == 1))
+        if path.exists():
+            yield path
+
+
+def _look(
+    estimator: PoseEstimator,
+    opened: Pictures | Video,
+    source: Pictures | Clip,
+    results: Results,
+    speed: Speed,
+    folder: Path,
+) -> int:
+    """Work through one source, and say what is wrong with it; number of pictures that could not be read."""
+    estimator.forget()
+    if isinstance(opened, Pictures):
+        estimator.expect({str(opened.folder / name): name for name in opened.file_names})
+        return opened.total - _run(Demo(estimator, opened, results, speed), opened, speed)
+    opened.first_id = results.next_id
+    sound = "" if opened.is_live else str(opened.source)
+    with video_file(folder / source.drawn[0], opened.fps, sound) as video:
+        _run(Demo(estimator, opened, results, speed, video), opened, speed)
+    problems = [*opened.problems(), *(f"{note}: {opened.label}" for note in video.notes)]
+    if opened.drift > UNEVEN and not is_installed("av"):
+        problems.append(
+            f"the frame rate varies, and the drawn video has {opened.fps:.1f}/s throughout: its frames are up to "
+            f"{opened.drift:.1f} s off: {opened.label}"
+        )
+    for problem in problems:
+        log.warning(f"warning: {problem}")
+    return 0
+
+
+def _run(demo: Demo, source: Pictures | Video, speed: Speed) -> int:
     """Work through the source; number of frames that could be read."""
-    unit, done = "frames" if source.is_video else "pictures", 0
+    done = 0
     last: np.ndarray | None = None
     with ExitStack() as stack:
-        if source.is_video:
-            demo.video = stack.enter_context(video_file(folder / source.drawn[0], source.fps))
-        progress = stack.enter_context(Progress(source.total, "demo", unit))
+        progress = stack.enter_context(Progress(source.total, "demo", "frames" if source.is_video else "pictures"))
         window = stack.enter_context(closing(Window("poses"))) if demo.options.show else None
         jobs = overlapped(
             demo.read(),
@@ -283,10 +211,9 @@ def _run(demo: Demo, source: Pictures | Video, folder: Path) -> int:
                         progress.line(f"warning: left out: {job.frame.error}")
                         continue
                     done, last = done + 1, job.drawn
-                    if done == 1:
-                        demo.first_done()
+                    speed.count()
                     if window is not None:
-                        draw_label(job.drawn, f"{demo.rate(done):.1f}/s", np.array([8, 24]))
+                        draw_label(job.drawn, f"{speed.rate:.1f}/s", np.array([8, 24]))
                         if not window.show(job.drawn):
                             break
                 if window is not None and not source.is_video and last is not None:

@@ -1,25 +1,21 @@
-"""What the demo looks at: pictures, a video file, or a camera."""
+"""What the demo looks at: pictures, and the videos, cameras and streams beside them."""
 
 from __future__ import annotations
 
 import glob
 import itertools
 import logging
-import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import cv2
-import numpy as np
-
-from mspose.errors import PoseError, UsageError
-from mspose.filenames import common_folder, short_name, unique_names
-from mspose.files import utf8_path
+from mspose.demo.address import fetch_picture, is_address, place_of, shown
+from mspose.demo.video import Frame, Video
+from mspose.errors import UsageError
+from mspose.filenames import common_folder, unique_names
 from mspose.images import ImageError, picture_format, read_image
 
 log = logging.getLogger("pose")
@@ -28,34 +24,25 @@ log = logging.getLogger("pose")
 WRITABLE = {".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"}
 PICTURES = WRITABLE | {".jfif", ".jfi", ".avif", ".heic", ".heif", ".hif", ".jp2", ".pbm", ".pam", ".hdr", ".exr"}
 VIDEOS = {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp", ".gif"}
-DEFAULT_FPS, SLOWEST, FASTEST = 25.0, 0.01, 1000.0
-# Attempts at a next frame before the video counts as over, where it does not say how many are left; and at most.
-ATTEMPTS, MOST_ATTEMPTS = 64, 10_000
-# Frames by which a regular frame's time is off at most. A phone that leaves out one frame of a thousand has times that
-# are off by more, since its rate is the mean; containers that round to milliseconds tell nothing.
-OFF_GRID = 1e-4
-COUNTED = {".avi", ".mp4", ".m4v", ".mov", ".3gp"}  # containers that count their frames; others estimate
 
 
 @dataclass(frozen=True)
-class Frame:
-    """A picture, or one frame of a video.
+class Input:
+    """One picture, video file, camera (its number) or address among the inputs.
 
     Attributes:
-        number: 0, 1, … in the source.
-        image_id: for COCO's results: of a picture see `image_ids`, of a video the number.
-        file_name: of a picture, relative to the folder that all of the source are in, or of the video.
-        name: unique in the source, without suffix: output files are called after it.
-        image: (H, W, 3) uint8 BGR; None where it could not be read.
-        error: why not.
+        source: where it is read.
+        file_name: what results call it: relative to the folder that all files are in.
+        name: unique among all inputs, without suffix: output files are called after it.
+        is_video: or stream, or camera.
+        label: what messages call it.
     """
 
-    number: int
-    image_id: int
+    source: Path | int | str
     file_name: str
     name: str
-    image: np.ndarray | None
-    error: str = ""
+    is_video: bool
+    label: str
 
 
 class Pictures:
@@ -63,167 +50,99 @@ class Pictures:
 
     Attributes:
         total: number of pictures.
-        file_names: relative to `folder`.
-        names: of the pictures' results, without suffix, none twice.
-        drawn: file names for what is drawn, one a picture and none twice.
+        paths: the files.
         folder: that all of them are in, directly or in folders of it.
+        file_names, names: see `Input`.
+        drawn: file names for what is drawn, one a picture and none twice.
+        ids: COCO's numbers of the pictures.
     """
 
     is_video: Literal[False] = False
     is_live = False
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths, self.total = list(paths), len(paths)
-        self.names, self._ids = unique_names(self.paths), image_ids(self.paths)
-        self.folder = common_folder(self.paths)
-        self.file_names = [path.absolute().relative_to(self.folder).as_posix() for path in self.paths]
-        self.drawn = [f"{name}{_writable_suffix(path)}" for name, path in zip(self.names, self.paths)]
+    def __init__(self, inputs: Sequence[Input], folder: Path) -> None:
+        self._inputs, self.folder, self.total = list(inputs), folder, len(inputs)
+        self.paths = [entry.source for entry in inputs if isinstance(entry.source, Path)]
+        self.names = [entry.name for entry in inputs]
+        self.file_names = [entry.file_name for entry in inputs]
+        self.ids = image_ids([Path(name) for name in self.file_names])
+        self.drawn = [f"{entry.name}{_writable_suffix(Path(entry.file_name))}" for entry in inputs]
 
     def __iter__(self) -> Iterator[Frame]:
-        for number, row in enumerate(zip(self.paths, self.file_names, self.names, self._ids)):
-            path, file_name, name, image_id = row
+        for number, (entry, path, image_id) in enumerate(zip(self._inputs, self.paths, self.ids)):
             try:
-                yield Frame(number, image_id, file_name, name, read_image(path, apply_exif=True))
-            except ImageError as error:
-                yield Frame(number, image_id, file_name, name, None, str(error))
+                image, error = read_image(path, apply_exif=True), ""
+            except ImageError as fault:
+                image, error = None, str(fault).replace(str(path), entry.label)
+            yield Frame(number, image_id, entry.file_name, entry.name, image, error)
 
     def close(self) -> None:
         """Nothing is held open."""
 
 
-class Video:
-    """A video file, or a camera given by its number.
+class Clip:
+    """A video, camera or stream that is not yet opened.
 
     Attributes:
         paths: the file, if it is one.
+        names, file_names: one each, see `Input`.
         drawn: name of the drawn video.
-        total: frames that the file announces, None for a camera or where it does not say.
-        fps: frames a second.
-
-    Raises:
-        PoseError: it cannot be opened, or holds no frame.
+        label: what messages call it.
     """
 
     is_video: Literal[True] = True
 
-    def __init__(self, source: Path | int) -> None:
-        # Both libraries write pages about damaged files to standard error.
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        # The function has moved from one release of OpenCV 4 to another.
-        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-        set_level(0)
-        self._source = source
-        if isinstance(source, int):
-            self.is_live, self.paths, self.file_name = True, list[Path](), f"camera{source}"
-            self.name = self.file_name
-            self._capture = cv2.VideoCapture(source)
-        else:
-            self.is_live, self.paths, self.file_name = False, [source], source.name
-            self.name = short_name(source.stem)
-            with utf8_path(source) as name:
-                self._capture = cv2.VideoCapture(name)
-        self.drawn = [f"{self.name}.mp4"]
-        opened = self._capture.isOpened()
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) if opened else 0
-        self.total = int(count) if not self.is_live and 0 < count < 1e9 else None
-        fps = self._capture.get(cv2.CAP_PROP_FPS) if opened else 0
-        self.fps = fps if math.isfinite(fps) and SLOWEST <= fps <= FASTEST else DEFAULT_FPS
-        self._number, self._seconds, self._damaged, self._read = -1, -1 / self.fps, 0, 0
-        self._is_regular = True  # each frame so far came a whole number of frames behind the one before
-        self._first = self._next() if opened else None
-        if self._first is None:
-            self._capture.release()
-            if self.is_live:
-                raise PoseError(f"camera {source} cannot be opened; demo.input=0 is the first one")
-            raise PoseError(f"video cannot be read (damaged, cut short, or no video?): {source}")
+    def __init__(self, entry: Input) -> None:
+        self.source, self.label = entry.source, entry.label
+        self.paths = [entry.source] if isinstance(entry.source, Path) else []
+        self.names, self.file_names, self.drawn = [entry.name], [entry.file_name], [f"{entry.name}.mp4"]
 
-    def __iter__(self) -> Iterator[Frame]:
-        image, self._first = self._first, None
-        while image is not None:
-            self._read += 1
-            yield Frame(self._number, self._number, self.file_name, f"{self.name}_{self._number:012}", image)
-            image = self._next()
-
-    def _next(self) -> np.ndarray | None:
-        """The next frame that can be decoded, `_number` its place in the video; None behind the last."""
-        left = 0 if self.total is None else self.total - self._number
-        for failed in range(1 if self.is_live else min(max(left, ATTEMPTS), MOST_ATTEMPTS)):
-            done, image = self._capture.read()
-            if done:
-                self._count(failed)
-                return image
-        return None
-
-    def _count(self, failed: int) -> None:
-        """Number the frame that was just read, behind so many attempts that gave none.
-
-        Its time says how many are missing, as far as the file has times: not each attempt was a frame, and some
-        decoders drop a frame without a word. That can be told only where every frame so far came at its regular time
-        and the file announces as many frames; elsewhere a longer pause is a longer pause.
-        """
-        seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        steps = (seconds - self._seconds) * self.fps
-        has_time = 0 < steps < math.inf
-        self._is_regular &= has_time and abs(steps - round(steps)) < OFF_GRID
-        most = self.total - self._number - 2 if self.total is not None and self._is_regular else failed
-        is_told = failed or (self._is_regular and self._number >= 0)  # a video may begin late
-        missing = min(max(round(steps) - 1, 0), most) if has_time and is_told else failed
-        self._number, self._seconds = self._number + 1 + max(missing, 0), seconds
-        self._damaged += max(missing, 0)
-
-    def problems(self) -> Iterator[str]:
-        """After reading: a line for each thing that is wrong with the video."""
-        if self._damaged:
-            frames = "frame is" if self._damaged == 1 else "frames are"
-            yield f"{self._damaged} {frames} damaged or missing, and left out: {self._source}"
-        behind = 0 if self.total is None else self.total - self._number - 1
-        if self.total is not None and behind > 0.01 * self.total + 2:
-            yield f"only {self._read} of {self.total} frames could be read (cut short or damaged?): {self._source}"
-        elif behind > 0 and Path(self.file_name).suffix.lower() in COUNTED:
-            yield f"the last {behind} of {self.total} frames could not be read: {self._source}"
-
-    def close(self) -> None:
-        """Let go of the file or camera."""
-        self._capture.release()
+    def open(self, start: float = 0.0, end: float = 0.0) -> Video:
+        """Open it; arguments and errors are those of `Video`."""
+        return Video(self.source, self.names[0], self.file_names[0], start, end)
 
 
-def open_sources(specs: Sequence[str]) -> Pictures | Video:
-    """Open one source, or the pictures of several, each once and in the order in which they are named.
+def open_sources(specs: Sequence[str], scratch: Path) -> list[Pictures | Clip]:
+    """All pictures, then each video, camera and stream, in the order in which they are named, and each once.
+
+    Args:
+        specs: each a file, folder, glob such as "photos/**/*.jpg", address, or number of a camera.
+        scratch: folder for pictures that are fetched from an address; they are read from there.
 
     Raises:
-        UsageError: nothing is there, or no pictures are; of several, one is a video or camera.
-        PoseError: the video or camera cannot be opened.
+        UsageError: nothing is there, or no pictures and videos are.
+        PoseError: a server does not give what is at an address.
     """
-    if len(specs) < 2:
-        return open_source(*specs or ("",))
-    paths: dict[Path, Path] = {}
+    if not any(specs):
+        raise UsageError(
+            "nothing to look at: --input PICTURE, FOLDER, 'GLOB', VIDEO, ADDRESS or camera number (or --serve)"
+        )
+    found: dict[object, Path | int | str] = {}
     for spec in specs:
-        if (spec.isascii() and spec.isdigit() and not Path(spec).exists()) or (
-            Path(spec).is_file() and is_video(Path(spec))
-        ):
-            raise UsageError(f"demo.input: a video or camera is looked at by itself, and {len(specs)} inputs: {spec}")
-        for path in open_source(spec).paths:
-            paths.setdefault(path.resolve(), path)
-    return Pictures(list(paths.values()))
+        for source in _find(spec):
+            found.setdefault(source.resolve() if isinstance(source, Path) else source, source)
+    files = [source for source in found.values() if isinstance(source, Path)]
+    folder = common_folder(files) if files else Path.cwd()
+    inputs = _named(list(found.values()), folder, scratch)
+    pictures = [entry for entry in inputs if not entry.is_video]
+    clips = [Clip(entry) for entry in inputs if entry.is_video]
+    return [*([Pictures(pictures, folder)] if pictures else []), *clips]
 
 
-def open_source(spec: str) -> Pictures | Video:
-    """Open a picture, a folder, a glob such as "photos/**/*.jpg", a video file, or a camera (its number).
-
-    Raises:
-        UsageError: nothing is there, or no pictures are.
-        PoseError: the video or camera cannot be opened.
-    """
+def _find(spec: str) -> list[Path | int | str]:
+    """What an input stands for: files, or the number of a camera, or an address."""
     if not spec:
-        raise UsageError("nothing to look at: --input PICTURE, FOLDER, 'GLOB', VIDEO or camera number (or --serve)")
+        raise UsageError("demo.input: an empty name among others")
     path = Path(spec)
     if path.is_file():
-        return Video(path) if is_video(path) else Pictures([path])
+        return [path]
     if path.is_dir():
         found, where = list(path.iterdir()), f"in the folder {spec}"
         hint = f" (sub-folders: '{path / '**' / '*.jpg'}')"
     elif spec.isascii() and spec.isdigit():
-        return Video(int(spec))
+        return [int(spec)]
+    elif is_address(spec):
+        return [spec]
     elif glob.has_magic(spec):
         found, where, hint = [Path(p) for p in glob.glob(spec, recursive=True)], f"among {spec}", ""
         if not found:
@@ -232,18 +151,53 @@ def open_source(spec: str) -> Pictures | Video:
         what = "neither file nor folder" if path.exists() else "no such file or folder"
         raise UsageError(f"demo.input: {what}: {spec}")
     files = sorted((p for p in found if p.is_file()), key=_natural)
-    pictures = [p for p in files if is_picture(p)]
+    chosen = [p for p in files if is_picture(p) or p.suffix.lower() in VIDEOS]
     # Folders go without a word, but for those that are called like a picture.
     odd = [p for p in found if not p.is_file() and (not p.is_dir() or p.suffix.lower() in PICTURES)]
-    left = sorted([*set(files).difference(pictures), *odd], key=_natural)
+    left = sorted([*set(files).difference(chosen), *odd], key=_natural)
     others = [p.name for p in left if not p.name.startswith(".")]
     names = f"{', '.join(others[:3])}{', …' if len(others) > 3 else ''} ({len(others)} in all)"
-    if not pictures:
-        there = f", but {names}; name a video by itself" if others else hint
-        raise UsageError(f"demo.input: no pictures {where}{there}")
+    if not chosen:
+        raise UsageError(f"demo.input: no pictures or videos {where}{f', but {names}' if others else hint}")
     if others:
-        log.warning(f"note: no pictures, left out {where}: {names}")
-    return Pictures(pictures)
+        log.warning(f"note: no pictures or videos, left out {where}: {names}")
+    return [*chosen]
+
+
+def _named(sources: Sequence[Path | int | str], folder: Path, scratch: Path) -> list[Input]:
+    """The inputs with names for their results, none twice, nor that of a frame of another."""
+    # Where each would lie if it were a file.
+    places = [
+        source
+        if isinstance(source, Path)
+        else folder / (place_of(source) if isinstance(source, str) else f"camera{source}")
+        for source in sources
+    ]
+    inputs = []
+    for source, place, name in zip(sources, places, unique_names(places)):
+        if isinstance(source, Path):
+            file_name = place.absolute().relative_to(folder).as_posix()
+            inputs.append(Input(source, file_name, name, is_video(source), str(source)))
+        elif isinstance(source, int):
+            inputs.append(Input(source, name, name, True, f"camera {source}"))
+        else:
+            fetched, label = fetch_picture(source, scratch), shown(source)
+            inputs.append(Input(fetched or source, label, name, fetched is None, label))
+    taken = {entry.name.casefold() for entry in inputs}
+    for number, entry in enumerate(inputs):
+        name, count = entry.name, 1
+        while entry.is_video and (_has_frames(name, taken) or (count > 1 and name.casefold() in taken)):
+            count += 1
+            name = f"{entry.name}_{count}"
+        taken.add(name.casefold())
+        inputs[number] = replace(entry, name=name)
+    return inputs
+
+
+def _has_frames(name: str, taken: set[str]) -> bool:
+    """Whether something is called like a frame of the video of that name."""
+    frame = re.compile(re.escape(name.casefold()) + r"_\d{12,}")
+    return any(map(frame.fullmatch, taken))
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
