@@ -11,6 +11,7 @@ import pytest
 
 from mspose.demo.outputs import video_file
 from mspose.demo.run import run_demo
+from mspose.demo.video import Video
 from mspose.errors import PoseError
 from tests.fake_network import Sliced, config_with, install
 from tests.messages import naming
@@ -134,3 +135,17 @@ def test_a_video_without_sound(tmp_path: Path) -> None:
     with video_file(tmp_path / "v.mp4", 10, str(tmp_path / "x.mp4")) as writer:
         writer.write(np.zeros((48, 64, 3), np.uint8), 0, 0)
     assert writer.notes == []
+
+
+def test_a_video_that_begins_late_is_not_cut_short(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "late.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(30):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 8 * number, np.uint8), format="bgr24")
+            frame.pts, frame.time_base = 40 + number, Fraction(1, 20)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    video = Video(tmp_path / "late.mkv")
+    assert len(list(video)) == 30
+    assert list(video.problems()) == []

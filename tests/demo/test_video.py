@@ -109,7 +109,8 @@ class Dropping:
         return True, np.zeros((24, 32, 3), np.uint8)
 
     def get(self, key: int) -> float:
-        return {cv2.CAP_PROP_FRAME_COUNT: 30, cv2.CAP_PROP_FPS: 20, cv2.CAP_PROP_POS_MSEC: 1000 * self._at}[key]
+        known = {cv2.CAP_PROP_FRAME_COUNT: 30, cv2.CAP_PROP_FPS: 20, cv2.CAP_PROP_POS_MSEC: 1000 * self._at}
+        return known.get(key, 0)  # as OpenCV does
 
     def release(self) -> None:
         pass

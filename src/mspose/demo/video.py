@@ -25,6 +25,7 @@ ATTEMPTS, MOST_ATTEMPTS = 64, 10_000
 # are off by more, since its rate is the mean; containers that round to milliseconds tell nothing.
 OFF_GRID = 1e-4
 COUNTED = {".avi", ".mp4", ".m4v", ".mov", ".3gp"}  # containers that count their frames; others estimate
+PLACE = getattr(cv2, "CAP_PROP_PTS", -1)  # OpenCV 4.11 has it; elsewhere the answer is 0
 TIMEOUT = 10_000  # milliseconds without a word from a server
 SLACK = 5e-4  # seconds: some containers round to milliseconds
 
@@ -96,6 +97,7 @@ class Video:
         self.fps = fps if math.isfinite(fps) and SLOWEST <= fps <= FASTEST else DEFAULT_FPS
         self._number, self._time, self._damaged, self._read = -1, -1 / self.fps, 0, 0
         self._opened, self._seconds, self.drift = time.monotonic(), -1 / self.fps, 0.0
+        self._place = 0  # of the last frame by its time in the file, in frames
         self._is_regular = True  # each frame so far came a whole number of frames behind the one before
         self._is_cut = False  # the part ends before the video does
         try:
@@ -172,6 +174,7 @@ class Video:
         self._number, self._time = self._number + 1 + missing, seconds
         self._seconds = seconds if has_time and seconds > self._seconds else self._seconds + (1 + missing) / self.fps
         self._damaged += missing
+        self._place = int(self._capture.get(PLACE))
 
     def problems(self) -> Iterator[str]:
         """After reading: a line for each thing that is wrong with the video."""
@@ -180,10 +183,12 @@ class Video:
             yield f"{self._damaged} {frames} damaged or missing, and left out: {self.label}"
         if self._is_cut or self._announced is None:
             return
-        behind = self._announced - self._number - 1
+        behind, counts = self._announced - self._number - 1, Path(self.file_name).suffix.lower() in COUNTED
+        if not counts:  # an estimate by the length, which takes what lies before the first frame for frames
+            behind = min(behind, self._announced - 1 - self._place)
         if behind > 0.01 * self._announced + 2:
             yield (f"only {self._read} of {self._announced} frames could be read (cut short or damaged?): {self.label}")
-        elif behind > 0 and Path(self.file_name).suffix.lower() in COUNTED:
+        elif behind > 0 and counts:
             yield f"the last {behind} of {self._announced} frames could not be read: {self.label}"
 
     def close(self) -> None:
