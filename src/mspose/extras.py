@@ -44,7 +44,7 @@ def need(module: str) -> ModuleType:
 
 def check_installed(module: str) -> None:
     """Raise as `need` does where a package is not installed; import nothing where it is."""
-    if not _is_there(module):
+    if not is_there(module):
         need(module)
 
 
@@ -57,7 +57,7 @@ def missing(error: Exception) -> str:
     """One line on a package that cannot be imported, and the command that installs it."""
     package = _package(error)
     if package in BASE:
-        wanted = [requirement for name, requirement in BASE.items() if name == package or not _is_there(name)]
+        wanted = [requirement for name, requirement in BASE.items() if name == package or not is_there(name)]
         return (
             f"this needs {package}, which cannot be imported ({error}): "
             f"python -m pip install {' '.join(map(repr, wanted))}"
@@ -73,7 +73,8 @@ def _package(error: Exception) -> str:
     return str(getattr(error, "name", "") or "").partition(".")[0]
 
 
-def _is_there(name: str) -> bool:
+def is_there(name: str) -> bool:
+    """Whether a package is installed."""
     try:
         return find_spec(name) is not None
     except (ImportError, ValueError):
