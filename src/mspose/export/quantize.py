@@ -213,7 +213,8 @@ def _prove(old: Path, new: Path, card: ModelCard, config: Config, evaluator: Eva
         runs["int8 in openvino"] = new, open_openvino
     figures = {}
     for name, (path, open_file) in runs.items():
-        replace(card, model={**card.model, "sha256": file_hash(path)}).save(card_path(path))
+        source = card.source if path == old else {**card.source, "int8": {}}
+        replace(card, model={**card.model, "sha256": file_hash(path)}, source=source).save(card_path(path))
         backend = open_file(path, RuntimeConfig(device="CPU"))
         backend.codec = evaluator.method.codec
         outcome = evaluator.run(backend)
