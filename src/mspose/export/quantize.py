@@ -6,10 +6,12 @@ of the evaluation set. The result must keep its AP on that set, or it is refused
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +39,7 @@ Open = Callable[[Path, RuntimeConfig], ExportedBackend]
 # The first version in which a channel has a scale of its own is 13.
 OPSET = 17
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-BATCH = 8  # inputs that are calibrated at a time, where the file takes any number
+PERCENTILE = 99.999  # of a layer's activations that its range holds
 
 
 def open_evaluator(config: Config) -> Evaluator:
@@ -82,13 +84,21 @@ def quantize(path: Path, card: ModelCard, config: Config, evaluator: Evaluator) 
     with tempfile.TemporaryDirectory() as folder:
         old, new = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         shutil.copyfile(path, old)
-        pictures, inputs = calibration(evaluator, config.export.calibration)
-        if card.input["dtype"] == "uint8":
-            inputs = (to_pixels(batch, card) for batch in inputs)
-        log.info(f"int8: calibrating on {pictures} of {len(np.unique(evaluator.set.rows))} pictures")
-        batches = _batches(inputs, card.input["shape"][0])
+        pictures, indices = calibration(evaluator, config.export.calibration)
+        log.info(
+            f"int8: calibrating on {len(indices)} {evaluator.method.unit} in {pictures} of "
+            f"{len(np.unique(evaluator.set.rows))} pictures"
+        )
+
+        def batches(number: int) -> list[np.ndarray]:
+            """What the file is fed: a fixed batch is made up by repetition."""
+            seen = evaluator.set.view(indices[number]).inputs
+            seen = [np.repeat(inputs, card.input["shape"][0] or 1, axis=0) for inputs in seen]
+            return [to_pixels(inputs, card) for inputs in seen] if card.input["dtype"] == "uint8" else seen
+
         try:
-            kept = _write(old, new, batches, card.input["name"], find_network(config.model.name).float_layers)
+            layers = find_network(config.model.name).float_layers
+            kept = write_int8(old, new, len(indices), batches, card.input["name"], layers)
         except (PoseError, ImageError):
             raise
         except Exception as error:  # of various types, from the quantiser, onnx and the disk
@@ -107,64 +117,69 @@ def quantize(path: Path, card: ModelCard, config: Config, evaluator: Evaluator) 
     }
 
 
-def calibration(evaluator: Evaluator, count: int) -> tuple[int, Iterator[np.ndarray]]:
-    """So many pictures of the evaluation set or all of them, evenly spread: their number, and the network's inputs
-    (1, 3, H, W) of who and what is looked at in them, normalised."""
+def calibration(evaluator: Evaluator, count: int) -> tuple[int, list[int]]:
+    """So many pictures of the evaluation set or all of them, evenly spread: their number, and the rows of the set that
+    show them."""
     rows = np.unique(evaluator.set.rows)
     chosen = rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
-    indices = np.flatnonzero(np.isin(evaluator.set.rows, chosen)).tolist()
-    return len(chosen), (inputs for index in indices for inputs in evaluator.set.view(index).inputs)
+    return len(chosen), np.flatnonzero(np.isin(evaluator.set.rows, chosen)).tolist()
 
 
-def _batches(inputs: Iterable[np.ndarray], size: int | None) -> Iterator[np.ndarray]:
-    """Inputs of one shape together; of a fixed size, made up by repetition."""
-    waiting: list[np.ndarray] = []
-
-    def together() -> np.ndarray:
-        missing = (size or len(waiting)) - len(waiting)
-        return np.concatenate([*waiting, *[waiting[-1]] * missing])
-
-    for one in inputs:
-        if waiting and (one.shape != waiting[0].shape or len(waiting) == (size or BATCH)):
-            yield together()
-            waiting = []
-        waiting.append(one)
-    if waiting:
-        yield together()
-
-
-def _write(
-    old: Path, new: Path, batches: Iterator[np.ndarray], input_name: str, float_layers: tuple[str, ...]
+def write_int8(
+    old: Path,
+    new: Path,
+    count: int,
+    batches: Callable[[int], list[np.ndarray]],
+    input_name: str,
+    float_layers: tuple[str, ...],
 ) -> list[str]:
-    """Quantise a file; what stays in float32."""
+    """Write an ONNX file of ours as one of int8, proved by nothing; other files in the folder of `new` are left over.
+
+    Args:
+        count, batches: what to calibrate on: for each number below `count`, arrays that the file can be fed.
+        float_layers: see `mspose.networks.base.Network`.
+
+    Returns:
+        the layers that stay in float32.
+    """
     onnx, version_converter = import_onnx(), need("onnx.version_converter")
     from onnxruntime import quantization
     from onnxruntime.quantization import CalibrationDataReader
 
-    newer, prepared = old.with_name("newer.onnx"), old.with_name("prepared.onnx")
+    newer, prepared = new.with_name("newer.onnx"), new.with_name("prepared.onnx")
     onnx.save(version_converter.convert_version(onnx.load(str(old)), OPSET), str(newer))
     quantization.quant_pre_process(str(newer), str(prepared), skip_symbolic_shape=True)
-    graph = onnx.load(str(prepared)).graph
-    kept = layers_in_float(graph, float_layers)
+    kept = layers_in_float(onnx.load(str(prepared)).graph, float_layers)
 
     class Reader(CalibrationDataReader):
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(batches, None)
-            return None if batch is None else {input_name: batch}
+        """Gives one number's arrays at a time: the quantiser holds the activations of all that it is given."""
 
-    quantization.quantize_static(
-        str(prepared),
-        str(new),
-        Reader(),
-        quant_format=quantization.QuantFormat.QDQ,
-        per_channel=True,
-        # Sums of two products of 8 bits overflow 16 bits on processors without VNNI; with weights of 7 they fit.
-        reduce_range=True,
-        weight_type=quantization.QuantType.QInt8,
-        activation_type=quantization.QuantType.QUInt8,
-        op_types_to_quantize=list(LAYERS),
-        nodes_to_exclude=list(kept),
-    )
+        def __len__(self) -> int:
+            return count
+
+        def set_range(self, start_index: int, end_index: int) -> None:
+            self.left = batches(start_index)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            return {input_name: self.left.pop()} if self.left else None
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps
+        quantization.quantize_static(
+            str(prepared),
+            str(new),
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            # Sums of two products of 8 bits overflow 16 bits on processors without VNNI; with weights of 7 they fit.
+            reduce_range=True,
+            weight_type=quantization.QuantType.QInt8,
+            activation_type=quantization.QuantType.QUInt8,
+            op_types_to_quantize=list(LAYERS),
+            nodes_to_exclude=list(kept),
+            # A few outliers among the activations would take the others' precision.
+            calibrate_method=quantization.CalibrationMethod.Percentile,
+            extra_options={"CalibPercentile": PERCENTILE, "CalibStridedMinMax": 1},
+        )
     return list(kept.values())
 
 
