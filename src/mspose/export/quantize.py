@@ -163,7 +163,7 @@ def write_int8(
         def get_next(self) -> dict[str, np.ndarray] | None:
             return {input_name: self.left.pop()} if self.left else None
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps
+    def write(method: object) -> None:
         quantization.quantize_static(
             str(prepared),
             str(new),
@@ -177,9 +177,15 @@ def write_int8(
             op_types_to_quantize=list(LAYERS),
             nodes_to_exclude=list(kept),
             # A few outliers among the activations would take the others' precision.
-            calibrate_method=quantization.CalibrationMethod.Percentile,
+            calibrate_method=method,
             extra_options={"CalibPercentile": PERCENTILE, "CalibStridedMinMax": 1},
         )
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its steps
+        try:
+            write(quantization.CalibrationMethod.Percentile)
+        except ValueError:  # activations as good as equal have no histogram
+            write(quantization.CalibrationMethod.MinMax)
     return list(kept.values())
 
 
