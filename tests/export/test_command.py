@@ -305,3 +305,20 @@ def test_mindspore_reports_a_broken_file_in_one_line(tmp_path: Path, capfd: pyte
     with pytest.raises(PoseError, match=naming(tmp_path / "broken.mindir")):
         open_mindir(tmp_path / "broken.mindir", config.runtime)
     assert "ERROR" not in capfd.readouterr().err
+
+
+def test_random_weights_are_not_quantised_without_proof(sample_dir: Path, tmp_path: Path) -> None:
+    config = small_config(
+        "simplepose",
+        tmp_path,
+        data__root=str(sample_dir),
+        eval__use_gt_bbox=True,
+        export__file_format="ONNX",
+        export__quantize="int8",
+        export__file_name=str(tmp_path / "x" / "int8.onnx"),
+        export__calibration=2,
+        export__max_ap_drop=0.0,
+    )
+    with pytest.raises(PoseError, match=naming("int8", "float32", "person_keypoints_val2017.json")):
+        export_checkpoint(config)
+    assert [path.name for path in (tmp_path / "x").iterdir() if not path.name.endswith(".lock")] == []

@@ -19,6 +19,11 @@ log = logging.getLogger("pose")
 
 # Where Linux tells a container how much of the CPU it may use.
 CGROUP = Path("/sys/fs/cgroup")
+# Where Linux says what the processor can do, and the instructions that multiply integers of 8 bits: x86-64's, ARM's.
+CPU_INFO = Path("/proc/cpuinfo")
+INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}
+# What oneDNN may be limited to by ONEDNN_MAX_CPU_ISA, without such instructions.
+WITHOUT_INT8 = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
 # Runs a model once: one input array → all outputs, in the model's order.
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
@@ -154,6 +159,28 @@ def check_maps(
         raise UsageError(f"{path} gives boxes, as a detector does, no maps: use it with demo.detector_file={path}")
     if len(inputs) != 1 or len(inputs[0]) != 4:
         raise PoseError(f"not a pose network: {path} takes {len(inputs)} inputs, the first of shape {_text(inputs[0])}")
+
+
+def note_int8(path: Path, card: ModelCard | None, limit: str = "") -> bool:
+    """Whether a model is an int8 file of ours; a processor that has no instructions for it is told of.
+
+    The weights of such files have 7 bits, so that other instructions do not overflow: the maps are the same.
+
+    Args:
+        limit: to what the runtime's instructions are limited, as oneDNN calls it.
+    """
+    if card is None or "int8" not in card.source:
+        return False
+    try:
+        flags = set(CPU_INFO.read_text(encoding="ascii", errors="replace").split())
+    except OSError:  # no Linux
+        flags = INT8_FLAGS
+    if limit.upper() in WITHOUT_INT8 or not flags & INT8_FLAGS:
+        log.warning(
+            f"note: {path} computes in int8, for which this processor has no instructions (VNNI): its results are "
+            "right, but it gains less"
+        )
+    return True
 
 
 def first_line(error: Exception) -> str:

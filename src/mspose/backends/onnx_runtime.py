@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mspose.backends.exported import ExportedBackend, check_maps, cpu_threads, first_line, model_file
+from mspose.backends.exported import ExportedBackend, check_maps, cpu_threads, first_line, model_file, note_int8
 from mspose.checkpoints.mmdeploy import Package, read_package
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
@@ -28,6 +28,7 @@ def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
         UsageError: ONNX Runtime was built without that device.
     """
     path, card = model_file(path)
+    note_int8(path, card)
     session = open_session(read_package(path), runtime)
     inputs, outputs = ([_shape(port) for port in ports] for ports in (session.get_inputs(), session.get_outputs()))
     check_maps(path, card, inputs, outputs, [output.name for output in session.get_outputs()])

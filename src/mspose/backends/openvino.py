@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mspose.backends.exported import ExportedBackend, check_maps, cpu_threads, first_line, model_file
+from mspose.backends.exported import ExportedBackend, check_maps, cpu_threads, first_line, model_file, note_int8
 from mspose.checkpoints.mmdeploy import Package, read_package
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
@@ -43,12 +44,13 @@ def open_openvino(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     with every_instruction():
         core = need("openvino").Core()
         can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        int8 = note_int8(path, card, os.environ.get("ONEDNN_MAX_CPU_ISA", ""))
     model = _read(core, read_package(path))
     inputs, outputs = ([_shape(port) for port in ports] for ports in (model.inputs, model.outputs))
     check_maps(path, card, inputs, outputs, [next(iter(port.names), "") for port in model.outputs])
     shape = [side or (_SIDE if axis else 1) for axis, side in enumerate(inputs[0])]
     first = np.zeros(shape, model.inputs[0].element_type.to_dtype())
-    request = _start(core, model, _precision(can, runtime.precision), first)
+    request = _start(core, model, _precision(can, runtime.precision), first, int8)
 
     def run(batch: np.ndarray) -> Sequence[np.ndarray]:
         request.infer([batch], share_inputs=True)
@@ -83,7 +85,9 @@ def _precision(can: Sequence[str], asked: str) -> str:
     return asked
 
 
-def _start(core: openvino.Core, model: openvino.Model, precision: str, first: np.ndarray) -> openvino.InferRequest:
+def _start(
+    core: openvino.Core, model: openvino.Model, precision: str, first: np.ndarray, int8: bool
+) -> openvino.InferRequest:
     """Compile the model, run it once, and say in which precision it does."""
     keys = {
         "PERFORMANCE_HINT": "LATENCY",
@@ -98,6 +102,8 @@ def _start(core: openvino.Core, model: openvino.Model, precision: str, first: np
         if precision == "f32":
             raise PoseError(f"OpenVINO cannot run the model: {first_line(error)}") from error
         log.warning(f"note: OpenVINO cannot compute in {precision} here ({first_line(error)}); it does in f32")
-        return _start(core, model, "f32", first)
-    log.info(f"OpenVINO computes in {precision} with {keys['INFERENCE_NUM_THREADS']} threads")
+        return _start(core, model, "f32", first, int8)
+    log.info(
+        f"OpenVINO computes in {'int8 and ' if int8 else ''}{precision} with {keys['INFERENCE_NUM_THREADS']} threads"
+    )
     return request

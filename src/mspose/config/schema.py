@@ -276,6 +276,15 @@ class ExportConfig(Section):
         "largest difference from the checkpoint's outputs, as a share of the largest output; 0: 1e-4, with half 1e-2",
         NOT_NEGATIVE,
     )
+    quantize: str = key(
+        "none", "compute most layers in integers of 8 bits (ONNX), if the evaluation set's AP stays", ("none", "int8")
+    )
+    calibration: int = key(
+        100,
+        "pictures of the evaluation set that int8 is fitted to",
+        Check(lambda v: 1 <= v <= 2000, "be from 1 to 2000"),
+    )
+    max_ap_drop: float = key(0.005, "AP on the evaluation set that int8 may lose, or nothing is written", FRACTION)
 
 
 @dataclass

@@ -86,7 +86,7 @@ class Results:
             "openpose/ (a file a picture or frame)": True,
             f"{RECORD} (the settings)": True,
         }
-        return ", ".join(name for name, is_there in parts.items() if is_there)
+        return ", ".join(name for name, is_installed in parts.items() if is_installed)
 
 
 def _line(values: Sequence[object]) -> str:

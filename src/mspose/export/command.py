@@ -122,6 +122,11 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
         import_onnx()
     if kind != "AIR" and config.runtime.device == "auto":
         config.runtime.device = "CPU"  # the same file from anywhere, compared in full precision
+    evaluator = None
+    if config.export.quantize == "int8":
+        from mspose.export.quantize import open_evaluator
+
+        evaluator = open_evaluator(config)
     runtime = start(config.runtime)
     if kind == "AIR" and runtime.device != "Ascend":
         raise UsageError(
@@ -144,7 +149,14 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
         write(exported, what, config, [output["name"] for output in outputs], temporary)
         log.info(f"{kind} of {temporary.stat().st_size / 2**20:.1f} MiB; comparing with the checkpoint")
         differences = {} if kind == "AIR" else compare(temporary, reference, what, config)
-        _card(config, what, outputs, differences, file_hash(temporary)).save(card)
+        described = _card(config, what, outputs, differences, file_hash(temporary))
+        if evaluator is not None:
+            from mspose.export.quantize import quantize
+
+            facts = quantize(temporary, described, config, evaluator)
+            model = {**described.model, "sha256": file_hash(temporary)}
+            described = replace(described, model=model, source={**described.source, "int8": facts})
+        described.save(card)
     log.info(f"exported {what.path}, card {card_path(what.path)}")
     return what.path
 

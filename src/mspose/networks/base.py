@@ -162,6 +162,8 @@ class Network:
         refused: shapes of a file under our names, for a skeleton → why such files are not read, where there is more to
             say than that shapes differ; else "".
         sections: dataclasses of further sections, where they are not those of the method.
+        float_layers: beginnings of the names of parameters whose layers stay in float32 in int8 files, besides the
+            first and the last ones.
         renamed: keys of files without `format: 2` that have another name here.
     """
 
@@ -188,6 +190,7 @@ class Network:
     to_hf: Callable[[Values, Config], tuple[dict[str, np.ndarray], dict[str, Any]]] | None = None
     refused: Callable[[Shapes, Skeleton], str] = nothing
     sections: Mapping[str, type[Section]] = field(default_factory=dict)
+    float_layers: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
