@@ -3,6 +3,7 @@
 #   bash scripts/run_distribute_eval.sh CONFIG CKPT DATASET [NUM_DEVICES=8] [--fg] [section.key=value ...]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+several_hosts=true
 # shellcheck source=common.sh
 source "$(dirname "$0")/common.sh"
 begin "CONFIG CKPT DATASET [NUM_DEVICES=8]" \

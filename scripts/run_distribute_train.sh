@@ -3,6 +3,7 @@
 #   bash scripts/run_distribute_train.sh CONFIG [NUM_DEVICES=8] [RANK_TABLE_FILE] [--fg] [section.key=value ...]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+several_hosts=true
 # shellcheck source=common.sh
 source "$(dirname "$0")/common.sh"
 begin "CONFIG [NUM_DEVICES=8] [RANK_TABLE_FILE]" "configs/simplepose_r50_256x192.yaml 8 data.root=data/coco" Ascend "$@"
@@ -28,5 +29,6 @@ if [ -n "$table" ] && [ "$device" != Ascend ]; then
     echo "note: rank tables are for Ascend cards; msrun starts the processes on $device"
     table=
 fi
+! is_given --restarts || options=(train.resume=auto "${options[@]}")
 prepare --config "$config"
 launch_ranks train "${2:-8}" train.py "$table"

@@ -3,6 +3,7 @@
 #   bash scripts/run_distribute_train_gpu.sh CONFIG NUM_DEVICES VISIBLE_DEVICES [--fg] [section.key=value ...]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+several_hosts=true
 # shellcheck source=common.sh
 source "$(dirname "$0")/common.sh"
 begin "CONFIG NUM_DEVICES VISIBLE_DEVICES" \
@@ -23,5 +24,6 @@ IFS=, read -ra visible <<<"$3"
 [ "${#visible[@]}" = "$2" ] || usage_error "VISIBLE_DEVICES must name $2 devices, such as 0,1; it is $3"
 config=$(recipe "$1")
 export CUDA_VISIBLE_DEVICES=$3
+! is_given --restarts || options=(train.resume=auto "${options[@]}")
 prepare --config "$config"
 launch_ranks train "$2" train.py
