@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on several Ascend cards of one host, started by msrun or by a rank table:
+# Trains on several Ascend cards of one host or more (docs/clusters.md), started by msrun or by a rank table:
 #   bash scripts/run_distribute_train.sh CONFIG [NUM_DEVICES=8] [RANK_TABLE_FILE] [--fg] [section.key=value ...]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
@@ -29,6 +29,5 @@ if [ -n "$table" ] && [ "$device" != Ascend ]; then
     echo "note: rank tables are for Ascend cards; msrun starts the processes on $device"
     table=
 fi
-! is_given --restarts || options=(train.resume=auto "${options[@]}")
 prepare --config "$config"
 launch_ranks train "${2:-8}" train.py "$table"

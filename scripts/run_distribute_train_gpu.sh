@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on several GPUs of one host:
+# Trains on several GPUs of one host or more (docs/clusters.md):
 #   bash scripts/run_distribute_train_gpu.sh CONFIG NUM_DEVICES VISIBLE_DEVICES [--fg] [section.key=value ...]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
@@ -24,6 +24,5 @@ IFS=, read -ra visible <<<"$3"
 [ "${#visible[@]}" = "$2" ] || usage_error "VISIBLE_DEVICES must name $2 devices, such as 0,1; it is $3"
 config=$(recipe "$1")
 export CUDA_VISIBLE_DEVICES=$3
-! is_given --restarts || options=(train.resume=auto "${options[@]}")
 prepare --config "$config"
 launch_ranks train "$2" train.py

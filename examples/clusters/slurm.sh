@@ -24,5 +24,5 @@ export MASTER_ADDR MASTER_PORT NNODES
 # One task a host; srun gives each its number. --kill-on-bad-exit: what the launchers themselves cannot end, Slurm does.
 srun --kill-on-bad-exit=1 bash -c '
     NODE_RANK=$SLURM_NODEID exec bash scripts/run_distribute_train.sh \
-        configs/simplepose_r50_256x192.yaml 8 --restarts 3 --fg \
+        configs/simplepose_r50_256x192.yaml 8 --restarts 3 --fg train.resume=auto \
         data.root=data/coco "output=outputs/job_$SLURM_JOB_ID"'

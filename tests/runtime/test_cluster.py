@@ -110,7 +110,6 @@ def test_dry_run_of_a_rank_table_prints_each_rank(tmp_path: Path) -> None:
     ("options", "named"),
     [
         (("--hosts", "2"), ("--master", "MASTER_ADDR")),
-        (("--hosts", "2", "--master", "10.0.0.1"), ("--host_rank", "NODE_RANK")),
         (("--hosts",), ("--hosts",)),
         (("--restarts", "often"), ("--restarts", "often")),
     ],

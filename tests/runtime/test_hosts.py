@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from mspose.runtime.hosts import LaunchError, Place, find_place, split_address
+from mspose.runtime.hosts import LaunchError, Pace, Place, find_place, split_address
+from mspose.runtime.processes import start_by_msrun
 from tests.messages import tells_of
 from tests.namespaces import LinkedHosts, linked_hosts
 from tests.test_scripts import is_running, wait_until
@@ -28,7 +29,7 @@ LAUNCHER = """
 import sys
 from mspose.runtime.hosts import Pace
 from mspose.runtime.launch import main
-sys.exit(main(sys.argv[1:], Pace(beat=0.2, silence=1.5, stopped=0.7, farewell=0.3, meeting=MEETING, retry=0.2)))
+sys.exit(main(sys.argv[1:], Pace(beat=0.2, silence=1.5, stopped=0.5, farewell=0.15, meeting=MEETING, retry=0.2)))
 """
 # What each rank does is in a list such as "wait,end"; "once" ends in an error the first time.
 RANK = """
@@ -40,6 +41,7 @@ def stop(number, frame):
     sys.exit(143)
 signal.signal(signal.SIGTERM, stop)
 again = (folder / f"started_{rank}").exists()
+assert again == (sys.argv[3:] == ["train.resume=auto"])
 (folder / f"new_{rank}").write_text(str(os.getpid()))
 (folder / f"new_{rank}").rename(folder / f"started_{rank}")
 print(f"rank {rank} of {os.environ['RANK_SIZE']} on card {os.environ['DEVICE_ID']}", flush=True)
@@ -129,7 +131,7 @@ def test_ranks_of_two_hosts_end_well(tmp_path: Path, clear_environment: None) ->
     assert (tmp_path / "logs/host_1/rank_3.log").read_text() == "rank 3 of 4 on card 1\n"
 
 
-@pytest.mark.parametrize(("rank", "number"), [(0, signal.SIGSTOP), (3, signal.SIGSTOP), (3, signal.SIGKILL)])
+@pytest.mark.parametrize(("rank", "number"), [(0, signal.SIGSTOP), (3, signal.SIGKILL)])
 def test_a_rank_that_is_killed_or_stopped_ends_the_run(
     rank: int, number: int, tmp_path: Path, clear_environment: None
 ) -> None:
@@ -210,6 +212,17 @@ def test_strangers_and_hosts_told_otherwise_are_not_let_in(tmp_path: Path, clear
     assert [result[0] for result in run.end()] == [0, 0]
     for stranger in strangers:
         stranger.close()
+
+
+def test_msrun_is_called_again_while_the_network_is_not_up(tmp_path: Path) -> None:
+    msrun = tmp_path / "msrun"
+    msrun.write_text(
+        '#!/bin/sh\nif mkdir "$0.once"; then echo "RuntimeError: Get local ip has failed."; exit 1; fi\nexit 3\n'
+    )
+    msrun.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    with pytest.raises(LaunchError, match="exit status 3"):
+        start_by_msrun(["x.py"], 1, tmp_path, environment, set(), Place(), Pace(silence=5, retry=0.1))
 
 
 @pytest.mark.parametrize("back", [False, True])

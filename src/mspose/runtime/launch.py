@@ -54,6 +54,8 @@ POLL = 0.2
 # Seconds in which rank 0 may save after another rank has obeyed the signal to stop.
 SAVING = 60.0
 PR_SET_CHILD_SUBREAPER = 36
+# What a run that is started again is told, after all that the user has said. An evaluation does not mind.
+AGAIN = "train.resume=auto"
 
 
 def main(argv: Sequence[str] | None = None, pace: Pace | None = None) -> int:
@@ -146,7 +148,10 @@ class Launcher:
         try:
             attempt = 0
             while True:
-                outcome = self._attempt(folder / f"restart_{attempt}" if attempt else folder)
+                if attempt:
+                    outcome = self._attempt([*self.command, AGAIN], folder / f"restart_{attempt}")
+                else:
+                    outcome = self._attempt(self.command, folder)
                 if isinstance(outcome, int):
                     return outcome
                 for line in outcome.why.splitlines():
@@ -164,7 +169,7 @@ class Launcher:
         """Where the logs of a host are: hosts may share a file system."""
         return self.logs / f"host_{place.host}" if place.hosts > 1 else self.logs
 
-    def _attempt(self, folder: Path) -> int | Failure:
+    def _attempt(self, command: Sequence[str], folder: Path) -> int | Failure:
         """One run, from the meeting of the hosts to the end of all processes on this one.
 
         Raises:
@@ -178,7 +183,7 @@ class Launcher:
             if link and (outcome := self._meet(link)) is not None:
                 return outcome
             try:
-                processes = self._start(folder)
+                processes = self._start(command, folder)
             except (LaunchError, OSError) as error:
                 if link:
                     link.report(Failure(f"{self.where}{error}", 1, 0))
@@ -204,12 +209,12 @@ class Launcher:
                 told = float("inf")
         return None
 
-    def _start(self, folder: Path) -> dict[int, Process]:
+    def _start(self, command: Sequence[str], folder: Path) -> dict[int, Process]:
         if self.table:
             own = table_environments(self.servers, self.place.host, self.table)
-            return start_by_table(self.command, own, folder, self.environment)
+            return start_by_table(command, own, folder, self.environment)
         place = self.place if self.place.hosts > 1 else replace(self.place, port=free_port())
-        return start_by_msrun(self.command, self.ranks, folder, self.environment, self.strangers, place, self.pace)
+        return start_by_msrun(command, self.ranks, folder, self.environment, self.strangers, place, self.pace)
 
     def _watch(self, processes: dict[int, Process], link: Link | None) -> int | Failure:
         """Wait for the ranks, end them all when one fails, here or elsewhere, pass on signals, copy the first's output.

@@ -167,11 +167,16 @@ class Link:
             peer.connection.close()
 
     def _listen(self) -> socket.socket:
-        place = self.place
-        try:
-            found = socket.getaddrinfo(place.address, place.port + 1, type=socket.SOCK_STREAM)[0]
-        except OSError as error:
-            raise LaunchError(f"--master {place.address}: {error.strerror}") from None
+        """Host 0: a socket at the master's address, for the other hosts."""
+        place, found = self.place, None
+        patience = time.monotonic() + self.pace.silence
+        while found is None:
+            try:
+                found = socket.getaddrinfo(place.address, place.port + 1, type=socket.SOCK_STREAM)[0]
+            except OSError as error:  # the name of a pod is known only some seconds after its start
+                if time.monotonic() > patience:
+                    raise LaunchError(f"--master {place.address}: {error.strerror}") from None
+                time.sleep(self.pace.retry)
         ip = str(found[4][0])
         is_name = ip != place.address
         if is_name and ip.startswith("127.") and place.address != "localhost":
