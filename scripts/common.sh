@@ -9,6 +9,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=env.sh
 source "$root/scripts/env.sh"
 package_on_path "$root"
+# Whether a script takes the options for several hosts; `cluster` holds those that were given.
+several_hosts=${several_hosts:-false} cluster=()
+cluster_usage="[--hosts N --host_rank R --master ADDRESS[:PORT]] [--restarts N] [--dry_run]"
 
 fail() {
     echo "error: $1" >&2
@@ -17,6 +20,7 @@ fail() {
 
 show_usage() {
     echo "usage: bash $0 $usage [--fg] [section.key=value ...]"
+    ! $several_hosts || echo "       $cluster_usage"
     echo "example: bash $0 $example"
 }
 
@@ -52,6 +56,33 @@ begin() {
         esac
     done
     [ -z "$device" ] || is_device "$device" || fail "DEVICE_TARGET must be Ascend, GPU or CPU, not $device"
+    ! $several_hosts || take_cluster "${options[@]}"
+}
+
+# take_cluster OPTION...: moves those for several hosts, with their values, from options to cluster.
+take_cluster() {
+    options=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --dry_run | --hosts=* | --host_rank=* | --master=* | --restarts=*) cluster+=("$1") ;;
+            --hosts | --host_rank | --master | --restarts)
+                [ $# -gt 1 ] || usage_error "$1 needs a value"
+                cluster+=("$1=$2")
+                shift
+                ;;
+            *) options+=("$1") ;;
+        esac
+        shift
+    done
+    local option
+    for option in "${cluster[@]}"; do
+        [[ $option != --restarts=* ]] || number --restarts "${option#*=}" 0 1000
+    done
+}
+
+# is_given OPTION: whether an option for several hosts was given.
+is_given() {
+    [[ " ${cluster[*]} " == *" $1"[\ =]* ]]
 }
 
 is_device() {
@@ -199,20 +230,26 @@ launch() {
     start "$1" python "$root/$2" "${arguments[@]}"
 }
 
-# launch_ranks LOG RANKS PROGRAM.py [RANK_TABLE]: the same in several processes; their logs are in ranks/.
+# launch_ranks LOG RANKS PROGRAM.py [RANK_TABLE]: the same in several processes on each host; their logs are in ranks/.
 launch_ranks() {
-    local by_table=()
-    [ -z "${4:-}" ] || by_table=(--rank_table "$4")
+    local log=$1 place
+    [ -z "${4:-}" ] || cluster+=(--rank_table "$4")
     # Isolated: modules beside it must not be taken for the standard library's.
-    start "$1" python -I "$root/src/mspose/runtime/launch.py" --ranks "$2" --logs "$output/ranks" "${by_table[@]}" \
-        "$root/$3" "${arguments[@]}"
+    local launch=(python -I "$root/src/mspose/runtime/launch.py" --ranks "$2" --logs "$output/ranks" "${cluster[@]}")
+    place=$("${launch[@]}" --show_host)
+    # Hosts may share a file system.
+    [[ $place == *" 0" ]] || log+=.host_${place#* }
+    if is_given --dry_run; then
+        exec "${launch[@]}" "$root/$3" "${arguments[@]}"
+    fi
+    start "$log" "${launch[@]}" "$root/$3" "${arguments[@]}"
 }
 
 start() {
     local log=$output/$1.log
     shift
     # Only a training run may go on in the log of an earlier one.
-    [[ $log == */train.log ]] || : >"$log"
+    [[ $log == */train.log || $log == */train.host_*.log ]] || : >"$log"
     if $foreground; then
         # Ctrl-C must not end tee: the program still has to say what it saved. exec: its signals and exit status are
         # those of this script.

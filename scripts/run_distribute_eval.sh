@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# AP of a checkpoint, people or pictures shared out over several cards of one host:
+# AP of a checkpoint, people or pictures shared out over several cards of one host or more (docs/clusters.md):
 #   bash scripts/run_distribute_eval.sh CONFIG CKPT DATASET [NUM_DEVICES=8] [--fg] [section.key=value ...]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+several_hosts=true
 # shellcheck source=common.sh
 source "$(dirname "$0")/common.sh"
 begin "CONFIG CKPT DATASET [NUM_DEVICES=8]" \

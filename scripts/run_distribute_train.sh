@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Trains on several Ascend cards of one host, started by msrun or by a rank table:
+# Trains on several Ascend cards of one host or more (docs/clusters.md), started by msrun or by a rank table:
 #   bash scripts/run_distribute_train.sh CONFIG [NUM_DEVICES=8] [RANK_TABLE_FILE] [--fg] [section.key=value ...]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+several_hosts=true
 # shellcheck source=common.sh
 source "$(dirname "$0")/common.sh"
 begin "CONFIG [NUM_DEVICES=8] [RANK_TABLE_FILE]" "configs/simplepose_r50_256x192.yaml 8 data.root=data/coco" Ascend "$@"

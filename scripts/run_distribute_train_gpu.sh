@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Trains on several GPUs of one host:
+# Trains on several GPUs of one host or more (docs/clusters.md):
 #   bash scripts/run_distribute_train_gpu.sh CONFIG NUM_DEVICES VISIBLE_DEVICES [--fg] [section.key=value ...]
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+several_hosts=true
 # shellcheck source=common.sh
 source "$(dirname "$0")/common.sh"
 begin "CONFIG NUM_DEVICES VISIBLE_DEVICES" \

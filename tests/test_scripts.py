@@ -496,7 +496,7 @@ def test_killed_rank_under_msrun_ends_the_run(tmp_path: Path) -> None:
     [
         ("[]", ("rank table",)),
         ('{"server_list": [{"device": [{"device_id": "0", "rank_id": "0"}]}]}', ("1 devices", 2)),
-        ('{"server_list": [{"device": []}, {"device": []}]}', ("2 hosts",)),
+        ('{"server_list": [{"device": []}, {"device": []}]}', ("0 devices", "host 0")),
         (
             '{"server_list": [{"device": [{"device_id": 0, "rank_id": 0}, {"device_id": 1, "rank_id": 2}]}]}',
             ("rank_id", 0, 1),

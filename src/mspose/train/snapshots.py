@@ -51,12 +51,15 @@ class Snapshots:
 
     Args:
         writes: whether files are written; false for all but one of the processes of a run.
+
+    Attributes:
+        state: everything a run needs to continue, but its position.
     """
 
     def __init__(self, folder: Path, step: TrainStep, config: Config, writes: bool = True) -> None:
         self._folder, self._train_step, self._config, self._writes = folder, step, config, writes
         # The learning rates follow from the configuration, so that a resumed run may change its schedule.
-        self._state = {
+        self.state = {
             p.name: p for p in (*step.get_parameters(), *step.scaler_state) if not p.name.startswith("learning_rate")
         }
         self._saved_step = -1
@@ -69,7 +72,7 @@ class Snapshots:
             self._prune(position)  # also what a run that was killed just before had left
 
     def _write(self, position: Position) -> None:
-        bad = [name for name, p in self._state.items() if p.dtype == ms.float32 and not np.isfinite(p.asnumpy()).all()]
+        bad = [name for name, p in self.state.items() if p.dtype == ms.float32 and not np.isfinite(p.asnumpy()).all()]
         if bad:  # such weights must not replace good ones
             raise PoseError(
                 f"{bad[0]} is no longer finite after step {position.step}, nothing was saved: lower "
@@ -82,7 +85,7 @@ class Snapshots:
         counters = {"state.step": position.step, "state.steps_per_epoch": position.steps_per_epoch}
         values = {name: ms.Tensor(np.array(value, np.int64)) for name, value in counters.items()}
         values["state.best_ap"] = ms.Tensor(np.array(position.best_ap, np.float64))
-        save({**self._state, **values}, path)
+        save({**self.state, **values}, path)
         save_description(self._config, description_file(path))
         self._link(path, self._folder / "last.ckpt")
         save_description(self._config, self._folder / "last.yaml")
@@ -105,21 +108,21 @@ class Snapshots:
             PoseError: not a training checkpoint of this network.
         """
         values = load(path)
-        missing = [name for name in (*self._state, *COUNTERS) if name not in values]
+        missing = [name for name in (*self.state, *COUNTERS) if name not in values]
         if missing:
             reason = "it holds weights only" if "state.step" in missing else f"it lacks {missing[0]}"
             raise PoseError(f"cannot resume from {path}: {reason}; train.init_from starts from its weights")
-        other = [name for name, p in self._state.items() if tuple(p.shape) != tuple(values[name].shape)]
+        other = [name for name, p in self.state.items() if tuple(p.shape) != tuple(values[name].shape)]
         if other:
             raise PoseError(f"cannot resume from {path}: {other[0]} has another shape than in the configured network")
-        for name, parameter in self._state.items():
+        for name, parameter in self.state.items():
             parameter.set_data(ms.Tensor(values[name], parameter.dtype))
         step, before = int(values["state.step"]), int(values["state.steps_per_epoch"])
         if before != steps_per_epoch:
             epoch = step // before
             step = epoch * steps_per_epoch
             log.warning(f"note: {before} steps an epoch before, {steps_per_epoch} now: continuing at epoch {epoch + 1}")
-            self._state["global_step"].set_data(ms.Tensor([step], self._state["global_step"].dtype))
+            self.state["global_step"].set_data(ms.Tensor([step], self.state["global_step"].dtype))
         elif (self._folder / "last.ckpt").is_file() and path.samefile(self._folder / "last.ckpt"):
             self._saved_step = step
         best_ap = float(values["state.best_ap"]) if (self._folder / "best.ckpt").is_file() else -1.0

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,17 +72,20 @@ class Trainer:
                 "weights, train.resume=FILE continues its run"
             )
         self.folder = check_writable(config.runtime.output)
-        self.resume_from = self._resume_path()
+        self.ranks = launched()
+        # Rank 0 alone: another host need not have the checkpoint.
+        self.resume_from = self._resume_path() if self.ranks.is_first else None
+        continues = bool(self.resume_from or (config.train.resume and not self.ranks.is_first))
         for key, path in (("model.pretrained", config.model.pretrained), ("train.init_from", config.train.init_from)):
-            fault = file_fault(path) if path and not self.resume_from else ""
+            fault = file_fault(path) if path and not continues else ""
             if fault:
                 raise PoseError(f"{key}: {path} {fault}")
         self.measures = config.train.performance_steps > 0
         if self.measures and config.train.resume:
             raise UsageError("train.performance_steps measures a run from its start: leave out train.resume")
-        continues = self.resume_from and self.resume_from.resolve().parent == self.folder.resolve()
-        held = traces(self.folder)
-        if held and config.train.resume != "auto" and not continues and not self.measures:
+        is_here = self.resume_from and self.resume_from.resolve().parent == self.folder.resolve()
+        held = traces(self.folder) if self.ranks.is_first else []
+        if held and config.train.resume != "auto" and not is_here and not self.measures:
             raise UsageError(
                 f"{self.folder} holds a run already ({held[0].name}): train.resume=auto continues it, output=DIR "
                 "starts another one"
@@ -93,7 +97,6 @@ class Trainer:
         self.network_entry = find_network(config.model.name)
         self.method = method_of(config)
         self.dataset = self.method.training_set()
-        self.ranks = launched()
         # Refuses a batch that is larger than the data.
         Plan(len(self.dataset), config.train.batch_size, world=self.ranks.world)
         self.evaluator = self._build_evaluator() if config.train.eval_epochs and not self.measures else None
@@ -230,10 +233,9 @@ class Trainer:
         self.snapshots = Snapshots(self.folder, self.step, config, ranks.is_first)
         self.position = Position(0, self.plan.steps_per_epoch)
         if self.resume_from:
-            self.position, source = self._resume(self.resume_from)
-            self._check_together(source)
+            self.position, source = self._resume_together(self.resume_from)
             log.info(f"resumed from {source} after step {self.position.step} of {self.total_steps}")
-        broadcast(self.step.values, ranks)
+        broadcast(self.snapshots.state.values() if self.resume_from else self.step.values, ranks)
 
     def _batches(self, start_step: int, bad_images: BadImages) -> Generator[tuple[np.ndarray, ...], None, None]:
         data = self.config.data
@@ -278,33 +280,17 @@ class Trainer:
         return found.path
 
     def _agree(self) -> None:
-        """Let all ranks continue where rank 0 does, which has looked before any of them wrote.
-
-        Raises:
-            PoseError: this rank has no such file.
-        """
+        """Let all ranks continue where rank 0 does, which has looked before any of them wrote."""
         first = self.ranks.gather_json(str(self.resume_from or ""))[0]
         self.resume_from = Path(first) if first else None
-        if self.resume_from and not self.resume_from.is_file():
-            raise PoseError(
-                f"rank {self.ranks.rank} has no {first}, from which rank 0 continues: output=DIR must be a folder that "
-                "all machines share"
-            )
 
-    def _check_together(self, source: Path) -> None:
-        """Refuse to go on where this rank stands at another step than rank 0: one of them cannot read what the other
-        can.
+    def _resume_together(self, path: Path) -> tuple[Position, Path]:
+        """Let rank 0 read a checkpoint, and tell the others its position; its state is broadcast later."""
+        from mspose.train.snapshots import Position
 
-        Raises:
-            PoseError: both checkpoints are named.
-        """
-        step = self.position.step
-        first, first_step = self.ranks.gather_json([str(source), step])[0]
-        if step != first_step:
-            raise PoseError(
-                f"rank {self.ranks.rank} resumed from {source} after step {step}, rank 0 from {first} after step "
-                f"{first_step}: can both read {first}? train.resume=FILE names a checkpoint for all"
-            )
+        position, source = self._resume(path) if self.ranks.is_first else (self.position, path)
+        told, name = self.ranks.gather_json([asdict(position), str(source)])[0]
+        return (position, source) if self.ranks.is_first else (Position(**told), Path(name))
 
     def _resume(self, path: Path) -> tuple[Position, Path]:
         """Take over the state of a checkpoint; with `auto` of an older one where it does not hold all of it.
