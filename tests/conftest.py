@@ -18,12 +18,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.e
 # of its own, and what took three seconds or more, told by `pytest FILE --durations=15` on two cores. The rest is the
 # quick subset, `pytest -m "not slow"`, and must stay under two minutes there.
 MARKED = {
-    "browser": ("tests/demo/test_page.py::test_in_the_browser",),
+    "browser": ("tests/demo/test_page_browser.py",),
     "slow": (
         "tests/checkpoints/test_convert.py::test_block_order_is_turned",
         "tests/checkpoints/test_convert.py::test_published_networks_give",
         "tests/checkpoints/test_pickled.py::test_hostile_shapes_do_no_harm[hostile5]",
-        "tests/demo/test_page.py::test_in_the_browser",
+        "tests/demo/test_page_browser.py",
         "tests/demo/test_run.py::test_command",
         "tests/demo/test_run.py::test_ctrl_c",
         "tests/detection/test_yolov3.py",

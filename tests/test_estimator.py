@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -231,3 +232,21 @@ def test_the_mirrored_picture_is_looked_at_only_on_request(
 def test_evaluations_key_for_it_names_the_demos(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=naming("eval.flip_test", "demo.flip_test")):
         PoseEstimator(config_with(tmp_path), overrides={"eval.flip_test": True})
+
+
+def test_other_options_share_the_network(network: Sliced, tmp_path: Path) -> None:
+    first = PoseEstimator(config_with(tmp_path))
+    hog = first.with_options(replace(first.config.demo, detector="hog", track=True))
+    assert (first.detector, hog.detector) == ("whole", "hog")
+    whole = first.with_options(replace(first.config.demo, track=True, person_threshold=0.0))
+    assert whole(IMAGE).ids.tolist() == [0]
+    assert first(IMAGE).ids.tolist() == [-1]
+    assert len(network.shapes) == 2
+
+
+def test_faults_are_counted_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, lambda inputs: (np.full((len(inputs), 17, 32, 24), np.nan, np.float32),))
+    first = PoseEstimator(config_with(tmp_path))
+    other = first.with_options(first.config.demo)
+    other(IMAGE)
+    assert (first.faults, other.faults) == (0, 1)

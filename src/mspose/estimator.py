@@ -8,6 +8,7 @@ print(people.keypoints, people.scores)
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from mspose.detection import Boxes, build_detector, detector_kind
 from mspose.detection.listed import ListedBoxes
 from mspose.errors import UsageError, one_line
 from mspose.images import check_picture, to_bgr
-from mspose.methods.base import BATCHES, Instances, View, describe_faults
+from mspose.methods.base import BATCHES, Instances, Method, View, describe_faults
 from mspose.networks import method_of
 from mspose.poses import Poses
 from mspose.resolve import resolve
@@ -40,6 +41,8 @@ log = logging.getLogger("pose")
 
 # Pictures of a list that wait until their people fill a batch.
 WAITING = 16
+# Options of `demo` of which a detector is made.
+_DETECTING = ("detector", "detector_file", "detector_size", "detector_threshold", "detector_nms", "boxes")
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,7 @@ class PoseEstimator:
             given["runtime.ckpt"] = str(ckpt)
         self.config = resolve(config, given, "overrides", "demo")
         check_checkpoint(self.config, "to load")
-        # Recipes and model cards ask evaluation for the mirrored pass: what the figures were published with.
-        look = replace(self.config.eval, flip_test=self.config.demo.flip_test)
-        self._method = method_of(replace(self.config, eval=look))
+        self._method = _method(self.config)
         self.skeleton: Skeleton = self._method.skeleton
         # What is wrong with it is said before MindSpore is imported.
         self.detector = detector_kind(self.config) if self._method.needs_boxes else ""
@@ -112,6 +113,26 @@ class PoseEstimator:
         self._detect = build_detector(self.config) if self._method.needs_boxes else None
         self._tracker: Tracker | None = None
         self.forget()
+
+    def with_options(self, demo: DemoConfig) -> PoseEstimator:
+        """Another one with other options of the section `demo`; the loaded network is shared.
+
+        It counts faults and follows people by itself. The detector is shared too, unless its options are others.
+
+        Args:
+            demo: of the same kind as `config.demo`; files in it are paths.
+
+        Raises:
+            UsageError, PoseError: the detector cannot be made.
+        """
+        other = copy.copy(self)
+        other.config = replace(self.config, demo=demo)
+        other._method = _method(other.config)
+        if any(getattr(demo, name, None) != getattr(self.config.demo, name, None) for name in _DETECTING):
+            other.detector, other._detect = detector_kind(other.config), build_detector(other.config)
+        other._tracker = None
+        other.forget()
+        return other
 
     @overload
     def __call__(
@@ -293,6 +314,12 @@ class PoseEstimator:
         if heat is not None:
             canvas = draw_heatmaps(canvas, *heat)
         return people.draw(canvas, demo.keypoint_threshold, demo.line_width, boxes=demo.draw_boxes)
+
+
+def _method(config: Config) -> Method:
+    # Recipes and model cards ask evaluation for the mirrored pass: what the figures were published with.
+    look = replace(config.eval, flip_test=config.demo.flip_test)
+    return method_of(replace(config, eval=look))
 
 
 def _inputs(prepared: Prepared) -> int:

@@ -1,18 +1,13 @@
-"""The web page: its handler without Gradio, and the page itself in headless Chromium."""
+"""What the web page does behind its controls, without Gradio."""
 
 from __future__ import annotations
 
 import ipaddress
 import json
-import os
-import shutil
-import signal
-import socket
 import struct
 import subprocess
 import sys
-import time
-import urllib.request
+import threading
 import zlib
 from pathlib import Path
 
@@ -21,73 +16,117 @@ import numpy as np
 import pytest
 
 from mspose.config.builder import default_config
-from mspose.demo.page import Page
-from mspose.errors import PoseError, UsageError
+from mspose.demo.page import Options, Page, Result
+from mspose.errors import PoseError
 from tests.conftest import ROOT
-from tests.demo.test_run import checkpoint  # noqa: F401
 from tests.demo.test_sources import picture
 from tests.fake_network import TOP_DOWN, Sliced, config_with, install
 from tests.messages import naming
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ALL = Options(0.0, 0.0)
 
 
 @pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Page:
-    install(monkeypatch, Sliced())
+def network(monkeypatch: pytest.MonkeyPatch) -> Sliced:
+    network = Sliced()
+    install(monkeypatch, network)
+    return network
+
+
+@pytest.fixture
+def page(network: Sliced, tmp_path: Path) -> Page:
     second = tmp_path / "second.mindir"  # nothing is read of a MindIR without a card
     second.touch()
     return Page(config_with(tmp_path, demo__networks=[f"{TOP_DOWN}:{second}"]), tmp_path)
 
 
+def noise(path: Path) -> np.ndarray:
+    """Write a picture of noise; its pixels, BGR."""
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), pixels)
+    return pixels
+
+
+def shown(page: Page, path: Path, options: Options = ALL) -> Result:
+    return page.draw(page.find(str(path), page.networks.names[0], "given"), options)
+
+
 def test_picture_people_and_json(page: Page, tmp_path: Path) -> None:
-    path = picture(tmp_path / "my photo.png")
-    drawn, file, summary = page.estimate(str(path), page.networks[0], 0.0, 0.0)
-    assert (drawn.shape, drawn.dtype, summary) == ((24, 32, 3), np.uint8, "1 person")
-    (entry,) = json.loads(Path(file).read_text())
+    result = shown(page, picture(tmp_path / "my photo.png"))
+    assert (result.drawn.name, result.said) == ("my photo_people.png", "1 person")
+    assert cv2.imread(str(result.drawn)).shape == (24, 32, 3)
+    (entry,) = json.loads(result.keypoints.read_text())
     assert (entry["file_name"], len(entry["keypoints"])) == ("my photo.png", 51)
 
 
-def test_colours_are_for_screens(page: Page, tmp_path: Path) -> None:
-    path = tmp_path / "red.png"
-    cv2.imwrite(str(path), np.full((24, 32, 3), (0, 0, 255), np.uint8))
-    drawn, _, _ = page.estimate(str(path), page.networks[0], 99.0, 0.5)
-    assert drawn[0, 0].tolist() == [255, 0, 0]
+def test_a_format_that_browsers_do_not_show_becomes_jpeg(page: Page, tmp_path: Path) -> None:
+    assert shown(page, picture(tmp_path / "a.tif")).drawn.name == "a_people.jpg"
 
 
-def test_thresholds(page: Page, tmp_path: Path) -> None:
-    plain = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
-    path = str(tmp_path / "a.png")
-    cv2.imwrite(path, plain[..., ::-1])
-    drawn, file, summary = page.estimate(path, page.networks[0], 99.0, 0.0)
-    assert "Nobody" in summary
-    assert json.loads(Path(file).read_text()) == []
-    np.testing.assert_array_equal(drawn, plain)
-    all_joints, none = (page.estimate(path, page.networks[0], 0.0, threshold)[0] for threshold in (0.0, 99.0))
-    assert (all_joints != plain).any()
-    np.testing.assert_array_equal(none, plain)
+def test_thresholds_redraw_without_the_network(page: Page, network: Sliced, tmp_path: Path) -> None:
+    plain = noise(tmp_path / "a.png")
+    found = page.find(str(tmp_path / "a.png"), page.networks.names[0], "given")
+    runs = len(network.shapes)
+    nobody = page.draw(found, Options(99.0, 0.0))
+    assert "Nobody" in nobody.said
+    assert json.loads(nobody.keypoints.read_text()) == []
+    np.testing.assert_array_equal(cv2.imread(str(nobody.drawn)), plain)
+    everything = page.draw(found, ALL)
+    assert (cv2.imread(str(everything.drawn)) != plain).any()
+    np.testing.assert_array_equal(cv2.imread(str(page.draw(found, Options(0.0, 99.0)).drawn)), plain)
+    assert (runs, len(network.shapes)) == (1, 1)
+
+
+def test_only_what_was_drawn_last_is_kept(page: Page, tmp_path: Path) -> None:
+    found = page.find(str(picture(tmp_path / "a.png")), page.networks.names[0], "given")
+    results = [page.draw(found, Options(0.0, threshold)) for threshold in (0.1, 0.2, 0.3)]
+    assert [result.drawn.exists() for result in results] == [False, False, True]
 
 
 def test_options_change_the_picture(page: Page, tmp_path: Path) -> None:
-    path = str(picture(tmp_path / "a.png", 200))
-    pictures = [
-        page.estimate(path, page.networks[0], 0.0, 99.0, *options)[0]
+    path = picture(tmp_path / "a.png", 200)
+    plain, heat, black = (
+        cv2.imread(str(shown(page, path, Options(0.0, 99.0, *options)).drawn))
         for options in ((False, False), (True, False), (False, True))
-    ]
-    assert (pictures[1] != pictures[0]).any()
-    assert pictures[2].max() == 0
+    )
+    assert (plain != heat).any()
+    assert black.max() == 0
 
 
 def test_every_network_answers(page: Page, tmp_path: Path) -> None:
-    assert page.networks == [f"{tmp_path.name}/net.ckpt", f"{tmp_path.name}/second.mindir"]
     path = str(picture(tmp_path / "a.png"))
-    assert [page.estimate(path, name, 0.0, 0.0)[2] for name in page.networks] == ["1 person"] * 2
+    assert len(page.networks.names) == 2
+    found = [page.find(path, name, "given") for name in page.networks.names]
+    assert [len(one.people) for one in found] == [1, 1]
+
+
+def test_visitors_at_once_get_their_own(page: Page, tmp_path: Path) -> None:
+    paths = [picture(tmp_path / f"{level}.png", level) for level in range(40, 240, 20)]
+    results: dict[Path, Result] = {}
+    threads = [
+        threading.Thread(target=lambda path=path: results.update({path: shown(page, path, Options(0.0, 99.0))}))
+        for path in paths
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    levels = {path.stem: int(cv2.imread(str(results[path].drawn)).mean()) for path in paths}
+    assert levels == {path.stem: int(path.stem) for path in paths}
+
+
+def test_a_picture_that_is_gone(page: Page, tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png")
+    found = page.find(str(path), page.networks.names[0], "given")
+    path.unlink()
+    with pytest.raises(PoseError, match=naming("a.png")):
+        page.draw(found, ALL)
 
 
 def test_a_file_that_is_no_picture(page: Page, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture at all")
     with pytest.raises(PoseError, match=naming("truncated", tmp_path / "text.jpg")):
-        page.estimate(str(tmp_path / "text.jpg"), page.networks[0], 0.0, 0.0)
+        shown(page, tmp_path / "text.jpg")
 
 
 def claimed(width: int, height: int) -> bytes:
@@ -107,22 +146,39 @@ def test_pictures_of_too_many_pixels_are_refused_undecoded(
     page: Page, tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "bomb.png").write_bytes(claimed(*size))
-    monkeypatch.setattr(page, "load", lambda name: pytest.fail("it was going to be decoded"))
+    monkeypatch.setattr("mspose.demo.page.read_image", lambda *_, **__: pytest.fail("it was going to be decoded"))
     with pytest.raises(PoseError, match=naming("demo.max_pixels", tmp_path / "bomb.png")):
-        page.estimate(str(tmp_path / "bomb.png"), page.networks[0], 0.0, 0.0)
+        shown(page, tmp_path / "bomb.png")
+    monkeypatch.setattr("mspose.demo.page.decode_image", lambda *_, **__: pytest.fail("it was going to be decoded"))
+    with pytest.raises(PoseError, match=naming("demo.max_pixels", "camera")):
+        page.live(claimed(*size), page.networks.names[0], "given", ALL)
 
 
-def test_the_limit_is_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, Sliced())
+def test_the_limit_is_a_key(network: Sliced, tmp_path: Path) -> None:
     page = Page(config_with(tmp_path, demo__max_pixels=32 * 24 - 1), tmp_path)
     with pytest.raises(PoseError, match=naming("demo.max_pixels", "32x24", tmp_path / "a.png")):
-        page.estimate(str(picture(tmp_path / "a.png")), page.networks[0], 0.0, 0.0)
+        shown(page, picture(tmp_path / "a.png"))
+
+
+def test_pictures_of_a_camera_are_not_written(page: Page, tmp_path: Path) -> None:
+    pixels = noise(tmp_path / "a.png")
+    before = sorted(tmp_path.rglob("*"))
+    data = cv2.imencode(".jpg", pixels)[1].tobytes()
+    drawn, said = page.live(data, page.networks.names[0], "given", ALL)
+    assert (cv2.imdecode(np.frombuffer(drawn, np.uint8), 1).shape, said) == ((96, 128, 3), "1 person")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_picture_of_a_camera(page: Page, tmp_path: Path) -> None:
+    noise(tmp_path / "a.png")
+    with pytest.raises(PoseError, match=naming("camera")):
+        page.live((tmp_path / "a.png").read_bytes()[:5000], page.networks.names[0], "given", ALL)
 
 
 def test_results_of_the_past_are_removed(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mspose.demo.page.KEPT_RESULTS", 2)
-    path = str(picture(tmp_path / "a.png"))
-    files = [Path(page.estimate(path, page.networks[0], 0.0, 0.0)[1]) for _ in range(4)]
+    path = picture(tmp_path / "a.png")
+    files = [shown(page, path).keypoints for _ in range(4)]
     assert [file.exists() for file in files] == [False, False, True, True]
     monkeypatch.setattr("mspose.demo.page.KEPT_SECONDS", -1)
     page.tidy()
@@ -133,101 +189,14 @@ def test_the_page_is_for_this_machine_unless_told_otherwise() -> None:
     assert ipaddress.ip_address(default_config().demo.host).is_loopback
 
 
-@pytest.mark.parametrize(
-    ("entry", "error", "things"),
-    [
-        ("recipe.yaml", UsageError, ("demo.networks", "'recipe.yaml'", "CONFIG:CKPT")),
-        ("recipe.yaml:absent.ckpt", PoseError, ("recipe.yaml",)),
-        (f"{TOP_DOWN}:absent.ckpt", PoseError, ("demo.networks", "absent.ckpt")),
-    ],
-    ids=["form", "recipe", "checkpoint"],
-)
-def test_wrong_networks(tmp_path: Path, entry: str, error: type, things: tuple[str, ...]) -> None:
-    with pytest.raises(error, match=naming(*things)):
-        Page(config_with(tmp_path, demo__networks=[entry]), tmp_path)
-
-
-def test_without_gradio_one_line_says_what_to_install(checkpoint: Path) -> None:  # noqa: F811
+def test_without_gradio_one_line_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "net.mindir").touch()
     code = (
         f"import runpy, sys; sys.modules['gradio'] = None; "
-        f"sys.argv = ['demo.py', '--config', {str(TOP_DOWN)!r}, '--ckpt', {str(checkpoint)!r}, '--serve']; "
-        f"runpy.run_path('demo.py', run_name='__main__')"
+        f"sys.argv = ['demo.py', '--config', {str(TOP_DOWN)!r}, '--ckpt', {str(tmp_path / 'net.mindir')!r}, "
+        f"'--serve']; runpy.run_path('demo.py', run_name='__main__')"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1
     assert "mspose[page]" in result.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_for(url: str, process: subprocess.Popen) -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except OSError:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.2)
-    raise AssertionError("the page did not come up")
-
-
-def test_in_the_browser(checkpoint: Path, sample_dir: Path, tmp_path: Path) -> None:  # noqa: F811
-    pytest.importorskip("gradio", reason="the page needs gradio")
-    api = pytest.importorskip("playwright.sync_api", reason="the browser test needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("the browser test needs chromium")
-    port = free_port()
-    arguments = [
-        sys.executable,
-        "demo.py",
-        "--config",
-        str(TOP_DOWN),
-        "--ckpt",
-        str(checkpoint),
-        "--serve",
-        f"demo.port={port}",
-        "demo.detector=whole",
-        "demo.person_threshold=0",
-        "demo.keypoint_threshold=0",
-    ]
-    process = subprocess.Popen(
-        arguments,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/", process)
-        with api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 1000})
-            hosts: set[str] = set()
-            page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-            page.goto(f"http://127.0.0.1:{port}/")
-            photo = sorted((sample_dir / "val2017").iterdir())[0]
-            page.locator("#picture input[type=file]").first.set_input_files(str(photo))
-            page.get_by_text("1 person").wait_for(timeout=120_000)
-            page.locator("#drawn img").first.wait_for(timeout=30_000)
-            with page.expect_download() as download:
-                page.locator("#download").click()
-            entries = json.loads(Path(download.value.path()).read_text())
-            page.screenshot(path=os.environ.get("POSE_SCREENSHOT", str(tmp_path / "page.png")), full_page=True)
-            (tmp_path / "text.jpg").write_text("no picture at all")
-            page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
-            page.locator("#picture input[type=file]").first.set_input_files(str(tmp_path / "text.jpg"))
-            page.get_by_text("not a picture").first.wait_for(timeout=30_000)
-            browser.close()
-        assert len(entries) == 1
-        assert len(entries[0]["keypoints"]) == 51
-        assert {host for host in hosts if host} == {f"127.0.0.1:{port}"}, "the page asks nobody else"
-    finally:
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, "")

@@ -241,6 +241,7 @@ class DemoConfig(Section):
         "pictures of more pixels are refused by the web page",
         Check(lambda v: 0 < v <= 178_000_000, "lie between 1 and 178000000, which Pillow takes at most"),
     )
+    max_seconds: float = key(30.0, "the web page looks at so many seconds of a video, from its beginning", POSITIVE)
     port: int = key(7860, "port of the web page", Check(lambda v: 0 < v < 65536, "lie between 1 and 65535"))
 
     def problems(self) -> Iterator[tuple[str, str]]:

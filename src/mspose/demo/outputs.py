@@ -45,7 +45,7 @@ def writable_rate(fps: float) -> float:
 
 
 class OpenCvWriter:
-    """Writes frames at one rate; where some are missing, the one before stands longer.
+    """Writes frames at one rate, as MPEG-4 or, to .webm, as VP8; where some are missing, the one before stands longer.
 
     Raises:
         OSError: OpenCV has no encoder for it, or frames did not reach the disk.
@@ -53,6 +53,7 @@ class OpenCvWriter:
 
     def __init__(self, path: Path, fps: float) -> None:
         self._path, self._fps = path, writable_rate(fps)
+        self._codec = "VP80" if path.suffix == ".webm" else "mp4v"
         self._writer: cv2.VideoWriter | None = None
         self._size, self._begin, self.count = (0, 0), 0, 0
         self._last: np.ndarray | None = None
@@ -63,9 +64,9 @@ class OpenCvWriter:
         if self._writer is None:
             self._size, self._begin = even_size(image), number
             with utf8_path(self._path) as name:
-                self._writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), self._fps, self._size)
+                self._writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*self._codec), self._fps, self._size)
             if not self._writer.isOpened():
-                raise OSError("this OpenCV has no MP4 encoder, or the disk is full")
+                raise OSError("this OpenCV has no encoder for it, or the disk is full")
         image = even(image, self._size)
         while self._last is not None and self.count < number - self._begin:
             self._writer.write(self._last)

@@ -42,7 +42,7 @@ UNEVEN = 0.1  # seconds by which frames may be off in the drawn video without a 
 def demo(config: Config) -> None:
     """What demo.py does: find people in `demo.input`; serve the page without one, or where `demo.serve` says so."""
     if config.demo.serve or not config.demo.input:
-        from mspose.demo.page import serve
+        from mspose.demo.page_serve import serve
 
         try:
             check_installed("gradio")

@@ -64,6 +64,7 @@ class Video:
         is_live: it has no end but Ctrl-C.
         total: frames that are expected, None where nobody knows.
         fps: frames a second.
+        is_cut: the part ended before the video did, as far as it was read.
         drift: seconds by which frames are off at most from where that rate would have them.
 
     Args:
@@ -99,7 +100,7 @@ class Video:
         self._opened, self._seconds, self.drift = time.monotonic(), -1 / self.fps, 0.0
         self._place = 0  # of the last frame by its time in the file, in frames
         self._is_regular = True  # each frame so far came a whole number of frames behind the one before
-        self._is_cut = False  # the part ends before the video does
+        self.is_cut = False  # the part ends before the video does
         try:
             self._first = self._next() if opened else None
             if self._first is None:
@@ -114,7 +115,7 @@ class Video:
 
     def _fault(self) -> str:
         if self._number >= 0:
-            if self._is_cut:
+            if self.is_cut:
                 return f"no frame between demo.start={self._start:g} and demo.end={self._end:g}: {self.label}"
             return f"demo.start={self._start:g}: the last frame is at {self._seconds:.2f} s: {self.label}"
         if isinstance(self.source, int):
@@ -137,7 +138,7 @@ class Video:
         """The next frame of the part that can be decoded, `_number` its place in the video; None behind the last."""
         while self._grab():
             if self._end and self._seconds >= self._end - SLACK:
-                self._is_cut = True
+                self.is_cut = True
                 return None
             if self._seconds >= self._start - SLACK:
                 done, image = self._capture.retrieve()
@@ -181,7 +182,7 @@ class Video:
         if self._damaged:
             frames = "frame is" if self._damaged == 1 else "frames are"
             yield f"{self._damaged} {frames} damaged or missing, and left out: {self.label}"
-        if self._is_cut or self._announced is None:
+        if self.is_cut or self._announced is None:
             return
         behind, counts = self._announced - self._number - 1, Path(self.file_name).suffix.lower() in COUNTED
         if not counts:  # an estimate by the length, which takes what lies before the first frame for frames

@@ -74,9 +74,9 @@ def obtain(entries: Sequence[Published], runtime: RuntimeConfig) -> list[Path]:
     by_login = [entry for entry in missing if not entry.url]
     if by_login:
         raise PoseError(f"{_names(by_login)} cannot be fetched without a login: {_by_hand(by_login)}")
-    offline = "runtime.offline" if runtime.offline else "MSPOSE_OFFLINE" if _is_set("MSPOSE_OFFLINE") else ""
-    if missing and offline:
-        raise PoseError(f"not in the cache, and {offline} is set: {_names(missing)}; {_by_hand(missing)}")
+    forbidden = offline(runtime)
+    if missing and forbidden:
+        raise PoseError(f"not in the cache, and {forbidden} is set: {_names(missing)}; {_by_hand(missing)}")
     mirrors = _mirrors(runtime)
     for number, entry in enumerate(missing):
         try:
@@ -87,6 +87,11 @@ def obtain(entries: Sequence[Published], runtime: RuntimeConfig) -> list[Path]:
         if entry not in missing:
             _verify(entry)
     return [place_of(entry) for entry in entries]
+
+
+def offline(runtime: RuntimeConfig) -> str:
+    """What forbids to fetch anything, a key or a variable; "" where nothing does."""
+    return "runtime.offline" if runtime.offline else "MSPOSE_OFFLINE" if _is_set("MSPOSE_OFFLINE") else ""
 
 
 def _fetch(entry: Published, url: str) -> None:
