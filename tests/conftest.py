@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from mspose.runtime.device import prepare_environment
+
+prepare_environment()  # some tests import MindSpore themselves
 ROOT = Path(__file__).resolve().parents[1]
 # For the commands that tests start.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))

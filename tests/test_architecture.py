@@ -18,7 +18,7 @@ SOURCE = ROOT / "src"
 # From the ground up. A module may import from its own floor and those below it. A longer name counts before a shorter.
 FLOORS = (
     ("errors", "version", "extras", "archives", "config.originals", "config.recipes", "config.hints"),
-    ("files", "filenames", "skeleton", "images", "geometry", "config.schema", "config.format1"),
+    ("files", "filenames", "skeleton", "images", "geometry", "config.keys", "config.schema", "config.format1"),
     ("config.topdown", "config.bottomup", "config.text", "visual", "evaluation", "tracking"),
     ("poses", "codecs", "checkpoints.names", "synthetic", "runtime"),
     ("data", "detection.boxes"),

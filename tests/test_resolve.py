@@ -13,7 +13,8 @@ from mspose.checkpoints.beside import description_file, read_description, save_d
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.config.builder import default_config, load_config
 from mspose.config.describe import all_keys
-from mspose.config.schema import NEVER, default_of, get, keys_of
+from mspose.config.keys import NEVER, default_of, keys_of
+from mspose.config.schema import get
 from mspose.demo.page import Page
 from mspose.errors import PoseError, UsageError
 from mspose.estimator import PoseEstimator
@@ -167,7 +168,7 @@ def test_everything_that_loads_weights_asks_the_same(tmp_path: Path) -> None:
     overrides = {"runtime.ckpt": str(tmp_path / "first.ckpt"), "demo.networks": [f"simplepose_r50_256x192:{ckpt}"]}
     page = Page(default_config("simplepose", overrides), tmp_path)
     with pytest.raises(UsageError, match=naming(tmp_path / "w.yaml", "modelarts.data_url")):
-        page.load(page.networks[1])
+        page.networks.get(page.networks.names[1], page.networks.detectors[0])
 
 
 def test_a_conversion_of_our_own_keeps_its_skeleton(tmp_path: Path) -> None:

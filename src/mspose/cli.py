@@ -20,8 +20,9 @@ from typing import Any
 from mspose.config.builder import network_of
 from mspose.config.describe import all_keys, describe_keys
 from mspose.config.hints import nearest_key
+from mspose.config.keys import keys_of
 from mspose.config.originals import counterpart
-from mspose.config.schema import FLAGS, SECTIONS, Config, keys_of
+from mspose.config.schema import FLAGS, SECTIONS, Config
 from mspose.config.text import Text
 from mspose.errors import PoseError, UsageError, one_line, os_reason
 from mspose.extras import is_missing, missing

@@ -15,8 +15,9 @@ from mspose.checkpoints.published import published_layer
 from mspose.checkpoints.runs import newest_whole
 from mspose.config.builder import WEIGHTS, ConfigBuilder, Layer, check_beside
 from mspose.config.describe import all_keys
+from mspose.config.keys import keys_of
 from mspose.config.recipes import recipe_folder
-from mspose.config.schema import Config, get, keys_of
+from mspose.config.schema import Config, get
 from mspose.errors import UsageError
 from mspose.extras import check_installed
 from mspose.files import file_fault

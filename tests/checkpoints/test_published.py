@@ -16,7 +16,8 @@ from mspose.checkpoints.convert import main
 from mspose.checkpoints.published import published_layer
 from mspose.codecs.heatmap import HeatmapKeys
 from mspose.codecs.simcc import SimCCKeys
-from mspose.config.schema import Config, section_as
+from mspose.config.keys import section_as
+from mspose.config.schema import Config
 from mspose.config.topdown import HeatmapEval, TopDownData
 from mspose.errors import PoseError, UsageError
 from mspose.export.command import INPUT

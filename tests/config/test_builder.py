@@ -12,8 +12,8 @@ import pytest
 
 from mspose.config.builder import ConfigBuilder, default_config, load_config
 from mspose.config.describe import all_keys, describe_keys
+from mspose.config.keys import default_of, keys_of
 from mspose.config.recipes import find_recipe
-from mspose.config.schema import default_of, keys_of
 from mspose.config.text import Text, parse_value, save_config
 from mspose.errors import UsageError
 from mspose.migrate.translate import read_values

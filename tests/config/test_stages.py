@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mspose.config.builder import default_config, load_config
-from mspose.config.schema import keys_of
+from mspose.config.keys import keys_of
 from mspose.config.text import Text, save_config
 from mspose.config.topdown import TopDownData
 from mspose.errors import UsageError

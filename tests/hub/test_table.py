@@ -7,8 +7,8 @@ import re
 import pytest
 
 from mspose.config.builder import default_config, load_config
+from mspose.config.keys import keys_of
 from mspose.config.recipes import recipes
-from mspose.config.schema import keys_of
 from mspose.hub.table import DETECTOR, NETWORK, Published, found, markdown, meant, named, published
 from mspose.networks import find_network, networks
 from tests.conftest import ROOT

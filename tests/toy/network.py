@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
-from mspose.config.schema import FIXED, FREE, POSITIVE, CodecConfig, Config, ModelConfig, key, section_as
+from mspose.config.keys import FIXED, FREE, POSITIVE, key, section_as
+from mspose.config.schema import CodecConfig, Config, ModelConfig
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import Network, OnnxForm
 from mspose.skeleton import Skeleton

@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from mspose.config.builder import WEIGHTS, Layer, dotted
-from mspose.config.schema import INPUT, NEVER, Config, DataConfig, get, keys_of
+from mspose.config.keys import INPUT, NEVER, keys_of
+from mspose.config.schema import Config, DataConfig, get
 from mspose.config.text import FORMAT, read_yaml
 from mspose.errors import PoseError, UsageError
 from mspose.files import write_text

@@ -16,7 +16,8 @@ import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
 from mspose.codecs.refine import REFINEMENTS, UDP_FORMS, Kernel, describe_refinement, kernel_of, refine_maxima
-from mspose.config.schema import FIXED, FREE, Check, CodecConfig, DataConfig, key, section_as
+from mspose.config.keys import FIXED, FREE, Check, key, section_as
+from mspose.config.schema import CodecConfig, DataConfig
 from mspose.config.topdown import TopDownData
 from mspose.errors import UsageError
 from mspose.skeleton import COCO17, Skeleton

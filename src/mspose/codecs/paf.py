@@ -15,7 +15,8 @@ import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
 from mspose.codecs.grouping import Grouping, enlarge, group
-from mspose.config.schema import FIXED, FRACTION, FREE, NOT_NEGATIVE, POSITIVE, Check, CodecConfig, key
+from mspose.config.keys import FIXED, FRACTION, FREE, NOT_NEGATIVE, POSITIVE, Check, key
+from mspose.config.schema import CodecConfig
 from mspose.geometry import compose
 from mspose.skeleton import OPENPOSE18, PafLayout, Skeleton
 from mspose.visual import draw_heatmaps, draw_pafs, side_by_side, strongest_vectors

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, MapSpec, Size
-from mspose.config.schema import FIXED, POSITIVE, Check, CodecConfig, key
+from mspose.config.keys import FIXED, POSITIVE, Check, key
+from mspose.config.schema import CodecConfig
 from mspose.geometry import compose, transform_points
 from mspose.skeleton import COCO17, Skeleton
 from mspose.visual import draw_heatmaps, side_by_side

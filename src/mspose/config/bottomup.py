@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mspose.config.schema import (
-    FREE,
-    INPUT,
-    INPUT_SIZE,
-    NOT_NEGATIVE,
-    THREE,
-    THREE_POSITIVE,
-    Check,
-    DataConfig,
-    EvalConfig,
-    key,
-)
+from mspose.config.keys import FREE, INPUT, INPUT_SIZE, NOT_NEGATIVE, THREE, THREE_POSITIVE, Check, key
+from mspose.config.schema import DataConfig, EvalConfig
 
 
 @dataclass

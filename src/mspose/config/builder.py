@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from mspose.config import format1
 from mspose.config.describe import what_is
 from mspose.config.hints import nearest_key
+from mspose.config.keys import FREE, NEVER, Section, default_of, keys_of
 from mspose.config.recipes import find_recipe
-from mspose.config.schema import FREE, NEVER, PATHS, SECTIONS, Config, Section, default_of, get, keys_of
+from mspose.config.schema import PATHS, SECTIONS, Config, get
 from mspose.config.stages import typed_stages
 from mspose.config.text import FORMAT, read_yaml
 from mspose.config.values import KeyProblem, store, stored

@@ -6,7 +6,8 @@ from dataclasses import Field
 from typing import Any
 
 from mspose.config.hints import nearest_key
-from mspose.config.schema import SECTIONS, default_of, keys_of
+from mspose.config.keys import default_of, keys_of
+from mspose.config.schema import SECTIONS
 from mspose.networks import networks
 from mspose.networks.base import Network
 

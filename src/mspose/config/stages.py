@@ -13,7 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from mspose.config.schema import Section
+from mspose.config.keys import Section
 from mspose.config.text import Text, parse_value
 from mspose.config.values import KeyProblem, store, stored
 

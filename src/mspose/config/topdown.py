@@ -5,21 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mspose.config.schema import (
-    ABOVE_0_TO_1,
-    BELOW_1,
-    FIXED,
-    FRACTION,
-    FREE,
-    NOT_NEGATIVE,
-    POSITIVE,
-    Check,
-    DataConfig,
-    DemoConfig,
-    EvalConfig,
-    TrainConfig,
-    key,
-)
+from mspose.config.keys import ABOVE_0_TO_1, BELOW_1, FIXED, FRACTION, FREE, NOT_NEGATIVE, POSITIVE, Check, key
+from mspose.config.schema import DataConfig, DemoConfig, EvalConfig, TrainConfig
 
 
 @dataclass

@@ -10,8 +10,9 @@ from typing import Any
 
 from mspose.backends.open import check_checkpoint
 from mspose.config.builder import network_of
+from mspose.config.keys import keys_of
 from mspose.config.recipes import find_recipe
-from mspose.config.schema import Config, keys_of
+from mspose.config.schema import Config
 from mspose.config.topdown import TopDownDemo
 from mspose.detection import detector_kind
 from mspose.errors import PoseError, UsageError

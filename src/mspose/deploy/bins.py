@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from mspose.config.schema import Config, get, keys_of
+from mspose.config.keys import keys_of
+from mspose.config.schema import Config, get
 from mspose.errors import PoseError, UsageError
 from mspose.files import atomic_path, file_fault, read_json, write_json
 from mspose.networks import find_network

@@ -11,7 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mspose.config.schema import Config, section_as
+from mspose.config.keys import section_as
+from mspose.config.schema import Config
 from mspose.config.topdown import TopDownDemo
 from mspose.detection.boxes import Boxes, clipped
 from mspose.errors import UsageError

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mspose.config.schema import Config, section_as
+from mspose.config.keys import section_as
+from mspose.config.schema import Config
 from mspose.config.text import save_config
 from mspose.config.topdown import TopDownDemo
 from mspose.data.coco import Images, image_folder, load_split

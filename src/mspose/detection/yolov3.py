@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mspose.config.schema import Config, section_as
+from mspose.config.keys import section_as
+from mspose.config.schema import Config
 from mspose.config.topdown import TopDownDemo
 from mspose.detection.boxes import Boxes, select_boxes
 from mspose.detection.decode import yolov3_people

@@ -20,7 +20,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, Size
-from mspose.config.schema import Config, Section
+from mspose.config.keys import Section
+from mspose.config.schema import Config
 from mspose.data.check import check_skeleton
 from mspose.data.coco import Annotations, Images, People, load_split
 from mspose.detection.boxes import Boxes

@@ -12,7 +12,8 @@ import numpy as np
 
 from mspose.codecs.base import Codec, Decoded, Maps, Size
 from mspose.config.bottomup import BottomUpData, BottomUpEval
-from mspose.config.schema import Config, section_as
+from mspose.config.keys import section_as
+from mspose.config.schema import Config
 from mspose.data.bottomup import BottomUpAugmentation, BottomUpDataset
 from mspose.data.coco import Annotations, Images, People
 from mspose.data.topdown import Normalizer

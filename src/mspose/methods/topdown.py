@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mspose.codecs.base import Codec, Decoded
-from mspose.config.schema import Config, section_as
+from mspose.config.keys import section_as
+from mspose.config.schema import Config
 from mspose.config.topdown import TopDownData, TopDownDemo, TopDownEval, TopDownTrain
 from mspose.data.coco import Annotations, Images, People, describe_left_out, labelled
 from mspose.data.detections import detection_file, load_detections

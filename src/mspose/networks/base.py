@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mspose.codecs.base import Codec
-from mspose.config.schema import SECTIONS, CodecConfig, Config, ModelConfig, Section
+from mspose.config.keys import Section
+from mspose.config.schema import SECTIONS, CodecConfig, Config, ModelConfig
 from mspose.methods.base import Method
 from mspose.skeleton import Skeleton
 

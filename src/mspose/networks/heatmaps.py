@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mspose.codecs.heatmap import HeatmapCodec, HeatmapKeys
-from mspose.config.schema import Config, section_as
+from mspose.config.keys import section_as
+from mspose.config.schema import Config
 from mspose.config.topdown import HeatmapEval, TopDownData
 from mspose.networks.base import IMAGENET_RGB, OnnxForm, Shapes
 from mspose.skeleton import Skeleton

@@ -11,7 +11,8 @@ import numpy as np
 from mspose.checkpoints.names import network_weights
 from mspose.codecs.grouping import Grouping, min_joints
 from mspose.codecs.paf import PafCodec, PafKeys
-from mspose.config.schema import FIXED, NOT_NEGATIVE, POSITIVE, Config, ModelConfig, key, section_as
+from mspose.config.keys import FIXED, NOT_NEGATIVE, POSITIVE, key, section_as
+from mspose.config.schema import Config, ModelConfig
 from mspose.errors import PoseError
 from mspose.methods.bottomup import BottomUp
 from mspose.networks.base import Network, Origin, Shapes, Values, same

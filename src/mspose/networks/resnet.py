@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, network_weights
-from mspose.config.schema import FIXED, POSITIVE, ModelConfig, key
+from mspose.config.keys import FIXED, POSITIVE, key
+from mspose.config.schema import ModelConfig
 from mspose.networks.base import Origin, Shapes, Values
 
 DEPTHS = (18, 34, 50, 101, 152)

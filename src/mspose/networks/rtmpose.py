@@ -11,7 +11,8 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch
 from mspose.codecs.simcc import SimCCCodec, SimCCKeys
-from mspose.config.schema import FIXED, POSITIVE, Check, Config, ModelConfig, key, section_as
+from mspose.config.keys import FIXED, POSITIVE, Check, key, section_as
+from mspose.config.schema import Config, ModelConfig
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, Network, OnnxForm, Origin, Shapes, Values, same
 from mspose.skeleton import Skeleton

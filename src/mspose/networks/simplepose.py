@@ -12,7 +12,8 @@ import numpy as np
 
 from mspose.checkpoints.names import batch_norm_from_torch, batch_norm_to_torch, from_mmpose, network_weights
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import FIXED, Check, Config, key, section_as
+from mspose.config.keys import FIXED, Check, key, section_as
+from mspose.config.schema import Config
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import ALPHAPOSE, IMAGENET_BGR, IMAGENET_RGB, MINDPOSE, Network, Origin, Shapes, Values, same
 from mspose.networks.heatmaps import HEATMAP_ONNX, HEATMAP_SECTIONS, heatmap_codec, joints_mse, offset_maps

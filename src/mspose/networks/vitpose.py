@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mspose.codecs.heatmap import HeatmapKeys
-from mspose.config.schema import BELOW_1, FIXED, NOT_NEGATIVE, POSITIVE, Config, ModelConfig, key, section_as
+from mspose.config.keys import BELOW_1, FIXED, NOT_NEGATIVE, POSITIVE, key, section_as
+from mspose.config.schema import Config, ModelConfig
 from mspose.errors import UsageError
 from mspose.methods.topdown import TopDown
 from mspose.networks.base import IMAGENET_RGB, Network, Origin, Shapes, Values, same
