@@ -29,7 +29,7 @@ FLOORS = (
     ("checkpoints",),
     ("resolve", "outputs", "backends"),
     ("convert_data", "detection", "migrate", "export", "deploy", "train", "evaluate", "estimator", "create"),
-    ("demo", "checkpoints.convert", "cli"),
+    ("demo", "checkpoints.convert", "cli", "diagnose"),
     ("commands", "__main__"),
 )
 # What is written in Gradio, which comes with the extra `page`.

@@ -106,6 +106,11 @@ COMMANDS = {
     "ignore-mask": Command(
         "write OpenPose's ignore masks as pictures", "data.ignore_mask:main", takes_config=False, goes_on=True
     ),
+    "doctor": Command(
+        "say what this machine has, whether it belongs together, and what computes correctly",
+        "diagnose.doctor:main",
+        takes_config=False,
+    ),
     "import-config": Command(
         "translate a configuration of an original system", "migrate.translate:main", takes_config=False
     ),

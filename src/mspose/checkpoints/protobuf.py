@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 def message(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
@@ -25,6 +25,18 @@ def message(data: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         else:
             raise ValueError("it is no such protocol buffer")
         yield tag >> 3, value
+
+
+def encode(fields: Iterable[tuple[int, int | str | bytes]]) -> bytes:
+    """A message of fields, each with its number: not negative numbers, texts, or bytes such as those of a message."""
+    data = bytearray()
+    for number, value in fields:
+        if isinstance(value, int):
+            data += _as_varint(number << 3) + _as_varint(value)
+        else:
+            content = value.encode() if isinstance(value, str) else value
+            data += _as_varint(number << 3 | 2) + _as_varint(len(content)) + content
+    return bytes(data)
 
 
 def as_bytes(field: memoryview | int) -> memoryview:
@@ -55,3 +67,12 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         if byte < 128:
             return value, at
     raise ValueError("it is no protocol buffer")
+
+
+def _as_varint(value: int) -> bytes:
+    data = bytearray()
+    while value > 127:
+        data.append(value & 127 | 128)
+        value >>= 7
+    data.append(value)
+    return bytes(data)

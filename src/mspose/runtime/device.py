@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 from collections.abc import Iterator
@@ -106,6 +107,22 @@ def every_instruction() -> Iterator[None]:
             os.environ[_MAX_ISA] = limit
 
 
+@contextlib.contextmanager
+def without_graph() -> Iterator[None]:
+    """Run networks operator by operator: the same numbers where a large graph would be compiled to run once, and each
+    layer's own hooks are called."""
+    import mindspore as ms
+
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+    try:
+        # MindSpore 2.10 looks for NumPy 1's interface once: under NumPy 2 an operator fails of it, over many lines.
+        with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemError):
+            ms.ops.zeros((1,), ms.float32)
+        yield
+    finally:
+        ms.set_context(mode=ms.GRAPH_MODE)
+
+
 def start(config: RuntimeConfig) -> Runtime:
     """Import MindSpore, choose the device, seed everything, meet the other processes of a distributed run.
 
@@ -122,8 +139,8 @@ def start(config: RuntimeConfig) -> Runtime:
             f"MindSpore cannot be imported ({error}); pip install -r requirements.txt (exported models run "
             "without it: --backend onnx or lite)"
         ) from error
-    counts = {"Ascend": _device_count(ms.device_context.ascend), "GPU": _device_count(ms.device_context.gpu), "CPU": 1}
-    present = [name for name, count in counts.items() if count]
+    counts = devices()
+    present = list(counts)
     if config.device == "auto":
         log.info(f"runtime.device=auto: using {present[0]}")
     elif config.device not in present:
@@ -142,6 +159,14 @@ def start(config: RuntimeConfig) -> Runtime:
         meet(ranks)
     ms.set_seed(config.seed)
     return Runtime(device, ranks, config.amp)
+
+
+def devices() -> dict[str, int]:
+    """How many cards of each kind MindSpore can use, those first that `runtime.device=auto` takes; and the CPU."""
+    import mindspore as ms
+
+    counts = {"Ascend": _device_count(ms.device_context.ascend), "GPU": _device_count(ms.device_context.gpu), "CPU": 1}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _set_device(device: str, device_id: int) -> None:
