@@ -29,6 +29,7 @@ MARKED = {
         "tests/demo/test_page_browser.py",
         "tests/demo/test_run.py::test_command",
         "tests/demo/test_run.py::test_ctrl_c",
+        "tests/diagnose/test_compare.py",
         "tests/detection/test_yolov3.py",
         "tests/export/test_command.py",
         "tests/models/test_fastpose.py::test_any_size_compiles_once",

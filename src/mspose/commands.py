@@ -111,6 +111,11 @@ COMMANDS = {
         "diagnose.doctor:main",
         takes_config=False,
     ),
+    "compare": Command(
+        "say whether two files, backends or devices give the same, and where they part",
+        "diagnose.compare:main",
+        takes_config=False,
+    ),
     "import-config": Command(
         "translate a configuration of an original system", "migrate.translate:main", takes_config=False
     ),
