@@ -4,6 +4,8 @@
 # NEED_PREPROCESS  y: write the network's inputs first; n: they are there already
 # CONFIG           recipe; - or left out: the model card beside the model
 # INFER_BACKEND    lite on the device (default); mindir, onnx or openvino run the same way on any machine
+# INFER_CONVERT    y: convert the MindIR for the card first, by what export wrote beside it (MINDIR_PATH.ascend.sh; needs
+#                  converter_lite on PATH), and run that; with lite only
 # INFER_OUTPUT     folder for inputs and results (default: outputs/infer_310)
 # PYTHON           interpreter (default: python on PATH, or the environment of the other scripts where that lacks the
 #                  backend)
@@ -29,6 +31,16 @@ case $backend in
     *) usage_error "INFER_BACKEND must be lite, mindir, onnx or openvino, not $backend" ;;
 esac
 model=$(exported MINDIR_PATH "$1" "$ending")
+convert=${INFER_CONVERT:-n}
+[[ $convert == [yn] ]] || usage_error "INFER_CONVERT must be y or n, not $convert"
+if [ "$convert" = y ]; then
+    [ "$backend" = lite ] || usage_error "INFER_CONVERT=y is for INFER_BACKEND=lite, not $backend"
+    [ -f "$model.ascend.sh" ] || usage_error "INFER_CONVERT=y needs $model.ascend.sh: export.py writes it beside a MindIR"
+    bash "$model.ascend.sh" lite
+    model=${model%.*}_ascend.mindir
+elif [ "$backend" = lite ] && [ -f "$model.ascend.sh" ]; then
+    echo "note: INFER_CONVERT=y converts the model for the card first, by $model.ascend.sh; it starts faster then"
+fi
 
 own_log acc.log
 if [ -z "${PYTHON:-}" ]; then

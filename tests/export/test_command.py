@@ -20,6 +20,7 @@ from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError
 from mspose.export import command
+from mspose.export.ascend import kit_paths
 from mspose.export.command import export_checkpoint
 from mspose.networks import build_model
 from mspose.skeleton import COCO17, load_skeleton
@@ -94,6 +95,18 @@ def test_any_batch(any_batch: tuple[Config, Path]) -> None:
     if config.model.name == "openpose":  # any size too
         sizes.append((2, height + 8, width + 40))
     assert_same(config, path, sizes)
+
+
+def test_what_ascend_needs_lies_beside_and_leaves_with_what_needed_it(tmp_path: Path) -> None:
+    keys = {"export__file_format": "MINDIR", "export__preprocess": True}
+    path = export_checkpoint(small_config("simplepose", tmp_path, **keys))
+    script, _, aipp, _ = kit_paths(path)
+    assert "1,96,64,3" in script.read_text()
+    assert aipp.exists()
+    config = small_config("simplepose", tmp_path, **{**keys, "export__preprocess": False})
+    export_checkpoint(config)
+    assert "--inputShape=x:1,3,96,64" in script.read_text()
+    assert not aipp.exists()
 
 
 @pytest.mark.parametrize(("name", "kind"), [("simplepose", "ONNX"), ("fastpose", "MINDIR")])

@@ -20,8 +20,9 @@ from mspose.config.schema import Config, RuntimeConfig
 from mspose.data.coco import image_folder
 from mspose.data.topdown import Normalizer
 from mspose.errors import PoseError, UsageError, one_line
+from mspose.export.ascend import ONNX_INPUT, Kit, kit_paths, mindir_input
 from mspose.export.card_text import describe_outputs, make_card
-from mspose.files import atomic_group, check_writable
+from mspose.files import atomic_group, check_writable, write_text
 from mspose.geometry import resize_canvas
 from mspose.images import ImageError, read_image
 from mspose.methods.base import Forward
@@ -41,7 +42,6 @@ log = logging.getLogger("pose")
 ENDING = {"MINDIR": ".mindir", "ONNX": ".onnx", "AIR": ".air"}
 # Largest differences allowed without export.tolerance: in float32 on a CPU; with float16 weights, or on a card.
 TOLERANCE, HALF_TOLERANCE = 1e-4, 1e-2
-INPUT = "image"
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def export_checkpoint(config: Config) -> Path:
 
 
 def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
-    check_targets(config, [what.path, card_path(what.path)], [card_path(what.path)], is_record=is_exported)
+    targets = [what.path, card_path(what.path), *kit_paths(what.path)]
+    check_targets(config, targets, [card_path(what.path)], is_record=is_exported)
     if kind == "ONNX":
         from mspose.export.onnx_graph import import_onnx
 
@@ -158,7 +159,22 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
             described = replace(described, model=model, source={**described.source, "int8": facts})
         described.save(card)
     log.info(f"exported {what.path}, card {card_path(what.path)}")
+    if kind != "AIR":  # which its only converter takes as it is
+        _write_kit(what, kind, config)
     return what.path
+
+
+def _write_kit(what: Form, kind: str, config: Config) -> None:
+    """Write what Ascend's converters need beside the exported file, and remove what they needed for an earlier one."""
+    name = mindir_input(what.path) if kind == "MINDIR" else ONNX_INPUT
+    kit = Kit(what.path, kind, name, what.batch, what.base, what.pixels, config.data)
+    texts = kit.texts()
+    for path in kit_paths(what.path):
+        if path in texts:
+            write_text(path, texts[path])
+        else:
+            path.unlink(missing_ok=True)
+    log.info(f"for Ascend cards: bash {kit_paths(what.path)[0]} says how to convert it (docs/ascend.md)")
 
 
 def prepare(network: nn.Cell, config: Config) -> nn.Cell:
@@ -213,7 +229,7 @@ def write(network: nn.Cell, what: Form, config: Config, output_names: list[str],
         repair(
             path,
             other,
-            INPUT,
+            ONNX_INPUT,
             output_names,
             what.batch is None,
             what.size is None,
@@ -325,7 +341,7 @@ def _card(
         method,
         {"file": what.path.name, "format": config.export.file_format, "sha256": model_hash},
         {
-            "name": INPUT,
+            "name": ONNX_INPUT,
             "dtype": "uint8" if what.pixels else "float32",
             "layout": "NHWC" if what.pixels else "NCHW",
             "shape": what.shape,
