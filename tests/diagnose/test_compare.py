@@ -73,7 +73,7 @@ def test_node_whose_weights_changed_is_found(folder: Path, capsys: pytest.Captur
     assert main([str(folder / "a.onnx"), str(folder / "b.onnx")]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if "first node" in line]
     assert len(lines) == 1
-    assert "(Conv), by 9." in lines[0]
+    assert f"(Conv with {CHANGED}), by 9." in lines[0]
 
 
 def test_two_backends_of_one_file(folder: Path, capsys: pytest.CaptureFixture) -> None:

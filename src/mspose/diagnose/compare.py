@@ -142,7 +142,7 @@ def _inside(one: Result, other: Result, common: int, parting: Parting | None) ->
     before = (
         f"the {parting.agreeing} before it agree, {parting.before} the last" if parting.before else "it is the first"
     )
-    yield f"first {what} that differs: {parting.step.name} ({parting.step.kind}), by {parting.share:.1e}; {before}"
+    yield f"first {what} that differs: {parting.step}, by {parting.share:.1e}; {before}"
     yield from _parameters(one, other, parting)
 
 

@@ -15,11 +15,16 @@ class Step:
     Attributes:
         name, kind: of the layer or node.
         values: its output.
+        weights: name of its weights, where its own name says nothing.
     """
 
     name: str
     kind: str
     values: np.ndarray
+    weights: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind}{f' with {self.weights}' if self.weights else ''})"
 
 
 @dataclass(frozen=True)

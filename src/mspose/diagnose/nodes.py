@@ -27,12 +27,10 @@ def run_nodes(runtime: RuntimeConfig, backend: ExportedBackend, inputs: np.ndarr
     onnx = need("onnx")
     package = read_package(backend.path)
     model = onnx.load_from_string(package.model) if isinstance(package.model, bytes) else onnx.load(str(package.model))
-    kinds, known = {}, {output.name for output in model.graph.output}
-    for node in model.graph.node:
-        for name in node.output:
-            if name and node.op_type != "Constant":
-                kinds[name] = node.op_type
-    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in kinds if name not in known)
+    known = {output.name for output in model.graph.output}
+    constants = {constant.name for constant in model.graph.initializer}
+    nodes = {name: node for node in model.graph.node for name in node.output if name and node.op_type != "Constant"}
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in nodes if name not in known)
     if backend.card is not None and backend.card.input["dtype"] == "uint8":
         inputs = to_pixels(inputs, backend.card)
     with tempfile.TemporaryDirectory(prefix="mspose-compare-") as folder:
@@ -40,7 +38,10 @@ def run_nodes(runtime: RuntimeConfig, backend: ExportedBackend, inputs: np.ndarr
         onnx.save(model, str(path))
         outputs = _open(path, runtime).run_raw(np.repeat(inputs, backend.batch or 1, axis=0))
     named = dict(zip([output.name for output in model.graph.output], outputs, strict=True))
-    return [Step(name, kind, named[name]) for name, kind in kinds.items()]
+    return [
+        Step(name, node.op_type, named[name], next((given for given in node.input if given in constants), ""))
+        for name, node in nodes.items()
+    ]
 
 
 def _open(path: Path, runtime: RuntimeConfig) -> ExportedBackend:

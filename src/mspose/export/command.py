@@ -159,22 +159,23 @@ def _export_checkpoint(what: Form, kind: str, config: Config) -> Path:
             described = replace(described, model=model, source={**described.source, "int8": facts})
         described.save(card)
     log.info(f"exported {what.path}, card {card_path(what.path)}")
-    if kind != "AIR":  # which its only converter takes as it is
-        _write_kit(what, kind, config)
+    _write_kit(what, kind, config)
     return what.path
 
 
 def _write_kit(what: Form, kind: str, config: Config) -> None:
     """Write what Ascend's converters need beside the exported file, and remove what they needed for an earlier one."""
-    name = mindir_input(what.path) if kind == "MINDIR" else ONNX_INPUT
-    kit = Kit(what.path, kind, name, what.batch, what.base, what.pixels, config.data)
-    texts = kit.texts()
+    texts: dict[Path, str] = {}
+    # AIR's only converter takes it as it is; ATC knows no int8 files but AMCT's.
+    if kind != "AIR" and config.export.quantize != "int8":
+        name = mindir_input(what.path) if kind == "MINDIR" else ONNX_INPUT
+        texts = Kit(what.path, kind, name, what.batch, what.base, what.pixels, config.data).texts()
+        log.info(f"for Ascend cards: bash {kit_paths(what.path)[0]} says how to convert it (docs/ascend.md)")
     for path in kit_paths(what.path):
         if path in texts:
             write_text(path, texts[path])
         else:
             path.unlink(missing_ok=True)
-    log.info(f"for Ascend cards: bash {kit_paths(what.path)[0]} says how to convert it (docs/ascend.md)")
 
 
 def prepare(network: nn.Cell, config: Config) -> nn.Cell:
