@@ -409,7 +409,9 @@ def test_export_says_what_it_did(exported: tuple[Config, Path, Path], sample_dir
     )
     assert done.returncode == 0, done.stderr
     assert "largest difference from the checkpoint" in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"pose.mindir", "pose.mindir.json"}
+    beside = ("", ".json", ".ascend.sh", ".ascend.ini")
+    assert {path.name for path in tmp_path.iterdir()} == {f"pose.mindir{ending}" for ending in beside}
+    assert "bash pose.mindir.ascend.sh" in done.stdout.replace(f"{tmp_path}/", "")
 
 
 def test_full_disk(exported: tuple[Config, Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

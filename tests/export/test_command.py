@@ -238,7 +238,8 @@ def test_folder_with_a_space_and_letters_beyond_ascii(kind: str, tmp_path: Path)
     name = str(tmp_path / "a b 姿态" / "p")
     config = small_config("simplepose", tmp_path, export__file_format=kind, export__file_name=name)
     path = export_checkpoint(config)
-    assert sorted(p.name for p in path.parent.iterdir()) == [path.name, f"{path.name}.json"]
+    beside = ["", ".ascend.ini", ".ascend.sh", ".json"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [f"{path.name}{ending}" for ending in beside]
 
 
 def test_recipe_of_another_network(exported: tuple[Config, Path], tmp_path: Path) -> None:
