@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
+import shlex
 import shutil
 import tempfile
 from dataclasses import dataclass, replace
@@ -170,7 +171,7 @@ def _write_kit(what: Form, kind: str, config: Config) -> None:
     if kind != "AIR" and config.export.quantize != "int8":
         name = mindir_input(what.path) if kind == "MINDIR" else ONNX_INPUT
         texts = Kit(what.path, kind, name, what.batch, what.base, what.pixels, config.data).texts()
-        log.info(f"for Ascend cards: bash {kit_paths(what.path)[0]} says how to convert it (docs/ascend.md)")
+        log.info(f"for Ascend cards: bash {shlex.quote(str(kit_paths(what.path)[0]))} says how to convert it")
     for path in kit_paths(what.path):
         if path in texts:
             write_text(path, texts[path])
