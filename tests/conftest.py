@@ -57,6 +57,8 @@ MARKED = {
         "tests/test_own_data.py::test_commands_lead",
         "tests/test_own_data.py::test_drawn_people",
         "tests/test_rtmpose.py",
+        "tests/test_site.py::test_built_pages",
+        "tests/test_site.py::test_site_builds",
         "tests/test_scripts.py::test_killed_rank_under_msrun",
         "tests/test_scripts.py::test_rank_that_raises",
         "tests/test_scripts.py::test_training_and_evaluation",
