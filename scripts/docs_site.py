@@ -1,16 +1,19 @@
 """Hooks of mkdocs.yml: pages are written for GitHub, and the site shows them the same.
 
-Nothing of it is needed to read docs/ where the repository lies.
+The READMEs are its front pages. Nothing here is needed to read docs/ where the repository lies.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+from pathlib import Path
 from typing import Any
 
-# A link, but no picture: its text, and what it leads to.
-LINK = re.compile(r"(?<!!)\[([^]]*)\]\(([^)\s]+)\)")
+ROOT = Path(__file__).resolve().parents[1]
+FRONT = {"index.md": "README.md", "zh/index.md": "README_CN.md"}
+# A link or a picture: up to its target, the text in it, and the target.
+LINK = re.compile(r"(!?\[([^]]*)\])\(([^)\s]+)\)")
 
 
 def slug(title: str, separator: str) -> str:
@@ -24,14 +27,34 @@ def on_config(config: Any) -> Any:
     return config
 
 
+def on_files(files: Any, config: Any) -> Any:
+    """Add the front pages."""
+    from mkdocs.structure.files import File
+
+    for page, readme in FRONT.items():
+        files.append(File.generated(config, page, content=(ROOT / readme).read_text(encoding="utf-8")))
+    return files
+
+
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Leave the text of links to files outside docs/, which are not part of the site."""
-    folder = posixpath.dirname(page.file.src_uri)
+    """Let links lead to the pages of the site; of those to other files of the repository the text stays."""
+    return relinked(markdown, page.file.src_uri)
+
+
+def relinked(markdown: str, name: str) -> str:
+    """The text of the page `name` of the site, its links from there."""
+    folder = posixpath.dirname(FRONT.get(name, f"docs/{name}"))
+    site = {readme: front for front, readme in FRONT.items()}
 
     def written(match: re.Match) -> str:
-        if re.match(r"#|[a-z]+:", match[2]):
+        head, text, target = match.groups()
+        if re.match(r"#|[a-z]+:", target):
             return match[0]
-        path = posixpath.normpath(posixpath.join(folder, match[2].partition("#")[0]))
-        return match[1] if path.startswith("..") else match[0]
+        file, mark, anchor = target.partition("#")
+        path = posixpath.normpath(posixpath.join(folder, file))
+        if path not in site and not path.startswith("docs/"):
+            return text
+        path = site.get(path, path.removeprefix("docs/"))
+        return f"{head}({posixpath.relpath(path, posixpath.dirname(name) or '.')}{mark}{anchor})"
 
     return LINK.sub(written, markdown)

@@ -40,6 +40,8 @@ MEANT = {
     "O8": "configs/openpose_vgg19_368_8p.yaml",
     "…": RECIPE,
 }
+# Options of the scripts that start several hosts.
+HOSTS = ("--hosts", "--host_rank", "--master", "--restarts")
 PAGES_WITH_COMMANDS = [name for name in PAGES if name != "CHANGELOG.md"]
 
 
@@ -98,7 +100,7 @@ def config_fault(name: str, argv: list[str], own: frozenset[str]) -> str:
         if re.fullmatch(r"[a-z][\w-]*", weights) and not named(weights):
             return f"no published weights {weights}"
         if recipe or named(weights) or (not weights and command.weights):
-            parse(without(argv, *(() if named(weights) else ("--ckpt", "runtime.ckpt"))), usage)
+            parse(without_values(argv if named(weights) else without(argv, "--ckpt", "runtime.ckpt")), usage)
         elif argv and not weights and "model.name" not in overrides:
             return "neither a recipe nor weights"
     except PoseError as error:
@@ -108,14 +110,18 @@ def config_fault(name: str, argv: list[str], own: frozenset[str]) -> str:
 
 
 def without(argv: list[str], *names: str) -> list[str]:
-    """Arguments but for those options, what is left out, and values that the reader gives (data.root=DATASET)."""
+    """Arguments but for those options and their values."""
     kept, skip = list[str](), False
     for word in argv:
-        name = word.partition("=")[0]
-        if not skip and name not in names and "…" not in word and not re.search(r"=(?:[A-Z]+|\w+(?:\|\w+)+)$", word):
+        if not skip and word.partition("=")[0] not in names:
             kept.append(word)
-        skip = not skip and name in names and "=" not in word
+        skip = not skip and word in names
     return kept
+
+
+def without_values(argv: list[str]) -> list[str]:
+    """Arguments but for keys whose value the reader chooses: data.root=DATASET, eval.nms=oks|none, data.mask_dir=…"""
+    return [word for word in argv if "…" not in word and not re.search(r"=(?:[A-Z]+|\w+(?:\|\w+)+)$", word)]
 
 
 def plain_fault(name: str, argv: list[str]) -> str:
@@ -159,6 +165,8 @@ def script_fault(path: str, argv: list[str], own: frozenset[str]) -> str:
         return "" if set(argv) <= {*known, "|"} else f"networks are {known}"
     if script not in GRAMMAR:
         return ""
+    if "several_hosts=true" in (ROOT / path).read_text(encoding="utf-8"):
+        argv = without([word for word in argv if word != "--dry_run"], *HOSTS)
     usage = GRAMMAR[script].split()
     positional = [word for word in argv if "=" not in word]
     least = sum("[" not in name for name in usage)

@@ -201,7 +201,7 @@ def missing_anchors(text: str, folder: Path = ROOT) -> list[str]:
 def named_keys(text: str) -> list[str]:
     """Each section.key; files called like a section (`train.py`, `eval.log`, `data.yaml`) and calls are none."""
     names = "|".join(sorted({key.split(".")[0] for key in all_keys()}))
-    return re.findall(rf"(?<![\w./-])(?:{names})\.(?!(?:py|log|yaml)\b)[a-zA-Z]\w*\b(?!\()", text)
+    return re.findall(rf"(?<![\w./-])(?:{names})\.(?!(?:py|log|yaml)\b)[a-zA-Z]\w*\b(?!\(|\.log\b)", text)
 
 
 def missing_keys(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scripts import docs_site
 from tests.conftest import ROOT
 
 
@@ -31,8 +32,16 @@ def pages(nav: object) -> Iterator[str]:
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
-    there = sorted(path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md"))
-    assert sorted(pages(settings()["nav"])) == there
+    there = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    assert sorted(pages(settings()["nav"])) == sorted([*there, *docs_site.FRONT])
+
+
+def test_links_lead_to_pages_of_the_site() -> None:
+    text = "[a](docs/api.md#x) ![b](docs/demo.jpg) [c](README_CN.md) [d](LICENSE) [e](https://x.y) [f](#g)"
+    expected = "[a](api.md#x) ![b](demo.jpg) [c](zh/index.md) d [e](https://x.y) [f](#g)"
+    assert docs_site.relinked(text, "index.md") == expected
+    text = "[a](../train.md) [b](../../README.md#networks) [c](../../src/x.py) [d](hrnet.md)"
+    assert docs_site.relinked(text, "models/vitpose.md") == "[a](../train.md) [b](../index.md#networks) c [d](hrnet.md)"
 
 
 def test_nothing_comes_from_other_servers() -> None:
@@ -59,5 +68,7 @@ def test_site_builds_without_a_warning(site: Path) -> None:
 
 def test_built_pages_load_nothing_from_elsewhere(site: Path) -> None:
     for path in site.rglob("*.html"):
-        loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(https?:[^\s\">]+)", path.read_text("utf-8"))
+        loaded = re.findall(
+            r"<(?:script|link|img|iframe)\b[^>]*\b(?:src|href)=\"?(https?:[^\s\">]+)", path.read_text("utf-8")
+        )
         assert loaded == [], path.name
