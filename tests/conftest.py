@@ -54,6 +54,7 @@ MARKED = {
         "tests/test_commands.py",
         "tests/test_export_commands.py",
         "tests/test_model_pages.py::test_figures_of_all_networks",
+        "tests/test_notebook.py::test_cells_run",
         "tests/test_own_data.py::test_commands_lead",
         "tests/test_own_data.py::test_drawn_people",
         "tests/test_rtmpose.py",

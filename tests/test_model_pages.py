@@ -216,6 +216,29 @@ def test_pages_are_linked(readme: str) -> None:
     assert sorted(target for target in targets if target.startswith(prefix) and target.endswith(".md")) == expected
 
 
+def measured(page: str) -> str:
+    """ms/image of a network in ONNX Runtime, as docs/benchmarks.md says; a dash where it does not."""
+    lines = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8").partition("## Backends")[2].splitlines()
+    head = next(line for line in lines if line.startswith("| ms/image")).strip("| ").split(" | ")
+    found = [line.strip("| ").split(" | ") for line in lines if line.lower().startswith(f"| {page}")]
+    return found[0][head.index("ONNX Runtime")] if found else "–"
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README_CN.md"])
+def test_figures_of_the_readme_are_those_of_the_pages(readme: str) -> None:
+    lines = re.findall(
+        r"^\| \[.*docs/models/(\w+)\.md\)(.*) \|$", (ROOT / readme).read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(page for page, _ in lines) == PAGES
+    for page, line in lines:
+        _, _, recipe, ap, parameters, gmacs, speed = line.split(" | ")
+        (row,) = [row for row in rows(page, "Recipes") if row["recipe"] == recipe]
+        (published,) = [cell for column, cell in row.items() if column.startswith("published AP")]
+        assert (row["parameters"], row["GMACs"]) == (parameters, gmacs), page
+        assert published.startswith(ap), page
+        assert measured(page) == speed, page
+
+
 # ---- commands
 
 
