@@ -1,10 +1,11 @@
-"""README.md and README_CN.md: the same content in both, and what they name is there.
+"""README and the pages of docs: the same content in both languages, and what they name is there.
 
 Figures are not compared: a table may be filled in one language first.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -18,23 +19,32 @@ from mspose.commands import COMMANDS
 from mspose.config.describe import all_keys
 from tests.conftest import ROOT
 
-# README → the line below its title that leads to the other language.
-LANGUAGES = {"README.md": "English | [简体中文](README_CN.md)", "README_CN.md": "[English](README.md) | 简体中文"}
+# English page → the same in Chinese: README, and every page of docs that has one in docs/zh.
+PAIRS = {"README.md": "README_CN.md"} | {
+    f"docs/{page.name}": f"docs/zh/{page.name}" for page in sorted((ROOT / "docs" / "zh").glob("*.md"))
+}
+PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FOLDERS = ("configs", "docs", "examples", "scripts", "src", "tests")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+# Pages that name what other programs have, and what earlier versions had.
+OTHER_PROGRAMS = ("docs/commands.md", "docs/keys.md", "CHANGELOG.md")
 SPAN = re.compile(r"`([^`]+)`")
 
-both = pytest.mark.parametrize("name", LANGUAGES)
+each = pytest.mark.parametrize("name", PAGES)
+pair = pytest.mark.parametrize(("english", "chinese"), PAIRS.items())
 
 
 @cache
-def readme(name: str) -> str:
+def page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def without_language(name: str) -> str:
-    """The text but for the line that differs on purpose."""
-    return readme(name).replace(LANGUAGES[name], "", 1)
+def other_language(name: str) -> str:
+    """The line below the title that leads to the other language."""
+    if name in PAIRS:
+        return f"English | [简体中文]({os.path.relpath(PAIRS[name], Path(name).parent)})"
+    (english,) = [english for english, chinese in PAIRS.items() if chinese == name]
+    return f"[English]({os.path.relpath(english, Path(name).parent)}) | 简体中文"
 
 
 # ---- parts of a text
@@ -117,8 +127,8 @@ def code(text: str) -> Iterator[list[str]]:
 
 
 def is_placeholder(path: str) -> bool:
-    """Whether the reader puts a name of theirs into the path: a component but for its ending is in capitals only."""
-    return any(re.fullmatch(r"[A-Z][A-Z_]*", part.split(".")[0]) for part in path.split("/"))
+    """Whether the reader puts a name of theirs into the path: a component is in capitals, or mine."""
+    return any(re.fullmatch(r"[A-Z][A-Z_]*|mine", part.split(".")[0]) for part in path.split("/"))
 
 
 def named_paths(text: str) -> Iterator[tuple[str, list[str]]]:
@@ -178,14 +188,20 @@ def missing_links(text: str, folder: Path = ROOT) -> list[str]:
     return [target for target in local if not (folder / unquote(target.split("#")[0])).exists()]
 
 
-def missing_anchors(text: str) -> list[str]:
-    return [anchor for anchor in anchors(text) if anchor not in slugs(text)]
+def missing_anchors(text: str, folder: Path = ROOT) -> list[str]:
+    """Anchors, of the text itself and of the pages it links to, that no heading there has."""
+    missing = [anchor for anchor in anchors(text) if anchor not in slugs(text)]
+    for target in links(text):
+        file, _, anchor = unquote(target).partition("#")
+        if anchor and file.endswith(".md") and not re.match("https?:", file) and (folder / file).is_file():
+            missing += [target] * (anchor not in slugs((folder / file).read_text(encoding="utf-8")))
+    return missing
 
 
 def named_keys(text: str) -> list[str]:
-    """Each section.key; files that are called like a section (`train.py`, `eval.log`, `data.yaml`) are none."""
+    """Each section.key; files called like a section (`train.py`, `eval.log`, `data.yaml`) and calls are none."""
     names = "|".join(sorted({key.split(".")[0] for key in all_keys()}))
-    return re.findall(rf"(?<![\w./-])(?:{names})\.(?!(?:py|log|yaml)\b)[a-zA-Z]\w*", text)
+    return re.findall(rf"(?<![\w./-])(?:{names})\.(?!(?:py|log|yaml)\b)[a-zA-Z]\w*\b(?!\(|\.log\b)", text)
 
 
 def missing_keys(text: str) -> list[str]:
@@ -195,96 +211,102 @@ def missing_keys(text: str) -> list[str]:
 # ---- the same content in both languages
 
 
-def test_headings_have_the_same_levels() -> None:
-    english, chinese = ([level for level, _ in headings(readme(name))] for name in LANGUAGES)
-    assert chinese == english
+def test_every_chinese_page_has_an_english_one() -> None:
+    assert [name for name in PAIRS if not (ROOT / name).is_file()] == []
 
 
-def test_code_blocks_are_the_same() -> None:
-    english, chinese = (blocks(readme(name)) for name in LANGUAGES)
-    assert chinese == english
+@pair
+def test_headings_have_the_same_levels(english: str, chinese: str) -> None:
+    here, there = ([level for level, _ in headings(page(name))] for name in (english, chinese))
+    assert there == here
 
 
-def test_tables_have_the_same_rows() -> None:
-    english, chinese = (tables(readme(name)) for name in LANGUAGES)
-    assert chinese == english
+@pair
+def test_code_blocks_are_the_same(english: str, chinese: str) -> None:
+    assert blocks(page(chinese)) == blocks(page(english))
 
 
-def test_images_are_the_same() -> None:
-    english, chinese = (links(readme(name), images=True) for name in LANGUAGES)
-    assert chinese == english
+@pair
+def test_tables_have_the_same_rows(english: str, chinese: str) -> None:
+    assert tables(page(chinese)) == tables(page(english))
 
 
-def test_external_links_are_the_same() -> None:
+@pair
+def test_external_links_are_the_same(english: str, chinese: str) -> None:
     """Sorted, since the order of words in a sentence differs.
 
     An address that stands bare must end before full-width punctuation, which would become part of it.
     """
-    english, chinese = (sorted(addresses(readme(name))) for name in LANGUAGES)
-    assert chinese == english
+    assert sorted(addresses(page(chinese))) == sorted(addresses(page(english)))
 
 
-def test_links_into_the_repository_are_the_same() -> None:
-    english, chinese = (
-        sorted(target for target in links(without_language(name)) if not re.match(r"#|https?:", target))
-        for name in LANGUAGES
-    )
-    assert chinese == english
+def targets(name: str, images: bool) -> list[tuple[str, int]]:
+    """What a page links to in the repository: file, in English if it is a page, and number of the heading."""
+    found = []
+    for target in links(page(name).replace(other_language(name), "", 1), images):
+        if re.match(r"https?:", target):
+            continue
+        file, _, anchor = unquote(target).partition("#")
+        path = os.path.normpath(Path(name).parent / file) if file else name
+        number = slugs(page(path)).index(anchor) if anchor and anchor in slugs(page(path)) else -1
+        in_english = {there: here for here, there in PAIRS.items()}
+        assert name in PAIRS or path not in PAIRS, f"{name} leads to {path}, which there is in Chinese"
+        found.append((in_english.get(path, path), number))
+    return sorted(found)
 
 
-def test_anchors_lead_to_the_same_sections() -> None:
-    english, chinese = (
-        sorted(
-            slugs(readme(name)).index(anchor) if anchor in slugs(readme(name)) else -1
-            for anchor in anchors(readme(name))
-        )
-        for name in LANGUAGES
-    )
-    assert chinese == english
+@pair
+@pytest.mark.parametrize("images", [False, True])
+def test_links_into_the_repository_are_the_same(english: str, chinese: str, images: bool) -> None:
+    assert targets(chinese, images) == targets(english, images)
 
 
-def test_identifiers_of_each_section_are_the_same() -> None:
-    english, chinese = ([set(spans(section)) for section in sections(readme(name))] for name in LANGUAGES)
-    differences = [sorted(a ^ b) for a, b in zip(english, chinese)]
+@pair
+def test_identifiers_of_each_section_are_the_same(english: str, chinese: str) -> None:
+    here, there = ([set(spans(section)) for section in sections(page(name))] for name in (english, chinese))
+    differences = [sorted(a ^ b) for a, b in zip(here, there)]
     assert [difference for difference in differences if difference] == []
 
 
-@both
+@pytest.mark.parametrize("name", [*PAIRS, *PAIRS.values()])
 def test_other_language_is_linked_below_the_title(name: str) -> None:
-    assert readme(name).splitlines()[1:4] == ["", LANGUAGES[name], ""]
+    assert page(name).splitlines()[1:4] == ["", other_language(name), ""]
 
 
 # ---- what they name is there
 
 
-@both
+@each
 def test_named_paths_exist(name: str) -> None:
-    assert missing_paths(readme(name)) == []
+    if name not in OTHER_PROGRAMS:
+        assert missing_paths(page(name)) == []
 
 
-@both
+@each
 def test_linked_files_exist(name: str) -> None:
-    assert missing_links(readme(name)) == []
+    assert missing_links(page(name), (ROOT / name).parent) == []
 
 
-@both
-def test_named_modules_exist(name: str) -> None:
-    assert missing_commands(readme(name)) == []
+@each
+def test_named_commands_exist(name: str) -> None:
+    assert missing_commands(page(name)) == []
 
 
-@both
+@each
 def test_named_recipes_exist(name: str) -> None:
-    assert missing_recipes(readme(name)) == []
+    if name not in OTHER_PROGRAMS:
+        assert missing_recipes(page(name)) == []
 
 
-@both
+@each
 def test_anchors_resolve(name: str) -> None:
-    assert missing_anchors(readme(name)) == []
+    assert missing_anchors(page(name), (ROOT / name).parent) == []
 
 
-@both
+@each
 def test_named_keys_exist(name: str) -> None:
-    assert missing_keys(readme(name)) == []
+    if name not in OTHER_PROGRAMS:
+        assert missing_keys(page(name)) == []
 
 
 # ---- the rules themselves
