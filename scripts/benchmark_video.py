@@ -40,8 +40,11 @@ def video(arguments: argparse.Namespace, worker: type) -> None:
         _write_video(sorted(Path(arguments.data).glob("val2017/*.jpg")), folder / "frames.avi")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ONEDNN_")}
         sides = {"mspose": sys.executable}
-        if not subprocess.run([arguments.rtmlib_python, "-c", "import rtmlib"], capture_output=True).returncode:
+        asked = [arguments.rtmlib_python, "-c", "import cv2, rtmlib; print(cv2.__version__)"]
+        found = subprocess.run(asked, capture_output=True, text=True)
+        if not found.returncode:
             sides["rtmlib"] = arguments.rtmlib_python
+            print(f"OpenCV {cv2.__version__} here, {found.stdout.strip()} beside rtmlib (5 resamples otherwise than 4)")
         else:
             print("rtmlib is not installed: no baseline (name an interpreter that has it with --rtmlib-python)")
         rest = [str(folder / "frames.avi"), str(pose), arguments.detector, str(folder)]
