@@ -48,7 +48,7 @@ def test_cells_run(folder: Path) -> None:
         exec(compile(cell, f"{NOTEBOOK.name}, code cell {number}", "exec"), names)
         if number == 0:
             assert names["NETWORK"] == NETWORK
-            names.update(PICTURES=8, EPOCHS=1)
+            names.update(PICTURES=16, EPOCHS=1)
     assert isinstance(names["people"], Poses)
     made = {path.name for path in folder.iterdir()}
     assert made >= {"drawn", "people.json", "evaluated", "mine", "pose.onnx", "pose.onnx.json"}
