@@ -28,6 +28,8 @@ FOLDERS = ("configs", "docs", "examples", "scripts", "src", "tests")
 FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 # Pages that name what other programs have, and what earlier versions had.
 OTHER_PROGRAMS = ("docs/commands.md", "docs/keys.md", "CHANGELOG.md")
+# Scripts of others that a page names by name alone.
+OTHERS_SCRIPTS = ("set_env.sh",)  # CANN's
 SPAN = re.compile(r"`([^`]+)`")
 
 each = pytest.mark.parametrize("name", PAGES)
@@ -145,7 +147,7 @@ def named_paths(text: str) -> Iterator[tuple[str, list[str]]]:
         for item in group:
             for match in re.finditer(f"({path})|({alone})", item.replace("/path/to/", "")):
                 token = match[0].rstrip(".,")
-                if is_placeholder(token):
+                if is_placeholder(token) or token in OTHERS_SCRIPTS:
                     continue
                 if match[2]:
                     yield token, [token, f"scripts/{token}"] if token.endswith(".sh") else [token, f"{folder}{token}"]
