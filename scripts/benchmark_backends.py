@@ -115,7 +115,8 @@ def _export(recipe: str, folder: Path, environment: dict[str, str]) -> tuple[obj
 def _make(folder: Path, recipe: str) -> None:
     from mspose.config.builder import load_config
     from mspose.config.text import save_config
-    from mspose.export.command import INPUT, export_checkpoint
+    from mspose.export.ascend import ONNX_INPUT
+    from mspose.export.command import export_checkpoint
     from mspose.export.quantize import write_int8
     from mspose.networks import find_network
     from mspose.runtime.device import start
@@ -148,7 +149,7 @@ def _make(folder: Path, recipe: str) -> None:
     width, height = config.data.input_size
     noise = np.random.default_rng(0).standard_normal((1, 3, height, width), np.float32)
     layers = find_network(config.model.name).float_layers
-    write_int8(folder / "network.onnx", folder / "network.int8.onnx", 1, lambda _: [noise], INPUT, layers)
+    write_int8(folder / "network.onnx", folder / "network.int8.onnx", 1, lambda _: [noise], ONNX_INPUT, layers)
 
 
 def _runner(backend: str, file: str, recipe: str):  # a backend, or a bare session's run

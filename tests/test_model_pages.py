@@ -316,9 +316,9 @@ def test_conversions_lack_nothing_but_the_file(
     assert given
     for words in given:
         put_published(tmp_path, words)
-        is_installed = (tmp_path / words[words.index("--src") + 1]).is_file()
-        assert convert(words) == (0 if is_installed else 1)  # wrong usage is 2
-        assert is_installed or tells_of(capsys.readouterr().err, words[words.index("--src") + 1])
+        is_there = (tmp_path / words[words.index("--src") + 1]).is_file()
+        assert convert(words) == (0 if is_there else 1)  # wrong usage is 2
+        assert is_there or tells_of(capsys.readouterr().err, words[words.index("--src") + 1])
 
 
 @each

@@ -20,7 +20,7 @@ from mspose.config.keys import section_as
 from mspose.config.schema import Config
 from mspose.config.topdown import HeatmapEval, TopDownData
 from mspose.errors import PoseError, UsageError
-from mspose.export.command import INPUT
+from mspose.export.ascend import ONNX_INPUT
 from mspose.resolve import resolve
 from tests.checkpoints.mmpose_graph import FOLDER, HEIGHT, WIDTH, pipeline, write_heatmaps, write_vectors
 from tests.detection.mmdet_graph import write_zip
@@ -114,7 +114,7 @@ def test_a_bare_file_of_rtmpose_is_fed_as_its_authors_do(tmp_path: Path) -> None
 def test_an_export_of_ours_without_its_card_is_not_taken_for_theirs(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     model = onnx.load(str(write_simcc(tmp_path / "x.onnx")))
-    model.graph.input[0].name = model.graph.node[0].input[0] = INPUT
+    model.graph.input[0].name = model.graph.node[0].input[0] = ONNX_INPUT
     onnx.save(model, str(tmp_path / "x.onnx"))
     assert published_layer(tmp_path / "x.onnx") is None
 

@@ -104,6 +104,7 @@ def test_pictures_and_videos_in_one_run(tmp_path: Path, caplog: pytest.LogCaptur
 
 def test_what_is_in_the_folder_is_said_of_this_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run_demo(config_with(tmp_path, demo__input=str(picture(tmp_path / "a.png"))))
+    caplog.clear()
     with caplog.at_level("INFO", "pose"):
         run_demo(config_with(tmp_path, demo__input=str(video(tmp_path / "v.mp4", 3))))
     assert names(caplog.text, "results in", "people.csv", "predictions.json", "openpose/")

@@ -239,12 +239,11 @@ def test_the_command_draws_the_picture(publishers: Server, tmp_path: Path) -> No
 
 
 def test_the_demo_without_a_picture_serves_the_page(publishers: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mspose.demo import page
     from mspose.demo.run import demo
 
     served = list[str]()
     monkeypatch.setattr("mspose.demo.run.check_installed", lambda module: None)
-    monkeypatch.setattr(page, "serve", lambda config: served.append(config.runtime.ckpt))
+    monkeypatch.setattr("mspose.demo.page_serve.serve", lambda config: served.append(config.runtime.ckpt))
     demo(parse([], DEMO))
     assert served == [str(place_of(published()[NETWORK]))]
 
@@ -274,8 +273,8 @@ def test_the_page_offers_published_networks(publishers: Server, tmp_path: Path) 
     config = parse(["demo.networks=[rtmpose-s]"], DEMO)
     offer(publishers, "rtmpose-s", (tmp_path / "n.zip").read_bytes())
     page = Page(config, tmp_path)
-    assert page.networks == ["rtmpose-m", "rtmpose-s"]
-    page.load("rtmpose-s")
+    assert page.networks.names == ["rtmpose-m", "rtmpose-s"]
+    page.networks.get("rtmpose-s", "whole")
     assert asked(publishers)[-1] == published()["rtmpose-s"].file
     with pytest.raises(UsageError, match=naming("demo.networks", "rtmpose-q")):
         Page(parse(["demo.networks=[rtmpose-q]"], DEMO), tmp_path)

@@ -86,7 +86,7 @@ class Results:
             "openpose/ (a file a picture or frame)": True,
             f"{RECORD} (the settings)": True,
         }
-        return ", ".join(name for name, is_installed in parts.items() if is_installed)
+        return ", ".join(name for name, is_written in parts.items() if is_written)
 
 
 def _line(values: Sequence[object]) -> str:
