@@ -13,4 +13,5 @@ python -m ruff check .
 python -m ruff format --check .
 python -m mypy
 # Two at a time: most tests wait for a graph to be compiled on one core. A file's tests share what they made.
-exec python -m pytest -n 2 --dist loadfile "$@"
+# In the order of tests/conftest.py: sorted by their number of tests, the longest ones would come last.
+exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
