@@ -82,6 +82,18 @@ def test_sigterm(what: str) -> None:
     assert (process.communicate(timeout=15)[1], process.returncode) == ("error: stopped\n", 143)
 
 
+def test_a_command_that_is_stopped_and_continued_goes_on() -> None:
+    process = start("wait")
+    for _ in range(5):
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=15)[1], process.returncode) == ("error: stopped\n", 130)
+
+
 def test_a_library_that_does_not_listen_is_left_at_the_second_ctrl_c() -> None:
     process = start("busy")
     process.send_signal(signal.SIGINT)

@@ -20,7 +20,7 @@ from types import FrameType
 
 # Seconds that the main thread may be busy in a library before one more Ctrl-C ends the process at once.
 PATIENCE = 2.0
-POLL, POLL_POSTPONED = 0.1, 0.005  # seconds
+POLL, POLL_POSTPONED = 0.05, 0.005  # seconds
 LIBRARY = "mindspore"
 
 
@@ -102,7 +102,9 @@ class _Watch:
 
     def _run(self) -> None:
         while not self._is_over:
-            if signal.sigtimedwait({signal.SIGINT}, POLL_POSTPONED if self._postponed else POLL):
+            time.sleep(POLL_POSTPONED if self._postponed else POLL)
+            # Only with no time to wait: CPython takes a wait that SIGSTOP has outlasted for a signal.
+            if signal.sigtimedwait({signal.SIGINT}, 0):
                 if self._asked and time.monotonic() - self._asked > PATIENCE:
                     os.write(2, b"error: stopped at once\n")
                     os._exit(128 + signal.SIGINT)
