@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ BOTTOM_UP = ROOT / "configs" / "quickstart" / "openpose.yaml"
 class Sliced:
     """Top-down maps made of the input's own pixels: they differ from crop to crop. Records the shapes it is given."""
 
+    batches = (4, 1)
+
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
 
@@ -28,9 +31,11 @@ class Sliced:
         return (np.abs(np.stack(shifted, axis=1)) / 4,)
 
 
-def install(monkeypatch: pytest.MonkeyPatch, network: object) -> None:
-    """Let estimators run `network` instead of loading one."""
-    monkeypatch.setattr("mspose.estimator.open_backend", lambda config, any_size=False: network)
+def install(monkeypatch: pytest.MonkeyPatch, network: Any) -> None:
+    """Let estimators run `network` instead of loading one; a plain function takes any number of inputs."""
+    if not hasattr(network, "batches"):
+        network.batches = None
+    monkeypatch.setattr("mspose.estimator.open_backend", lambda config, any_size, beside: network)
 
 
 def config_with(tmp_path: Path, recipe: Path = TOP_DOWN, **keys: object) -> Config:

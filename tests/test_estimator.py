@@ -16,7 +16,6 @@ import mspose
 from mspose import PoseEstimator
 from mspose.errors import PoseError, UsageError
 from mspose.images import ImageError
-from mspose.methods.base import BATCHES
 from mspose.methods.evaluator import Evaluator
 from mspose.networks import method_of
 from tests.conftest import ROOT
@@ -89,7 +88,7 @@ def test_the_network_is_compiled_for_two_batches_only(network: Sliced, tmp_path:
     estimator = PoseEstimator(config_with(tmp_path, eval__nms="none"))
     for count in range(len(BOXES) + 1):
         assert len(estimator(IMAGE, BOXES[:count])) == count
-    assert {shape[0] for shape in network.shapes} <= set(BATCHES)
+    assert {shape[0] for shape in network.shapes} <= set(network.batches)
 
 
 def test_people_do_not_depend_on_each_other(network: Sliced, tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from mspose.backends.open import check_checkpoint, open_backend
 from mspose.codecs.base import Maps
 from mspose.config.schema import Config, DemoConfig
 from mspose.data.categories import assumed_category
-from mspose.detection import Boxes, build_detector, detector_kind
+from mspose.detection import CONCURRENT, Boxes, build_detector, detector_kind
 from mspose.detection.listed import ListedBoxes
 from mspose.errors import UsageError, one_line
 from mspose.images import check_picture, to_bgr
-from mspose.methods.base import BATCHES, Instances, Method, View, describe_faults
+from mspose.methods.base import Instances, Method, View, describe_faults
 from mspose.networks import method_of
 from mspose.poses import Poses
 from mspose.resolve import resolve
@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pose")
 
-# Pictures of a list that wait until their people fill a batch.
-WAITING = 16
+# Pictures that wait until their people fill a batch, and people that do where the network takes any number: more at a
+# time gain nothing.
+WAITING, ENOUGH = 16, 8
 # Options of `demo` of which a detector is made.
 _DETECTING = ("detector", "detector_file", "detector_size", "detector_threshold", "detector_nms", "boxes")
 
@@ -74,7 +75,8 @@ class PoseEstimator:
     With {"demo.track": True} people keep their number (`people.ids`) from picture to picture, in the order of calls.
 
     A call does everything. Where pictures follow each other, `prepare`, `run` and `finish` may be called in different
-    threads, so that one picture is being prepared while the network sees another; `finish` in the order of pictures.
+    threads, so that some pictures are being prepared while the network sees others; `finish` in the order of pictures.
+    `overlap` tells it, so that detector and network share the cores rather than fight for them.
 
     Args:
         config: recipe (its name or a YAML file), or a complete configuration; a checkpoint that knows its network
@@ -83,8 +85,11 @@ class PoseEstimator:
         ckpt: checkpoint; by default `runtime.ckpt` of the configuration. Input conventions stored beside it are obeyed
             where the configuration is a file.
         overrides: values of dotted keys, such as {"demo.detector": "yolov3", "demo.detector_file": "yolo.ckpt"}.
+        overlap: pictures that are prepared at a time, in threads, while the network runs in another one; 0: nothing
+            runs beside it.
 
     Attributes:
+        threads: how many of those the detector takes at a time, from 1 on.
         config: the whole configuration.
         skeleton: what the keypoints are.
         detector: who finds people: whole, hog, yolov3, onnx or boxes; empty for networks that find them themselves.
@@ -99,6 +104,7 @@ class PoseEstimator:
         config: str | Path | Config | None = None,
         ckpt: str | Path | None = None,
         overrides: Mapping[str, object] | None = None,
+        overlap: int = 0,
     ) -> None:
         given = _checked(overrides)
         if ckpt is not None:
@@ -109,8 +115,9 @@ class PoseEstimator:
         self.skeleton: Skeleton = self._method.skeleton
         # What is wrong with it is said before MindSpore is imported.
         self.detector = detector_kind(self.config) if self._method.needs_boxes else ""
-        self._forward = open_backend(self.config, self._method.any_size)
-        self._detect = build_detector(self.config) if self._method.needs_boxes else None
+        self._overlap = overlap
+        self._forward = open_backend(self.config, self._method.any_size, overlap > 0)
+        self._detect = build_detector(self.config, overlap) if self._method.needs_boxes else None
         self._tracker: Tracker | None = None
         self.forget()
 
@@ -129,7 +136,7 @@ class PoseEstimator:
         other.config = replace(self.config, demo=demo)
         other._method = _method(other.config)
         if any(getattr(demo, name, None) != getattr(self.config.demo, name, None) for name in _DETECTING):
-            other.detector, other._detect = detector_kind(other.config), build_detector(other.config)
+            other.detector, other._detect = detector_kind(other.config), build_detector(other.config, self._overlap)
         other._tracker = None
         other.forget()
         return other
@@ -183,7 +190,7 @@ class PoseEstimator:
     def _estimate(self, pictures: Sequence[Picture], boxes: Sequence[Any], color: str) -> list[Poses]:
         before, seen, found = self.faults, 0, list[Poses]()
         for group in self._groups(pictures, boxes, color):
-            found += map(self.finish, group, self._run(group))
+            found += map(self.finish, group, self.run_group(group))
             seen += sum(map(_inputs, group))
         if self.faults > before:
             log.warning(f"warning: {describe_faults(self.faults - before, seen, self._method.unit)}")
@@ -194,11 +201,15 @@ class PoseEstimator:
         group: list[Prepared] = []
         for picture, given in zip(pictures, boxes):
             group.append(self.prepare(picture, given, color=color))
-            if self._method.any_size or sum(map(_inputs, group)) >= BATCHES[0] or len(group) == WAITING:
+            if self.fills(group):
                 yield group
                 group = []
         if group:
             yield group
+
+    @property
+    def threads(self) -> int:
+        return max(self._overlap, 1) if self.detector in CONCURRENT else 1
 
     @property
     def category_id(self) -> int:
@@ -267,12 +278,17 @@ class PoseEstimator:
 
     def run(self, prepared: Prepared) -> Maps:
         """The network's maps, of mirrored inputs and all scales merged."""
-        return self._run([prepared])[0]
+        return self.run_group([prepared])[0]
 
-    def _run(self, group: Sequence[Prepared]) -> list[Maps]:
-        """Maps of pictures whose inputs have one size, or of a single one."""
+    def fills(self, group: Sequence[Prepared]) -> bool:
+        """Whether these pictures are enough for the network to run on; a single one is where inputs differ in size."""
+        enough = self._forward.batches[0] if self._forward.batches else ENOUGH
+        return self._method.any_size or len(group) >= WAITING or sum(map(_inputs, group)) >= enough
+
+    def run_group(self, group: Sequence[Prepared]) -> list[Maps]:
+        """The maps of each of some pictures, whose people share batches; their inputs have one size."""
         view = View.joined([prepared.view for prepared in group])
-        maps = self._method.merge(self._method.run(self._forward, view), view.size)
+        maps = self._method.merge(self._method.run(self._forward, view, self._forward.batches), view.size)
         ends = np.cumsum([_inputs(prepared) for prepared in group])
         return [
             tuple(kind[end - _inputs(prepared) : end] for kind in maps) for prepared, end in zip(group, ends.tolist())

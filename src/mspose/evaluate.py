@@ -38,7 +38,7 @@ def _evaluate(config: Config, folder: Path) -> Outcome | None:
     files, records = result_files(folder, "eval_config.yaml")
     drawn = evaluator.drawn_files(folder / "pictures", config.eval.draw)
     check_targets(config, [*files, *drawn], records, evaluator.images.files)
-    backend = open_backend(config, method.any_size)
+    backend = open_backend(config, method.any_size, beside=True)
     log.info(
         f"evaluating {len(evaluator)} {method.unit} of {len(evaluator.images)} images, flip test: "
         f"{config.eval.flip_test}"

@@ -134,6 +134,38 @@ def test_configured_device_is_the_one_that_computes(
     assert given == providers
 
 
+@pytest.mark.parametrize(
+    ("cores", "beside", "calls", "threads", "spins"),
+    [(8, False, 1, 8, True), (8, True, 1, 8, False), (8, True, 4, 2, False), (2, True, 4, 1, False)],
+)
+def test_calls_that_run_beside_others_share_the_cores(
+    cores: int, beside: bool, calls: int, threads: int, spins: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    given: list = []
+
+    class Session:
+        """Remembers its options; has neither inputs nor outputs."""
+
+        def __init__(self, _: object, options: onnxruntime.SessionOptions, **__: object) -> None:
+            given.append(options)
+
+        def get_inputs(self) -> list:
+            return []
+
+        get_outputs = get_inputs
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr("mspose.backends.onnx_runtime.cpu_threads", lambda: cores)
+    open_session(read_package(tmp_path / "x.onnx"), RuntimeConfig(device="CPU"), beside, calls)
+    assert given[0].intra_op_num_threads == threads
+    try:
+        value = given[0].get_session_config_entry("session.intra_op.allow_spinning")
+    except RuntimeError:  # not set
+        value = "1"
+    assert (value == "1") == spins
+
+
 def test_card_survives_being_written(tmp_path: Path) -> None:
     card = card_of(DataConfig())
     card.save(card_path(tmp_path / "x.onnx"))

@@ -50,8 +50,9 @@ def test_unsure_keypoints_do_not_count_and_too_few_are_nobody() -> None:
 def test_the_detector_looks_at_every_nth_frame_and_where_nobody_is_left() -> None:
     follower = Follower(3, 0.2)
     seen = []
-    for found in (people((20, 10, 40, 30)), None, people((10, 10, 30, 30)), people(), people((0, 0, 9, 9)), people()):
-        seen.append(follower.boxes())
+    frames = people((20, 10, 40, 30)), None, people((10, 10, 30, 30)), people(), people((0, 0, 9, 9)), people()
+    for place, found in enumerate(frames):
+        seen.append(follower.boxes(place))
         follower.found(found)
     at = [None if boxes is None else float(boxes[0, 0] + boxes[0, 2] / 2) for boxes in seen]
     # A frame that could not be looked at leaves people where they were.
@@ -60,8 +61,8 @@ def test_the_detector_looks_at_every_nth_frame_and_where_nobody_is_left() -> Non
 
 def test_a_frame_waits_for_the_people_of_the_one_before() -> None:
     follower, answers = Follower(2, 0.2), []
-    assert follower.boxes() is None
-    waiting = threading.Thread(target=lambda: answers.append(follower.boxes()))
+    assert follower.boxes(0) is None
+    waiting = threading.Thread(target=lambda: answers.append(follower.boxes(1)))
     waiting.start()
     waiting.join(0.05)
     assert waiting.is_alive()
@@ -85,7 +86,7 @@ class Counting:
 def detector(monkeypatch: pytest.MonkeyPatch) -> Counting:
     install(monkeypatch, Sliced())
     detector = Counting()
-    monkeypatch.setattr("mspose.estimator.build_detector", lambda config: detector)
+    monkeypatch.setattr("mspose.estimator.build_detector", lambda config, overlap: detector)
     return detector
 
 
@@ -121,7 +122,7 @@ def ends(config: Config) -> list[BaseException]:
 
 
 @pytest.mark.usefixtures("detector")
-@pytest.mark.parametrize("step", ["prepare", "run", "finish", "draw"])
+@pytest.mark.parametrize("step", ["prepare", "run_group", "finish", "draw"])
 def test_a_step_that_fails_ends_the_frames_that_wait(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str
 ) -> None:

@@ -16,7 +16,9 @@ import pytest
 
 from mspose.demo.run import run_demo
 from mspose.demo.speed import Speed
+from mspose.demo.video import Video
 from mspose.errors import PoseError, UsageError
+from mspose.estimator import PoseEstimator
 from tests.conftest import ROOT
 from tests.demo.test_sources import picture, video
 from tests.fake_network import TOP_DOWN, Sliced, config_with, install
@@ -63,6 +65,30 @@ def test_video(tmp_path: Path) -> None:
     assert len(list((out / "openpose").iterdir())) == 12
     capture = cv2.VideoCapture(str(out / "v.mp4"))
     assert [capture.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)] == [12, 20]
+
+
+def test_people_of_frames_that_follow_each_other_share_batches(tmp_path: Path, network: Sliced) -> None:
+    path = video(tmp_path / "v.mp4", 12)
+    run_demo(config_with(tmp_path, demo__input=str(path), demo__keypoint_threshold=0.0))
+    assert [shape[0] for shape in network.shapes] == [4, 4, 4]
+    people = PoseEstimator(config_with(tmp_path, demo__keypoint_threshold=0.0))
+    entries = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    for entry, frame in zip(entries, Video(path)):
+        alone = people(frame.image).to_coco(entry["image_id"], entry["category_id"], entry["file_name"], frame.number)
+        assert [entry] == alone
+
+
+@pytest.mark.parametrize(
+    ("options", "batches"),
+    [({"demo__detect_every": 3}, [1] * 12), ({"demo__detector": "hog"}, []), ({"demo__flip_test": True}, [4] * 6)],
+    ids=str,
+)
+def test_a_frame_that_others_wait_for_does_not_wait(
+    options: dict, batches: list[int], tmp_path: Path, network: Sliced
+) -> None:
+    path = video(tmp_path / "v.mp4", 12)
+    run_demo(config_with(tmp_path, demo__input=str(path), demo__keypoint_threshold=0.0, **options))
+    assert [shape[0] for shape in network.shapes] == batches
 
 
 def test_video_that_ends_early_is_processed_as_far_as_it_goes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -218,7 +218,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, level: float = 1) -> None:
     """Let the command run a network whose heat maps are flat."""
     monkeypatch.setattr("mspose.evaluate.check_checkpoint", lambda *_: None)
     network = lambda inputs: (np.full((len(inputs), 17, 64, 48), level, np.float32),)  # noqa: E731
-    monkeypatch.setattr("mspose.evaluate.open_backend", lambda *_: network)
+    monkeypatch.setattr("mspose.evaluate.open_backend", lambda *_, **__: network)
 
 
 @pytest.mark.parametrize("full", ["eval_config.yaml", "keypoints_results.json", "metrics.json"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mspose.backends.exported import COMPILED
 from mspose.codecs.base import Maps
 from mspose.config.schema import Config
 from mspose.runtime.device import start
@@ -27,6 +28,8 @@ class MindSporeBackend:
     Args:
         any_size: compile once for inputs of all sizes, rather than once for each size.
     """
+
+    batches = COMPILED
 
     def __init__(self, network: nn.Cell, any_size: bool = False) -> None:
         import mindspore as ms

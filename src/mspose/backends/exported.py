@@ -24,6 +24,9 @@ CPU_INFO = Path("/proc/cpuinfo")
 INT8_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}
 # What oneDNN may be limited to by ONEDNN_MAX_CPU_ISA, without such instructions.
 WITHOUT_INT8 = ("SSE41", "AVX", "AVX2", "AVX512_CORE")
+# Numbers of inputs that MindSpore is to compile a network for where people come picture by picture; another number is
+# made up of these.
+COMPILED = (4, 1)
 # Runs a model once: one input array → all outputs, in the model's order.
 Run = Callable[[np.ndarray], Sequence[np.ndarray]]
 
@@ -39,6 +42,7 @@ class ExportedBackend:
         run: runs it once.
         shape: of the model's input, None where it takes any size; from the card, or the file itself.
         card: the model's card, if it has one.
+        batches: see `mspose.backends.open.Backend`; of a model of a fixed batch it is that one.
 
     Attributes:
         batch: inputs that it takes at a time, None: any number.
@@ -47,8 +51,16 @@ class ExportedBackend:
 
     codec: Codec | None = None
 
-    def __init__(self, path: Path, run: Run, shape: Sequence[int | None], card: ModelCard | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        run: Run,
+        shape: Sequence[int | None],
+        card: ModelCard | None,
+        batches: Sequence[int] | None = None,
+    ) -> None:
         self.path, self.card, self.batch = path, card, shape[0]
+        self.batches = batches if shape[0] is None else (shape[0],)
         self._run, self._shape = run, tuple(shape)
         self._pixels = card if card is not None and card.input["dtype"] == "uint8" else None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mspose.backends.exported import ExportedBackend, cpu_threads, model_file
+from mspose.backends.exported import COMPILED, ExportedBackend, cpu_threads, model_file
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
 
@@ -57,4 +57,4 @@ def open_lite(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
         # The arrays lie in memory of the model, which the next run overwrites.
         return [output.get_data_to_numpy().copy() for output in model.predict(inputs)]
 
-    return ExportedBackend(path, run, shape, card)
+    return ExportedBackend(path, run, shape, card, COMPILED)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mspose.backends.checkpoint import RUNNING
-from mspose.backends.exported import ExportedBackend, model_file
+from mspose.backends.exported import COMPILED, ExportedBackend, model_file
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError
 from mspose.files import is_utf8
@@ -46,7 +46,7 @@ def open_mindir(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
             outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
             return [output.asnumpy() for output in outputs]
 
-    return ExportedBackend(path, run, card.input["shape"] if card else [None] * 4, card)
+    return ExportedBackend(path, run, card.input["shape"] if card else [None] * 4, card, COMPILED)
 
 
 @contextlib.contextmanager

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 PROVIDERS = {"GPU": "CUDAExecutionProvider", "Ascend": "CANNExecutionProvider", "CPU": "CPUExecutionProvider"}
 
 
-def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
+def open_onnx(path: str | Path, runtime: RuntimeConfig, beside: bool = False) -> ExportedBackend:
     """Open an exported pose network, or one in an archive as it was published, on `runtime.device`.
+
+    Args:
+        beside: see `open_session`.
 
     Raises:
         PoseError: no such file, not an ONNX model or one that takes no pictures, or ONNX Runtime is not installed.
@@ -29,19 +32,28 @@ def open_onnx(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     """
     path, card = model_file(path)
     note_int8(path, card)
-    session = open_session(read_package(path), runtime)
+    session = open_session(read_package(path), runtime, beside)
     inputs, outputs = ([_shape(port) for port in ports] for ports in (session.get_inputs(), session.get_outputs()))
     check_maps(path, card, inputs, outputs, [output.name for output in session.get_outputs()])
     name = session.get_inputs()[0].name
     return ExportedBackend(path, lambda batch: session.run(None, {name: batch}), inputs[0], card)
 
 
-def open_session(package: Package, runtime: RuntimeConfig) -> onnxruntime.InferenceSession:
-    """Open any ONNX model; errors are those of `open_onnx`."""
+def open_session(
+    package: Package, runtime: RuntimeConfig, beside: bool = False, calls: int = 1
+) -> onnxruntime.InferenceSession:
+    """Open any ONNX model; errors are those of `open_onnx`.
+
+    Args:
+        beside: other threads compute too: while it waits, they have the cores. Alone, it is faster to keep them.
+        calls: that are made at a time, and share the cores.
+    """
     onnxruntime = need("onnxruntime")
     options = onnxruntime.SessionOptions()
     # Its own default counts the cores of the machine, not those that a container may use.
-    options.intra_op_num_threads = cpu_threads()
+    options.intra_op_num_threads = max(cpu_threads() // calls, 1)
+    if beside:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     there = [device for device, name in PROVIDERS.items() if name in onnxruntime.get_available_providers()]
     device = there[0] if runtime.device == "auto" else runtime.device

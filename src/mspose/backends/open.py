@@ -6,9 +6,9 @@ Importing this module does not import MindSpore; opening a backend that needs it
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -25,8 +25,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pose")
 
-# Runs a batch of inputs (B, 3, H, W) float32.
-Backend = Callable[[np.ndarray], Maps]
+
+class Backend(Protocol):
+    """Runs a network.
+
+    Attributes:
+        batches: numbers of inputs that it is compiled for, the largest first; None: any number is as good.
+    """
+
+    @property
+    def batches(self) -> Sequence[int] | None: ...
+
+    def __call__(self, inputs: np.ndarray) -> Maps:
+        """(B, 3, H, W) float32 → maps, each (B, …) float32."""
 
 
 def check_checkpoint(config: Config, purpose: str) -> None:
@@ -68,11 +79,12 @@ def backend_name(config: Config) -> str:
     return name
 
 
-def open_backend(config: Config, any_size: bool = False) -> Backend:
+def open_backend(config: Config, any_size: bool = False, beside: bool = False) -> Backend:
     """What runs `runtime.ckpt`: the network of a configuration with a checkpoint's weights, or an exported model.
 
     Args:
         any_size: inputs differ in size.
+        beside: other threads compute too, and have the cores while it waits.
 
     Raises:
         PoseError, UsageError: the file is unreadable or of another network, or the device or a package is not there.
@@ -85,7 +97,7 @@ def open_backend(config: Config, any_size: bool = False) -> Backend:
         )
     log.info(f"loading {config.runtime.ckpt}" + (f" into {name}" if name != "mindspore" else ""))
     if name != "mindspore":
-        backend = _open_exported(name, config)
+        backend = _open_exported(name, config, beside)
         if backend.card is not None and backend.card.network != config.model.name:
             raise UsageError(
                 f"{config.runtime.ckpt} is {backend.card.network}, the configuration's model.name is "
@@ -99,7 +111,7 @@ def open_backend(config: Config, any_size: bool = False) -> Backend:
     return open_checkpoint(config, any_size)
 
 
-def _open_exported(name: str, config: Config) -> ExportedBackend:
+def _open_exported(name: str, config: Config, beside: bool) -> ExportedBackend:
     if name != "mindir" and launched().world > 1:
         # Only MindSpore's collectives bring results together.
         raise UsageError(
@@ -109,11 +121,11 @@ def _open_exported(name: str, config: Config) -> ExportedBackend:
     if name == "onnx":
         from mspose.backends.onnx_runtime import open_onnx
 
-        return open_onnx(config.runtime.ckpt, config.runtime)
+        return open_onnx(config.runtime.ckpt, config.runtime, beside)
     if name == "openvino":
         from mspose.backends.openvino import open_openvino
 
-        return open_openvino(config.runtime.ckpt, config.runtime)
+        return open_openvino(config.runtime.ckpt, config.runtime, beside)
     if name == "mindir":
         from mspose.backends.mindir import open_mindir
 

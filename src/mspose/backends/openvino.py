@@ -29,10 +29,13 @@ CAPABILITIES = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
 _SIDE = 256
 
 
-def open_openvino(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
+def open_openvino(path: str | Path, runtime: RuntimeConfig, beside: bool = False) -> ExportedBackend:
     """Open an exported pose network, or one in an archive as it was published.
 
     It is run once, so that what a processor cannot do is found here: then it computes in float32, and says so.
+
+    Args:
+        beside: other threads compute too: its own are not bound to cores.
 
     Raises:
         PoseError: no such file, not an ONNX model or one that takes no pictures, or OpenVINO is not installed.
@@ -50,7 +53,7 @@ def open_openvino(path: str | Path, runtime: RuntimeConfig) -> ExportedBackend:
     check_maps(path, card, inputs, outputs, [next(iter(port.names), "") for port in model.outputs])
     shape = [side or (_SIDE if axis else 1) for axis, side in enumerate(inputs[0])]
     first = np.zeros(shape, model.inputs[0].element_type.to_dtype())
-    request = _start(core, model, _precision(can, runtime.precision), first, int8)
+    request = _start(core, model, _precision(can, runtime.precision), first, int8, beside)
 
     def run(batch: np.ndarray) -> Sequence[np.ndarray]:
         request.infer([batch], share_inputs=True)
@@ -86,13 +89,14 @@ def _precision(can: Sequence[str], asked: str) -> str:
 
 
 def _start(
-    core: openvino.Core, model: openvino.Model, precision: str, first: np.ndarray, int8: bool
+    core: openvino.Core, model: openvino.Model, precision: str, first: np.ndarray, int8: bool, beside: bool
 ) -> openvino.InferRequest:
     """Compile the model, run it once, and say in which precision it does."""
     keys = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": cpu_threads(),
         "INFERENCE_PRECISION_HINT": precision,
+        "ENABLE_CPU_PINNING": not beside,
     }
     try:
         with every_instruction():
@@ -102,7 +106,7 @@ def _start(
         if precision == "f32":
             raise PoseError(f"OpenVINO cannot run the model: {first_line(error)}") from error
         log.warning(f"note: OpenVINO cannot compute in {precision} here ({first_line(error)}); it does in f32")
-        return _start(core, model, "f32", first, int8)
+        return _start(core, model, "f32", first, int8, beside)
     log.info(
         f"OpenVINO computes in {'int8 and ' if int8 else ''}{precision} with {keys['INFERENCE_NUM_THREADS']} threads"
     )

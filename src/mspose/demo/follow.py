@@ -32,7 +32,7 @@ def boxes_of(people: Poses, threshold: float) -> np.ndarray:
 
 
 class Follower:
-    """Tells of each frame, in order, whether the detector is to look, or where people are without it.
+    """Tells of each frame whether the detector is to look, or where people are without it.
 
     People of a frame are known once it has gone through the network: `boxes` waits for those of the frame before, which
     another thread tells by `found`.
@@ -44,21 +44,25 @@ class Follower:
 
     def __init__(self, every: int, threshold: float) -> None:
         self._every, self._threshold = every, threshold
-        self._asked = self._told = 0
+        self._told = 0  # frames whose people are known
         self._boxes = np.zeros((0, 4))
         self._closed = False
         self._changed = threading.Condition()
 
-    def boxes(self) -> np.ndarray | None:
-        """Of the next frame, (M, 4) x, y, width, height; None where the detector is to look, also where nobody is left.
+    def follows(self, place: int) -> bool:
+        """Whether the frame at a place, 0, 1, …, waits for the people of the one before."""
+        return place % self._every != 0
+
+    def boxes(self, place: int) -> np.ndarray | None:
+        """Of the frame at a place, 0, 1, …: (M, 4) x, y, width, height; None where the detector is to look, also where
+        nobody is left.
 
         An empty array tells that the follower was closed.
         """
+        if not self.follows(place):
+            return None
         with self._changed:
-            number, self._asked = self._asked, self._asked + 1
-            if number % self._every == 0:
-                return None
-            self._changed.wait_for(lambda: self._closed or self._told >= number)
+            self._changed.wait_for(lambda: self._closed or self._told >= place)
             return self._boxes if len(self._boxes) or self._closed else None
 
     def found(self, people: Poses | None) -> None:

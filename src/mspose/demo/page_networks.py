@@ -159,7 +159,7 @@ class Networks:
             "runtime.offline": runtime.offline,
             "runtime.mirror": runtime.mirror,
         }
-        return PoseEstimator(config, ckpt or None, overrides)
+        return PoseEstimator(config, ckpt or None, overrides, overlap=1)
 
     def _keys(self, detector: str) -> dict[str, Any]:
         """Keys of `demo` that stand for a detector."""

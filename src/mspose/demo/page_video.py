@@ -19,7 +19,7 @@ from mspose.demo.pipeline import overlapped
 from mspose.demo.results import Results
 from mspose.demo.speed import Speed
 from mspose.demo.steps import Demo, Job
-from mspose.demo.video import Frame, Video
+from mspose.demo.video import Video
 from mspose.errors import PoseError
 from mspose.estimator import PoseEstimator
 from mspose.extras import is_installed
@@ -76,12 +76,12 @@ def look_at(
             jobs = overlapped(
                 demo.read(),
                 _held(limits.detecting, demo.prepare),
+                demo.is_full,
                 _held(limits.computing, demo.run),
-                demo.draw,
-                demo.write,
-                _size,
+                demo.finish,
+                demo.held,
                 AHEAD,
-                demo.stop,
+                stop=demo.stop,
             )
             with closing(jobs):
                 for job in jobs:
@@ -122,10 +122,6 @@ def _held(lock: threading.Lock, step: Callable[[T], R]) -> Callable[[T], R]:
             return step(item)
 
     return run
-
-
-def _size(frame: Frame) -> int:
-    return 0 if frame.image is None else 2 * frame.image.nbytes
 
 
 def _count(job: Job) -> int:

@@ -35,7 +35,9 @@ from mspose.visual import draw_label
 log = logging.getLogger("pose")
 
 # Frames that wait before and behind the network. From a camera, each would be a delay.
-AHEAD, AHEAD_LIVE = 3, 1
+AHEAD, AHEAD_LIVE = 8, 1
+# Frames in which people are looked for at a time: detectors are slow, and do not gain from many threads each.
+PREPARED = 4
 UNEVEN = 0.1  # seconds by which frames may be off in the drawn video without a word
 
 
@@ -91,7 +93,7 @@ def _find_people(config: Config, sources: list[Pictures | Clip], first: Pictures
     check_targets(
         config, [*targets(sources, folder), record], [record], [path for source in sources for path in source.paths]
     )
-    estimator = PoseEstimator(config)
+    estimator = PoseEstimator(config, overlap=PREPARED)
     _check_together(config, sources, estimator.detector)
     # Passwords in addresses are not for whoever gets the results.
     save_config(replace(config, demo=replace(config.demo, input=[shown(spec) for spec in config.demo.input])), record)
@@ -194,11 +196,12 @@ def _run(demo: Demo, source: Pictures | Video, speed: Speed) -> int:
         jobs = overlapped(
             demo.read(),
             demo.prepare,
+            demo.is_full,
             demo.run,
-            demo.draw,
-            demo.write,
-            lambda frame: 0 if frame.image is None else 2 * frame.image.nbytes,
+            demo.finish,
+            demo.held,
             AHEAD_LIVE if source.is_live else AHEAD,
+            demo.estimator.threads,
             demo.stop,
         )
         try:

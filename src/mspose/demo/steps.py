@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import count
 
 import numpy as np
 
+from mspose.codecs.base import Maps
 from mspose.config.topdown import TopDownDemo
 from mspose.demo.follow import Follower
 from mspose.demo.outputs import Writer
@@ -15,7 +16,7 @@ from mspose.demo.results import Results
 from mspose.demo.sources import Pictures
 from mspose.demo.speed import Speed
 from mspose.demo.video import Frame, Video
-from mspose.estimator import PoseEstimator, Prepared
+from mspose.estimator import WAITING, PoseEstimator, Prepared
 from mspose.images import ImageError
 from mspose.poses import Poses
 from mspose.visual import side_by_side
@@ -25,22 +26,28 @@ TITLES = "input", "poses"  # of the halves of a picture, side by side
 
 @dataclass
 class Job:
-    """A frame on its way: what the network is to see, its maps, the people found and the drawn picture."""
+    """A frame on its way: what the network is to see, its maps, the people found and the drawn picture.
+
+    Attributes:
+        place: 0, 1, … among the frames that are looked at.
+    """
 
     frame: Frame
+    place: int = 0
     prepared: Prepared | None = None
-    maps: Any = None
+    maps: Maps | None = None
     people: Poses | None = None
     drawn: np.ndarray | None = None
 
 
 class Demo:
-    """The steps of the demo, each called for every frame of a source in order, in a thread of its own.
+    """The steps of the demo; `mspose.demo.pipeline` calls them in threads of their own.
 
     Args:
         video: what drawn frames are written to; None: they are pictures.
 
     Attributes:
+        estimator: see above.
         options: the section `demo` of the configuration.
     """
 
@@ -52,76 +59,90 @@ class Demo:
         speed: Speed,
         video: Writer | None = None,
     ) -> None:
-        self._estimator, self._source, self._results, self._video = estimator, source, results, video
+        self.estimator, self._source, self._results, self._video = estimator, source, results, video
         self.options = estimator.config.demo
         every = self.options.detect_every if source.is_video and isinstance(self.options, TopDownDemo) else 1
         self._follower = Follower(every, self.options.keypoint_threshold)
         self._watch = speed.watch
 
-    def read(self) -> Iterator[Frame]:
-        """The frames of the source."""
+    def read(self) -> Iterator[Job]:
+        """The frames of the source, in order."""
         frames = iter(self._source)
-        while True:
+        for place in count():
             with self._watch("reading"):
                 frame = next(frames, None)
             if frame is None:
                 return
-            yield frame
+            yield Job(frame, place)
 
-    def prepare(self, frame: Frame) -> Job:
-        """Find people, or follow them from the frame before, and cut them out."""
-        boxes = self._follower.boxes()
+    def prepare(self, job: Job) -> Job:
+        """Find people, or follow them from the frame before, and cut them out. Frames may be prepared at once."""
+        frame, boxes = job.frame, self._follower.boxes(job.place)
         if frame.image is None:
-            return Job(frame)
+            return job
         name = str(frame.number) if self._source.is_video else str(self._source.folder / frame.file_name)
         try:
             if boxes is None:
                 with self._watch("detector"):
-                    found = self._estimator.detect(frame.image, name)
+                    found = self.estimator.detect(frame.image, name)
             with self._watch("cropping"):
                 if boxes is None:
-                    return Job(frame, self._estimator.cut_out(frame.image, found))
-                return Job(frame, self._estimator.prepare(frame.image, boxes))
+                    job.prepared = self.estimator.cut_out(frame.image, found)
+                else:
+                    job.prepared = self.estimator.prepare(frame.image, boxes)
         except ImageError as error:
-            return Job(replace(frame, image=None, error=f"{error}: {frame.file_name}"))
+            job.frame = replace(frame, image=None, error=f"{error}: {frame.file_name}")
         except BaseException:
             self.stop()  # the next frame waits for the people of this one
             raise
-
-    def run(self, job: Job) -> Job:
-        """Run the network."""
-        if job.prepared is not None:
-            with self._watch("network"):
-                job.maps = self._estimator.run(job.prepared)
         return job
 
-    def draw(self, job: Job) -> Job:
-        """Decode the maps and draw the people."""
+    def is_full(self, jobs: Sequence[Job]) -> bool:
+        """Whether the network is to run now: the people fill a batch, or the next frame is not to wait for more."""
+        if (self._source.is_video and self._source.is_live) or self._follower.follows(jobs[-1].place + 1):
+            return True
+        prepared = [job.prepared for job in jobs if job.prepared is not None]
+        return len(jobs) >= WAITING or (bool(prepared) and self.estimator.fills(prepared))
+
+    def run(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Run the network on the people of some frames, all at once."""
+        seen = [job for job in jobs if job.prepared is not None]
+        if seen:
+            with self._watch("network"):
+                found = self.estimator.run_group([job.prepared for job in seen if job.prepared is not None])
+            for job, maps in zip(seen, found):
+                job.maps = maps
+        return jobs
+
+    def finish(self, job: Job) -> Job:
+        """Decode the maps, draw the people, and write what was found and drawn; in the order of frames.
+
+        Raises:
+            PoseError: the disk is full, or the format cannot be written.
+        """
+        return self._write(self._draw(job))
+
+    def _draw(self, job: Job) -> Job:
         try:
-            if job.prepared is not None:
+            if job.prepared is not None and job.maps is not None:
                 with self._watch("drawing"):
-                    job.people = self._estimator.finish(job.prepared, job.maps)
+                    job.people = self.estimator.finish(job.prepared, job.maps)
             self._follower.found(job.people)
         except BaseException:
             self.stop()  # the next frame waits for the people of this one
             raise
-        if job.prepared is None or job.people is None:
+        if job.prepared is None or job.maps is None or job.people is None:
             return job
         with self._watch("drawing"):
             image = job.prepared.image
-            heat = self._estimator.heat(job.prepared, job.maps) if self.options.heatmaps else None
-            job.drawn = self._estimator.draw(image, job.people, heat)
+            heat = self.estimator.heat(job.prepared, job.maps) if self.options.heatmaps else None
+            job.drawn = self.estimator.draw(image, job.people, heat)
             if self.options.side_by_side:
                 job.drawn = side_by_side(image, job.drawn, TITLES)
         job.prepared = job.maps = None
         return job
 
-    def write(self, job: Job) -> Job:
-        """Write the drawn picture or frame and the keypoints.
-
-        Raises:
-            PoseError: the disk is full, or the format cannot be written.
-        """
+    def _write(self, job: Job) -> Job:
         frame = job.frame
         job.frame = replace(frame, image=None)
         if job.people is None or job.drawn is None:
@@ -133,6 +154,11 @@ class Demo:
                 self._results.add_picture(self._source.drawn[frame.number], job.drawn)
             self._results.add(frame, job.people, self._source.is_video)
         return job
+
+    @staticmethod
+    def held(job: Job) -> int:
+        """Bytes of a frame and of what is drawn of it."""
+        return 0 if job.frame.image is None else 2 * job.frame.image.nbytes
 
     def stop(self) -> None:
         """Let frames that wait for the people of others go on: none will be found any more."""

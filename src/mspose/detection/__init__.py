@@ -19,13 +19,15 @@ from mspose.errors import UsageError
 from mspose.hub.table import meant
 from mspose.skeleton import load_skeleton
 
-__all__ = ["HOG_HINT", "Boxes", "Detector", "build_detector", "detector_kind"]
+__all__ = ["CONCURRENT", "HOG_HINT", "Boxes", "Detector", "build_detector", "detector_kind"]
 
 # For those who wonder why nobody was found.
 HOG_HINT = (
     "HOG, the detector that needs no file, finds only upright people seen from head to foot; "
     "demo.detector_file=yolox-tiny, which is fetched once, finds others, demo.detector=whole takes the whole picture"
 )
+# Kinds that may be called by several threads at a time, and gain from it.
+CONCURRENT = ("onnx",)
 # Detectors by the kind of their file.
 SUFFIXES = {".ckpt": "yolov3", ".weights": "yolov3", ".onnx": "onnx", ".zip": "onnx"}
 
@@ -74,8 +76,11 @@ def detector_kind(config: Config) -> str:
     return kind
 
 
-def build_detector(config: Config) -> Detector:
+def build_detector(config: Config, overlap: int = 0) -> Detector:
     """The detector of the section `demo`; YOLOv3 alone needs MindSpore, and starts it.
+
+    Args:
+        overlap: see `mspose.estimator.PoseEstimator`.
 
     Raises:
         UsageError: `demo` names a file that does not go with the detector, or none where it needs one.
@@ -98,7 +103,7 @@ def build_detector(config: Config) -> Detector:
 
         width, height = demo.detector_size
         return OnnxDetector(
-            demo.detector_file, (width, height), demo.detector_threshold, demo.detector_nms, config.runtime
+            demo.detector_file, (width, height), demo.detector_threshold, demo.detector_nms, config.runtime, overlap
         )
     from mspose.detection.yolov3 import load_yolov3
 

@@ -35,6 +35,7 @@ class OnnxDetector:
         threshold: boxes with a lower score are left out.
         nms: boxes that overlap a better one by more than this IoU are left out; not used with the form "mmdet".
         runtime: where to compute.
+        overlap: pictures that are looked at a time, while other threads compute too; 0: one, and nothing beside it.
 
     Attributes:
         form: "yolox", "yolov8" or "mmdet".
@@ -46,14 +47,20 @@ class OnnxDetector:
     """
 
     def __init__(
-        self, path: str | Path, size: tuple[int, int], threshold: float, nms: float, runtime: RuntimeConfig
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        threshold: float,
+        nms: float,
+        runtime: RuntimeConfig,
+        overlap: int = 0,
     ) -> None:
         self._path, self._threshold, self._nms = path, threshold, nms
         fault = file_fault(path)
         if fault:
             raise PoseError(f"ONNX detector {fault}: {path} (demo.detector_file)")
         package = read_package(Path(path))
-        self._session = open_session(package, runtime)
+        self._session = open_session(package, runtime, overlap > 0, max(overlap, 1))
         node = self._session.get_inputs()[0]
         self._input, self._dtype = node.name, INPUT_TYPES.get(node.type)
         if (

@@ -32,9 +32,8 @@ log = logging.getLogger("pose")
 
 # Runs the network: inputs (B, 3, H, W) float32 → maps.
 Forward = Callable[[np.ndarray], Maps]
-# Numbers of inputs that the network is compiled for where people come picture by picture; another number is made up of
-# these.
-BATCHES = (4, 1)
+# Inputs at a time, where the network takes any number: what lies between its layers grows with it.
+MOST_INPUTS = 16
 # Larger values are an accident, and their products overflow.
 LARGEST = 1e9
 
@@ -248,12 +247,12 @@ class Method(ABC):
     def read_samples(self, samples: Sequence[dict[str, Any]]) -> tuple[Instances, np.ndarray]:
         """Instances and matrices (N, 2, 3) to the pictures of such samples."""
 
-    def run(self, forward: Forward, view: View, batches: Sequence[int] = BATCHES) -> list[tuple[Maps, Maps | None]]:
+    def run(self, forward: Forward, view: View, batches: Sequence[int] | None = None) -> list[tuple[Maps, Maps | None]]:
         """The network's maps of a view: for each scale those of the input, and with `eval.flip_test` those of the
         mirrored one.
 
         Args:
-            batches: numbers of inputs that the network may be given at a time, the largest first.
+            batches: numbers of inputs that the network may be given at a time, the largest first; None: any.
         """
         if not len(view.to_image):
             return [(self._no_maps(), None)]
@@ -308,8 +307,8 @@ def describe_faults(faulty: int, total: int, unit: str) -> str:
     return f"the network gave NaN or infinite values for {faulty} of {total} {unit}; they count as 0"
 
 
-def in_batches(forward: Forward, inputs: np.ndarray, batches: Sequence[int]) -> Maps:
-    """Run the network over N > 0 inputs in batches of the given sizes only, the largest first.
+def in_batches(forward: Forward, inputs: np.ndarray, batches: Sequence[int] | None) -> Maps:
+    """Run the network over N > 0 inputs in batches of the given sizes only, the largest first; None: of any size.
 
     A batch that lacks one input is filled up, since that costs less than going on one by one; so is the last one.
     """
@@ -317,7 +316,10 @@ def in_batches(forward: Forward, inputs: np.ndarray, batches: Sequence[int]) -> 
     start, count = 0, len(inputs)
     while start < count:
         left = count - start
-        size = next((size for size in batches if left >= max(size - 1, 1)), batches[-1])
+        if batches is None:
+            size = min(left, MOST_INPUTS)
+        else:
+            size = next((size for size in batches if left >= max(size - 1, 1)), batches[-1])
         if size <= left:
             batch = inputs[start : start + size]
         else:
