@@ -107,11 +107,15 @@ class Worker:
             raise SystemExit(f"error: the process {' '.join(self._process.args[:3])} ended; see its message above")
         return line
 
+    def ask(self, request: str) -> str:
+        """The answer to one line."""
+        self._process.stdin.write(f"{request}\n")
+        self._process.stdin.flush()
+        return self._read()
+
     def measure(self, iterations: int) -> float:
         """Milliseconds an image, over that many iterations."""
-        self._process.stdin.write(f"{iterations}\n")
-        self._process.stdin.flush()
-        return float(self._read())
+        return float(self.ask(str(iterations)))
 
 
 def network(arguments: argparse.Namespace) -> None:
@@ -332,6 +336,7 @@ def main() -> None:
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")
     parser.add_argument("--detector", help="YOLOX in ONNX for video")
     parser.add_argument("--pose", help="RTMPose in ONNX, with its card, for video (default: RTMPose-s, random weights)")
+    parser.add_argument("--people", type=int, nargs="+", default=[1, 4, 10], help="a frame, for video (1, 4, 10)")
     parser.add_argument("--rtmlib-python", default=sys.executable, help="interpreter that has rtmlib, for video")
     arguments = parser.parse_args()
     PARTS[arguments.part](arguments)

@@ -46,7 +46,7 @@ def backends(arguments: argparse.Namespace, worker: type) -> None:
     print(f"ms/image, median of {arguments.rounds} alternating rounds, batch {arguments.batch} (whole pictures: 1)")
     for recipe in arguments.recipes:
         with tempfile.TemporaryDirectory() as folder:
-            config, files = _export(recipe, Path(folder), environment)
+            config, files = export(recipe, Path(folder), environment)
             width, height = config.data.input_size
             batch = arguments.batch if method_of(config).needs_boxes else 1
             commands = {
@@ -97,7 +97,7 @@ def _report(recipe: str, batch: str, rounds: list[dict[str, float]]) -> None:
         print(f"  {backend:13} {median:8.1f}{ratio(backend, AGAINST.get(backend, ''))}", flush=True)
 
 
-def _export(recipe: str, folder: Path, environment: dict[str, str]) -> tuple[object, dict[str, Path]]:
+def export(recipe: str, folder: Path, environment: dict[str, str]) -> tuple[object, dict[str, Path]]:
     """Random weights of a recipe as checkpoint, MindIR, ONNX and ONNX in int8; made in a process of its own."""
     from mspose.config.builder import load_config
 
