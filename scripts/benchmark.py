@@ -3,7 +3,8 @@
     python scripts/benchmark.py pipeline --data ../shared/coco-mini
     python scripts/benchmark.py forward|train [--depth 50] [--batch 8] [--torch-python PYTHON]
     python scripts/benchmark.py decode|nms|targets
-    python scripts/benchmark.py backends [--recipes RECIPE ...] [--batch 8] [--torch-python PYTHON]
+    python scripts/benchmark.py backends [--recipes RECIPE ...] [--torch-python PYTHON]
+    python scripts/benchmark.py backends --ckpt best.ckpt ... [--torch-python PYTHON] --keys data.root=DATA ...
     python scripts/benchmark.py video --data ../shared/coco-mini --detector yolox.onnx [--rtmlib-python PYTHON]
     python scripts/benchmark.py grouping --data ../shared/coco-mini [--maps MAPS.npz]
 
@@ -116,6 +117,13 @@ class Worker:
     def measure(self, iterations: int) -> float:
         """Milliseconds an image, over that many iterations."""
         return float(self.ask(str(iterations)))
+
+    def close(self) -> float:
+        """End it; the most memory that it had, in MB."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
+        self._process.stdin.close()
+        self._process.wait()
+        return int(status.split("VmHWM:")[1].split()[0]) / 1e3
 
 
 def network(arguments: argparse.Namespace) -> None:
@@ -333,6 +341,9 @@ def main() -> None:
         metavar="RECIPE",
         help="recipes for backends (default: one of each network)",
     )
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="images a run, for backends (1, 8)")
+    parser.add_argument("--ckpt", nargs="+", default=[], help="checkpoints for backends, whose AP is told too")
+    parser.add_argument("--keys", nargs="+", default=[], metavar="KEY=VALUE", help="of the set to evaluate them on")
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")
     parser.add_argument("--detector", help="YOLOX in ONNX for video")
     parser.add_argument("--pose", help="RTMPose in ONNX, with its card, for video (default: RTMPose-s, random weights)")
