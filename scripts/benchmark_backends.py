@@ -77,9 +77,9 @@ def _absent() -> list[str]:
     """Backends that are not installed, or compute in what the processor lacks."""
     if not find_spec("openvino"):
         return [name for name in FILES if name.startswith("openvino")]
-    import openvino
+    from mspose.backends.openvino import import_openvino
 
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         return []
     print("this processor has no bf16")
     return ["openvino-bf16"]

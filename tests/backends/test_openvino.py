@@ -17,6 +17,7 @@ from mspose.backends.openvino import open_openvino
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
 from mspose.resolve import resolve
+from tests.conftest import ROOT
 from tests.messages import names, naming
 
 openvino = pytest.importorskip("openvino")
@@ -112,6 +113,29 @@ if {mindspore}:
 (maps,) = open_openvino(sys.argv[1], RuntimeConfig())(np.load(sys.argv[2]))
 np.save(sys.argv[3], maps)
 """
+
+
+ALONE = """
+import sys
+seen = []
+sys.addaudithook(lambda event, _: event.startswith(("socket.", "subprocess.", "os.system")) and seen.append(event))
+import numpy as np
+from mspose.backends.openvino import open_openvino
+from mspose.config.schema import RuntimeConfig
+open_openvino(sys.argv[1], RuntimeConfig())(np.load(sys.argv[2]))
+print([event for event in seen if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.system")])
+"""
+
+
+def test_nothing_is_told_to_anybody(model: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "in.npy", INPUTS)
+    home = {**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT / "src")}
+    (tmp_path / "home").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, str(model), str(tmp_path / "in.npy")], env=home, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+    assert list((tmp_path / "home").rglob("*")) == []
 
 
 @pytest.mark.skipif("BF16" not in CAN, reason="this processor has no bfloat16")

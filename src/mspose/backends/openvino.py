@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +27,7 @@ log = logging.getLogger("pose")
 
 # OpenVINO's names of what a processor computes in.
 CAPABILITIES = {"bf16": "BF16", "f16": "FP16", "f32": "FP32"}
+_REPORTER = "openvino_telemetry"
 # A side of the first input of a model that takes any; a multiple of every network's stride.
 _SIDE = 256
 
@@ -45,7 +48,7 @@ def open_openvino(path: str | Path, runtime: RuntimeConfig, beside: bool = False
     if runtime.device not in ("auto", "CPU"):
         raise UsageError(f"runtime.device={runtime.device}: the backend openvino computes on the CPU")
     with every_instruction():
-        core = need("openvino").Core()
+        core = import_openvino().Core()
         can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         int8 = note_int8(path, card, os.environ.get("ONEDNN_MAX_CPU_ISA", ""))
     model = _read(core, read_package(path))
@@ -60,6 +63,22 @@ def open_openvino(path: str | Path, runtime: RuntimeConfig, beside: bool = False
         return [np.array(tensor.data) for tensor in request.output_tensors]
 
     return ExportedBackend(path, run, inputs[0], card)
+
+
+def import_openvino() -> ModuleType:
+    """OpenVINO, without the package that tells its makers of each import and writes into the home folder.
+
+    Raises:
+        PoseError: it is not installed.
+    """
+    # Where that package is missing, OpenVINO takes one that does nothing; None says that it is.
+    kept = sys.modules.get(_REPORTER, _REPORTER)
+    sys.modules.setdefault(_REPORTER, None)  # type: ignore[arg-type]
+    try:
+        return need("openvino")
+    finally:
+        if kept is _REPORTER:
+            del sys.modules[_REPORTER]
 
 
 def _read(core: openvino.Core, package: Package) -> openvino.Model:
