@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py pipeline --data ../shared/coco-mini
     python scripts/benchmark.py forward|train [--depth 50] [--batch 8] [--torch-python PYTHON]
+    python scripts/benchmark.py input --data ../shared/coco-mini [--py-spy PY_SPY]
     python scripts/benchmark.py decode|nms|targets
     python scripts/benchmark.py backends [--recipes RECIPE ...] [--torch-python PYTHON]
     python scripts/benchmark.py backends --ckpt best.ckpt ... [--torch-python PYTHON] --keys data.root=DATA ...
@@ -302,8 +303,16 @@ def targets(arguments: argparse.Namespace) -> None:
     benchmark_paf.targets(arguments, alternate)
 
 
+def reading(arguments: argparse.Namespace) -> None:
+    """What reading costs and what more cores would give."""
+    import benchmark_input
+
+    benchmark_input.measure(arguments)
+
+
 PARTS = {
     "pipeline": pipeline,
+    "input": reading,
     "forward": network,
     "train": network,
     "forward-worker": network_worker,
@@ -321,7 +330,9 @@ def main() -> None:
     """Parse the arguments and run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS, metavar="|".join(p for p in PARTS if "worker" not in p))
-    parser.add_argument("--data", default="data/coco", help="COCO folder for pipeline and video (default: data/coco)")
+    parser.add_argument(
+        "--data", default="data/coco", help="COCO folder for pipeline, input, video (default: data/coco)"
+    )
     parser.add_argument("--maps", help="maps for grouping, as the parity fixture (default: drawn from --data)")
     parser.add_argument("--workers", type=int, default=0, help="reading threads for pipeline (default: one a core)")
     parser.add_argument("--depth", type=int, default=50, help="ResNet depth (default: 50)")
@@ -349,6 +360,8 @@ def main() -> None:
     parser.add_argument("--pose", help="RTMPose in ONNX, with its card, for video (default: RTMPose-s, random weights)")
     parser.add_argument("--people", type=int, nargs="+", default=[1, 4, 10], help="a frame, for video (1, 4, 10)")
     parser.add_argument("--rtmlib-python", default=sys.executable, help="interpreter that has rtmlib, for video")
+    parser.add_argument("--py-spy", help="the program py-spy, for input: tells how long the interpreter lock is held")
+    parser.add_argument("--seconds", type=float, default=2, help="a round, for input (default: 2)")
     arguments = parser.parse_args()
     PARTS[arguments.part](arguments)
 

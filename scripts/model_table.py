@@ -2,8 +2,8 @@
 
     python scripts/model_table.py [RECIPE ...]
 
-A network is run once, with weights of zero and one black picture in the recipe's input size, and its convolutions,
-deconvolutions and dense layers are counted as they run. Other operators (batch norm, activations, sums) are not, and a
+A network is run once on a black picture of the recipe's input size; its convolutions, deconvolutions and dense layers
+are counted where they would run, and give zeros. Other operators (batch norm, activations, sums) are not, and a
 multiplication with its addition is one. Parameters are what training changes: no running averages of batch norms.
 """
 
@@ -54,27 +54,50 @@ def count(config: Config) -> Size:
     """Size of the configured network at `data.input_size`."""
     with no_init_parameters():
         network = build_model(config)
-    for parameter in network.get_parameters():
-        parameter.set_data(ms.Tensor(np.zeros(parameter.shape, np.float32)))
-    counted: list[int] = []
+    parameters = sum(parameter.size for parameter in network.trainable_params())
+    counted, unused = list[int](), set[int]()
     for _, cell in network.cells_and_names():
         if isinstance(cell, (nn.Conv2d, nn.Conv2dTranspose, nn.Dense)):
-            cell.register_forward_hook(partial(_count_call, counted))
+            cell.construct = partial(_count_call, counted, cell, tuple(cell.weight.shape[1:]))
+            unused |= {id(parameter) for parameter in cell.get_parameters()}
+    for parameter in network.get_parameters():
+        shape = (1,) if id(parameter) in unused else parameter.shape
+        parameter.set_data(ms.Tensor(np.zeros(shape, np.float32)), slice_shape=True)
     width, height = config.data.input_size
     mode = ms.get_context("mode")
-    ms.set_context(mode=ms.PYNATIVE_MODE)  # graphs do not call hooks
+    ms.set_context(mode=ms.PYNATIVE_MODE)  # graphs would not call what counts
     try:
         _start_numpy()
         network.set_train(False)(ms.Tensor(np.zeros((1, 3, height, width), np.float32)))
     finally:
         ms.set_context(mode=mode)
-    return Size(sum(p.size for p in network.trainable_params()), sum(counted))
+    return Size(parameters, sum(counted))
 
 
-def _count_call(counted: list[int], cell: nn.Cell, inputs: tuple[ms.Tensor, ...], output: ms.Tensor) -> None:
-    """One number of the output takes a whole kernel; a deconvolution lays one kernel down for a number of its input."""
-    values = inputs[0] if isinstance(cell, nn.Conv2dTranspose) else output
-    counted.append(values.size * int(np.prod(cell.weight.shape[1:])))
+def _count_call(counted: list[int], cell: nn.Cell, kernel: tuple[int, ...], values: ms.Tensor) -> ms.Tensor:
+    """Zeros in the shape of a layer's output: the product itself, and gigabytes of weights, would tell nothing more.
+
+    One number of the output takes a whole kernel; a deconvolution lays one kernel down for a number of its input.
+    """
+    if isinstance(cell, nn.Dense):
+        shape = (*values.shape[:-1], cell.out_channels)
+    else:
+        pads = cell.padding if isinstance(cell.padding, tuple) else (cell.padding,) * 4
+        sides = zip(values.shape[2:], cell.kernel_size, cell.stride, cell.dilation, (pads[:2], pads[2:]), strict=True)
+        shape = (len(values), cell.out_channels, *(_side(cell, *numbers) for numbers in sides))
+    counted.append(
+        (values.size if isinstance(cell, nn.Conv2dTranspose) else int(np.prod(shape))) * int(np.prod(kernel))
+    )
+    return ms.Tensor(np.zeros(shape, np.float32))
+
+
+def _side(cell: nn.Cell, side: int, kernel: int, stride: int, dilation: int, pads: tuple[int, int]) -> int:
+    """A side of what a convolution or deconvolution makes."""
+    enlarge = isinstance(cell, nn.Conv2dTranspose)
+    if cell.pad_mode == "same":
+        return side * stride if enlarge else -(-side // stride)
+    reach, pad = (kernel - 1) * dilation + 1, sum(pads) if cell.pad_mode == "pad" else 0
+    return (side - 1) * stride + reach - pad if enlarge else (side + pad - reach) // stride + 1
 
 
 def _start_numpy() -> None:

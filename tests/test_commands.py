@@ -24,6 +24,7 @@ from tests.messages import names
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = "configs/quickstart/simplepose.yaml"
 SMALL = (
+    "model.depth=18",
     "model.base_width=8",
     "model.deconv_filters=[16,16,16]",
     "data.input_size=[64,96]",

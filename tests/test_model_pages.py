@@ -197,11 +197,11 @@ def test_multiply_adds_are_counted_as_defined() -> None:
     }
     for cell, expected in cells.items():
         counted.clear()
-        table._count_call(counted, cell, (image,), cell(image))
-        assert counted == [expected]
+        output = table._count_call(counted, cell, cell.weight.shape[1:], image)
+        assert (counted, output.shape) == ([expected], cell(image).shape)
     dense = nn.Dense(8, 5)
     counted.clear()
-    table._count_call(counted, dense, (image,), dense(image))
+    table._count_call(counted, dense, dense.weight.shape[1:], image)
     assert counted == [4 * 6 * 8 * 5]
 
 

@@ -61,14 +61,28 @@ def test_its_checkpoint_alone_is_enough(trained: Path) -> None:
     assert (network_of(config).name, config.model.width) == ("tests.toy.network", 16)
 
 
+@pytest.fixture(scope="module")
+def expected(trained: Path, sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """AP of the checkpoint in annotated boxes."""
+    arguments = (
+        "--config",
+        RECIPE,
+        "--ckpt",
+        trained / "best.ckpt",
+        f"data.root={sample_dir}",
+        "eval.use_gt_bbox=true",
+    )
+    folder = tmp_path_factory.mktemp("toy evaluation")
+    return ap(run(folder, "eval", *arguments, f"output={folder}"))
+
+
 @pytest.mark.parametrize("kind", ["ONNX", "MINDIR"])
 @pytest.mark.parametrize("batch", ["1", "null"])
 def test_exported_it_evaluates_and_runs_the_310_path_alike(
-    trained: Path, sample_dir: Path, tmp_path: Path, kind: str, batch: str
+    trained: Path, expected: float, sample_dir: Path, tmp_path: Path, kind: str, batch: str
 ) -> None:
     data = (f"data.root={sample_dir}", "eval.use_gt_bbox=true")
     own = ("--config", RECIPE, "--ckpt", trained / "best.ckpt")
-    expected = ap(run(tmp_path, "eval", *own, f"output={tmp_path}", *data))
     model = tmp_path / f"toy.{kind.lower()}"
     options = (f"export.file_format={kind}", f"export.file_name={model}", f"export.batch_size={batch}")
     run(tmp_path, "export", *own, *options)
