@@ -133,3 +133,9 @@ def _lock_share(py_spy: str | None, run: Callable[[], tuple[float, float]]) -> t
             busy.append(run()[1])
         held = sum(int(line.rsplit(" ", 1)[1]) for line in Path(file.name).read_text().splitlines())
     return statistics.median(busy), held / (4 * SAMPLES_A_SECOND)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
+    parser.error("this is a part of benchmark.py: python scripts/benchmark.py input")
