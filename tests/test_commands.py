@@ -137,9 +137,8 @@ def test_detections_are_evaluated(
     assert f"loaded {len(boxes)} boxes" in result.stdout
 
 
-@pytest.mark.parametrize("precision", ["O0", "O2"])
 def test_run_killed_at_any_step_ends_with_the_same_weights(
-    sample_dir: Path, tmp_path: Path, chance: random.Random, precision: str
+    sample_dir: Path, tmp_path: Path, chance: random.Random
 ) -> None:
     options = (
         f"data.root={sample_dir}",
@@ -147,7 +146,7 @@ def test_run_killed_at_any_step_ends_with_the_same_weights(
         "train.save_steps=3",
         "train.eval_epochs=0",
         "train.ema=0.9",
-        f"runtime.amp={precision}",
+        "runtime.amp=O2",  # the loss scale is part of the state
         "data.crop_draws=truncated",
         "data.stages=[{epoch: 2, shift_prob: 0.5, cutout_prob: 0.5}]",
     )

@@ -15,6 +15,7 @@ from tests.graph import ms
 
 SMALL = {
     "simplepose": {
+        "model.depth": 18,
         "model.base_width": 8,
         "model.deconv_filters": [16, 16, 16],
         "model.deconv_kernels": [4, 3, 2],
@@ -28,7 +29,14 @@ SMALL = {
         "data.input_size": [64, 96],
         "codec.refine": "quarter",
     },
-    "hrnet": {"model.width": 8, "model.stem_width": 16, "data.input_size": [64, 96], "codec.refine": "quarter"},
+    "hrnet": {
+        "model.width": 8,
+        "model.stem_width": 16,
+        "model.modules": [1, 1, 1],
+        "model.blocks": 1,
+        "data.input_size": [64, 96],
+        "codec.refine": "quarter",
+    },
     "rtmpose": {"model.width": 64, "data.input_size": [64, 96]},
     "vitpose": {
         "model.width": 16,

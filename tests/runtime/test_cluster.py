@@ -1,67 +1,19 @@
-"""Two hosts train as two processes of one host do, through msrun, with a file system each and a rank that is killed."""
+"""Several hosts: the command lines of each, what is refused, and the examples for schedulers."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.namespaces import linked_hosts
-from tests.runtime.test_ranks import PLAIN, losses
-from tests.test_commands import SMALL
-from tests.test_scripts import SIMPLEPOSE, script, wait_until
+from tests.test_scripts import SIMPLEPOSE, script
 
-TRAIN = ROOT / "scripts/run_distribute_train.sh"
 EXAMPLES = ROOT / "examples/clusters"
-
-
-def test_two_hosts_learn_as_two_processes_also_after_a_restart(
-    sample_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DEVICE_TARGET", "CPU")
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    common = [*SMALL, *PLAIN, f"data.root={sample_dir}", "train.batch_size=4", "train.sync_batch_norm=true"]
-    common += ["train.epochs=2", "train.eval_epochs=0", "train.save_epochs=1", "--fg"]
-
-    def start(before: list[str], folder: str, ranks: int, *options: object) -> subprocess.Popen:
-        arguments = ["configs/quickstart/simplepose.yaml", ranks, *options, *common, f"output={tmp_path / folder}"]
-        with (tmp_path / f"{folder}.txt").open("w") as log:
-            return subprocess.Popen(
-                [*before, "bash", str(TRAIN), *map(str, arguments)], stdout=log, stderr=subprocess.STDOUT
-            )
-
-    with linked_hosts() as hosts:
-        master = ("--master", hosts.addresses[0], "--restarts", 1)
-        run = [start(hosts.inside(h), f"host_{h}", 1, "--hosts", 2, "--host_rank", h, *master) for h in range(2)]
-        told = tmp_path / "host_0.txt"
-        wait_until(lambda: "epoch: 2 step: 2" in told.read_text() or run[0].poll() is not None, 240)
-        os.kill(rank_in(hosts.names[1]), signal.SIGKILL)
-        assert [process.wait(240) for process in run] == [0, 0], told.read_text()
-    assert re.search(r"^error: host 1 .*rank 1 ended with signal 9", told.read_text(), re.MULTILINE)
-    assert "resumed from" in told.read_text()
-    # Rank 0 alone has written, and the other host had nothing to continue from.
-    assert not list((tmp_path / "host_1").glob("*.ckpt"))
-    assert start([], "one_host", 2).wait(240) == 0
-    assert np.array_equal(losses(tmp_path / "host_0"), losses(tmp_path / "one_host"))
-
-
-def rank_in(namespace: str) -> int:
-    """Process id of the rank that runs in a namespace."""
-    pids = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True).stdout.split()
-    for pid in map(int, pids):
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        if b"MS_ROLE=MS_WORKER" in variables:
-            return pid
-    raise AssertionError("no rank runs")
 
 
 def test_dry_run_prints_the_command_lines_of_each_host(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
-"""Several processes as one: shares, gathering, and two ranks on the CPU against one process."""
+"""Several processes as one: shares, gathering, and two ranks, on one host and on two, against one process."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,9 +19,12 @@ from mspose.checkpoints.io import load
 from mspose.errors import UsageError
 from mspose.runtime.ranks import Ranks, launched, local_device
 from tests.conftest import ROOT
-from tests.test_commands import command
+from tests.namespaces import linked_hosts
+from tests.test_commands import SMALL, command
+from tests.test_scripts import wait_until
 
 PLAIN = ("data.flip=0", "data.scale_factor=0", "data.rotation_prob=0", "train.eval_epochs=1", "train.epochs=1")
+TRAIN = ROOT / "scripts/run_distribute_train.sh"
 
 
 @pytest.mark.parametrize(("count", "world"), [(10, 3), (2, 4), (0, 2), (7, 1)])
@@ -74,15 +79,16 @@ def test_a_rank_beyond_the_number_of_ranks_is_refused(rank: str, world: str, mon
 
 @pytest.fixture(scope="module")
 def pair(sample_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Output folders of one process with batches of 8 and of two ranks with batches of 4 each."""
+    """Output folders of one process with batches of 8 and, beside it, of two ranks with batches of 4 each."""
     folders = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     one, two = (
         command("train.py", f"data.root={sample_dir}", f"output={folder}", *PLAIN, *more)
         for folder, more in zip(folders, ([], ["train.batch_size=4", "train.sync_batch_norm=true"]))
     )
-    alone = subprocess.run(one, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert alone.returncode == 0, alone.stdout + alone.stderr
+    alone = subprocess.Popen(one, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     launch(two, folders[1])
+    output, _ = alone.communicate(timeout=300)
+    assert alone.returncode == 0, output
     return folders
 
 
@@ -154,3 +160,42 @@ def test_ranks_evaluate_everybody_once_with_the_result_of_one(
     assert [r["image_id"] for r in one] == [r["image_id"] for r in two]
     assert np.allclose([r["keypoints"] for r in one], [r["keypoints"] for r in two], atol=1e-3)
     assert result.stdout.count("AP: ") == 1
+
+
+def test_two_hosts_learn_as_two_processes_also_after_a_restart(
+    pair: tuple[Path, Path], sample_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a file system each, and a rank that is killed."""
+    monkeypatch.setenv("DEVICE_TARGET", "CPU")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    common = [*SMALL, *PLAIN, f"data.root={sample_dir}", "train.batch_size=4", "train.sync_batch_norm=true"]
+    common += ["train.eval_epochs=0", "train.save_steps=2", "--fg"]
+
+    def start(host: int) -> subprocess.Popen:
+        options = ["--hosts", 2, "--host_rank", host, "--master", hosts.addresses[0], "--restarts", 1]
+        arguments = ["configs/quickstart/simplepose.yaml", 1, *options, *common, f"output={tmp_path / f'host_{host}'}"]
+        command = [*hosts.inside(host), "bash", str(TRAIN), *map(str, arguments)]
+        with (tmp_path / f"host_{host}.txt").open("w") as log:
+            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+    with linked_hosts() as hosts:
+        run = [start(host) for host in range(2)]
+        told = tmp_path / "host_0.txt"
+        wait_until(lambda: "epoch: 1 step: 4" in told.read_text() or run[0].poll() is not None, 240)
+        os.kill(rank_in(hosts.names[1]), signal.SIGKILL)
+        assert [process.wait(240) for process in run] == [0, 0], told.read_text()
+    assert re.search(r"^error: host 1 .*rank 1 ended with signal 9", told.read_text(), re.MULTILINE)
+    assert "resumed from" in told.read_text()
+    # Rank 0 alone has written, and the other host had nothing to continue from.
+    assert not list((tmp_path / "host_1").glob("*.ckpt"))
+    assert np.array_equal(losses(tmp_path / "host_0"), losses(pair[1]))
+
+
+def rank_in(namespace: str) -> int:
+    """Process id of the rank that runs in a namespace."""
+    pids = subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True).stdout.split()
+    for pid in map(int, pids):
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        if b"MS_ROLE=MS_WORKER" in variables:
+            return pid
+    raise AssertionError("no rank runs")
