@@ -99,6 +99,9 @@ class Dropping:
     def isOpened(self) -> bool:
         return True
 
+    def set(self, key: int, value: float) -> bool:
+        return True
+
     def grab(self) -> bool:
         if self._left:
             self._at = self.times[self._left.pop(0)]

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -198,6 +197,7 @@ class Video:
 
 
 def _capture(source: Path | int | str) -> cv2.VideoCapture:
+    """Open it; frames come as a player shows them, which is not the default of every release of OpenCV."""
     # Both libraries write pages about damaged files to standard error.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     # The function has moved from one release of OpenCV 4 to another.
@@ -207,6 +207,9 @@ def _capture(source: Path | int | str) -> cv2.VideoCapture:
         return cv2.VideoCapture(source)
     if isinstance(source, str):
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
-        return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
-    with ExitStack() as stack:
-        return cv2.VideoCapture(stack.enter_context(utf8_path(source)))
+        capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+    else:
+        with utf8_path(source) as name:
+            capture = cv2.VideoCapture(name)
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    return capture
