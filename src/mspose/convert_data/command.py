@@ -184,7 +184,7 @@ def _link(link: Path, images: Path | None) -> str:
         return f"its pictures are taken from {link}, which is there already"
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(images.absolute(), target_is_directory=True)
-    return f"{link} leads to {images}"
+    return f"{link} is a link to {images}: what is done to a picture there is done to yours"
 
 
 WRITERS = {COCO: _write_coco, LABELME: _write_labelme, CVAT: _write_cvat, YOLO: _write_yolo}
