@@ -50,6 +50,7 @@ class Usage:
         section: which section its keys are in, for suggestions.
         argument: the key, a list of texts, of arguments without a name; empty: there are none.
         weights: published network that runs where neither a recipe nor weights are given; empty: one must be.
+        check: whether what it works on is there, before published weights are fetched.
     """
 
     summary: str = ""
@@ -57,6 +58,7 @@ class Usage:
     section: str = ""
     argument: str = ""
     weights: str = ""
+    check: Callable[[Config], None] | None = None
 
 
 def run(usage: Usage, command: Callable[[Config], object], argv: Sequence[str]) -> int:
@@ -152,7 +154,12 @@ def parse(argv: Sequence[str], usage: Usage = Usage()) -> Config:
     recipe, overrides = split_arguments(argv, usage)
     if usage.weights and not recipe and not overrides.keys() & {"runtime.ckpt", "model.name"}:
         overrides["runtime.ckpt"] = Text(usage.weights)
-    return resolve(recipe, overrides, section=usage.section)
+
+    def check(config: Config) -> None:
+        if usage.check is not None and not config.modelarts.enable:  # there, the data come later
+            usage.check(config)
+
+    return resolve(recipe, overrides, section=usage.section, check=check)
 
 
 def split_arguments(argv: Sequence[str], usage: Usage = Usage()) -> tuple[str, dict[str, Any]]:

@@ -34,6 +34,8 @@ class Command:
         argument: the key that an argument without a name stands for; empty: there is none.
         weights: what runs where neither a recipe nor weights are given: the name of a published network.
         goes_on: when it is stopped, its next run goes on from there.
+        check: `module:function` that raises where what the command works on is not there; called with a `Config`
+            before published weights are fetched.
     """
 
     summary: str
@@ -44,16 +46,28 @@ class Command:
     argument: str = ""
     weights: str = ""
     goes_on: bool = False
+    check: str = ""
 
     def function(self) -> Callable:
         """The function behind the command."""
-        module, _, name = self.target.partition(":")
-        return getattr(import_module(f"mspose.{module}"), name)
+        return _function(self.target)
+
+
+def _function(place: str) -> Callable:
+    """The function at `module:function`, imported now."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"mspose.{module}"), name)
 
 
 COMMANDS = {
-    "train": Command("train a network", "train.trainer:train", "train.py", "train"),
-    "eval": Command("evaluate a network on COCO keypoints", "evaluate:evaluate_checkpoint", "eval.py", "eval"),
+    "train": Command("train a network", "train.trainer:train", "train.py", "train", check="data.coco:check_training"),
+    "eval": Command(
+        "evaluate a network on COCO keypoints",
+        "evaluate:evaluate_checkpoint",
+        "eval.py",
+        "eval",
+        check="data.coco:check_evaluation",
+    ),
     "export": Command(
         "write a MindIR, ONNX or AIR file and its model card",
         "export.command:export_checkpoint",
@@ -67,9 +81,13 @@ COMMANDS = {
         "demo",
         argument="demo.input",
         weights=NETWORK,
+        check="demo.run:check_inputs",
     ),
     "detect": Command(
-        "find the people of a data set, for eval.bbox_file", "detection.command:detect_people", section="demo"
+        "find the people of a data set, for eval.bbox_file",
+        "detection.command:detect_people",
+        section="demo",
+        check="data.coco:check_evaluation",
     ),
     "prepare": Command(
         "write the evaluation set as raw network inputs for a device",
@@ -77,6 +95,7 @@ COMMANDS = {
         "data_to_bin.py",
         "eval",
         goes_on=True,
+        check="data.coco:check_evaluation",
     ),
     "infer": Command("run a model over such inputs", "deploy.infer:infer", section="eval", goes_on=True),
     "postprocess": Command(
@@ -188,7 +207,8 @@ def _run(name: str, argv: list[str]) -> int:
     from mspose.cli import Usage, run
 
     program = f"python {command.script}" if Path(sys.argv[0]).name == command.script else f"mspose {name}"
-    usage = Usage(command.summary, program, command.section, command.argument, command.weights)
+    check = (lambda config: _function(command.check)(config)) if command.check else None
+    usage = Usage(command.summary, program, command.section, command.argument, command.weights, check)
     return run(usage, lambda config: command.function()(config), argv[1:])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ def resolve(
     overrides: Mapping[str, Any],
     source: str = "command line",
     section: str = "",
+    check: Callable[[Config], None] | None = None,
 ) -> Config:
     """Build a configuration, and say where what lies beside weights changes it.
 
@@ -50,6 +51,7 @@ def resolve(
         overrides: dotted key → value.
         source: of the overrides, for messages.
         section: which section the keys of the command are in, for suggestions.
+        check: called before anything is fetched; raises where what the command works on is not there.
 
     Raises:
         UsageError: a missing or wrong recipe, an unknown or foreign key, a wrong value.
@@ -72,7 +74,7 @@ def resolve(
     path, is_start = weights_of(builder, recipe)
     name, entry = path, named(path)
     if entry is not None:
-        path = _take_published(builder, entry, recipe, is_start, section)
+        path = _take_published(builder, entry, recipe, is_start, section, check)
     if path and not isinstance(recipe, Config):
         layer = beside(Path(path), str(builder.get("model.name")))
         if layer is not None:
@@ -83,13 +85,20 @@ def resolve(
         builder.set("runtime.output", default_output(recipe or name), "default")
     config = builder.build()
     for key, also in _also_read(config, section):
+        if check is not None:
+            check(config)
         part, _, field = key.partition(".")
         setattr(getattr(config, part), field, str(obtain([also], config.runtime)[0]))
     return config
 
 
 def _take_published(
-    builder: ConfigBuilder, entry: Published, recipe: str | Path | Config | None, is_start: bool, section: str
+    builder: ConfigBuilder,
+    entry: Published,
+    recipe: str | Path | Config | None,
+    is_start: bool,
+    section: str,
+    check: Callable[[Config], None] | None,
 ) -> str:
     """Fetch published weights, and what else the command reads that is named; the path of the weights.
 
@@ -109,8 +118,10 @@ def _take_published(
         ):
             builder.set("demo.detector_file", DETECTOR, "default")
     config = builder.build()  # what is wrong is said before anything is fetched
-    if section == "demo" and entry.needs_mindspore:
+    if section and entry.needs_mindspore:
         check_installed("mindspore")
+    if check is not None:
+        check(config)
     others = dict(_also_read(config, section))
     files = obtain([entry, *others.values()], config.runtime)
     for name, file in zip([key, *others], files):

@@ -121,7 +121,7 @@ def test_configured_device_is_the_one_that_computes(
     class Session:
         """Remembers its providers; has neither inputs nor outputs."""
 
-        def __init__(self, *_: object, providers: list) -> None:
+        def __init__(self, *_: object, providers: list, enable_fallback: int) -> None:
             given.extend(providers)
 
         def get_inputs(self) -> list:

@@ -179,6 +179,9 @@ def test_a_stream_that_is_stopped_keeps_what_is_there(tmp_path: Path, monkeypatc
         def isOpened(self) -> bool:
             return True
 
+        def set(self, key: int, value: float) -> bool:
+            return True
+
         def grab(self) -> bool:
             self._read += 1
             return True

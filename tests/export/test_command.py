@@ -273,6 +273,16 @@ def test_broken_file_without_card(ending: str, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_an_operator_whose_name_is_no_text_is_one_line(
+    exported: tuple[Config, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.onnx"
+    path.write_bytes(exported[1].read_bytes().replace(b"MaxPool", b"MaxPo\xe7l"))
+    with pytest.raises(PoseError, match=naming(path)):
+        open_onnx(path, RuntimeConfig())
+    assert capfd.readouterr().out == ""
+
+
 def test_backend_that_does_not_run_such_files(exported: tuple[Config, Path], tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path, runtime__ckpt=str(exported[1]), runtime__backend="mindir")
     with pytest.raises(UsageError, match=naming("runtime.backend=mindir", ".mindir", exported[1])):

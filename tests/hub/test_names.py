@@ -17,6 +17,7 @@ import pytest
 import mspose.create
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.cli import Usage, parse
+from mspose.commands import main as main_program
 from mspose.config.builder import default_config
 from mspose.demo.page import Page
 from mspose.errors import PoseError, UsageError
@@ -205,6 +206,38 @@ def test_offline_names_both_files(publishers: Server, monkeypatch: pytest.Monkey
     monkeypatch.setenv("MSPOSE_OFFLINE", "1")
     with pytest.raises(PoseError, match=naming(published()[NETWORK].url, published()[DETECTOR].url)):
         parse(["photo.jpg"], DEMO)
+
+
+NOTHING = {"demo": ["nowhere.jpg"], "eval": ["data.root=nowhere"], "prepare": ["data.root=nowhere"]}
+
+
+@pytest.mark.parametrize("command", NOTHING)
+def test_what_a_command_works_on_is_looked_for_before_anything_is_fetched(
+    publishers: Server, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main_program([command, *NOTHING[command], "--ckpt", "rtmpose-m"]) > 0
+    assert tells_of(capsys.readouterr().err, "error", "nowhere")
+    assert publishers.requests == []
+
+
+def test_data_are_looked_for_before_a_backbone_is_fetched(
+    publishers: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrained = ["--config", "simplepose_r50_256x192", "model.pretrained=resnet50"]
+    assert main_program(["train", *pretrained, "data.root=nowhere"]) == 1
+    assert tells_of(capsys.readouterr().err, "error", "nowhere")
+    assert publishers.requests == []
+
+
+@pytest.mark.parametrize("command", ["demo", "eval", "export"])
+def test_checkpoints_are_not_fetched_where_mindspore_is_absent(
+    publishers: Server, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mindspore", None)
+    photo, data = ["photo.jpg"] * (command == "demo"), [] if command == "demo" else ["data.root=nowhere"]
+    assert main_program([command, *photo, "--ckpt", "hrnet-w32-udp", *data]) == 1
+    assert tells_of(capsys.readouterr().err, "error", "mindspore")
+    assert publishers.requests == []
 
 
 def test_what_mindspore_would_run_is_refused_without_it(publishers: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from mspose.config.builder import default_config
 from mspose.deploy.bins import Manifest, input_settings, write_manifest
 from mspose.errors import PoseError
 from mspose.files import unlisted, write_text
+from mspose.runtime import results as results_module
 from mspose.runtime.results import locked, results_folder
 from tests.messages import naming
 
@@ -49,6 +50,16 @@ def test_second_run_is_told_who_holds_the_folder(tmp_path: Path, holder: subproc
         pass
     for word in (str(tmp_path), "train", str(holder.pid), socket.gethostname()):
         assert word in str(caught.value)
+
+
+def test_who_has_locked_but_not_yet_written_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / ".train.lock"
+    who = {"command": "train", "pid": 7, "host": "h", "since": "now"}
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        monkeypatch.setattr(results_module.time, "sleep", lambda _: lock.write_text(json.dumps(who)))
+        with pytest.raises(PoseError, match="process 7 on h"), locked(tmp_path, "train"):
+            pass
 
 
 def test_lock_dies_with_its_process(tmp_path: Path, holder: subprocess.Popen) -> None:

@@ -63,12 +63,14 @@ def open_session(
     providers: list[str | tuple[str, dict[str, str]]] = [PROVIDERS["CPU"]]
     if device != "CPU":
         providers.insert(0, (PROVIDERS[device], {"device_id": str(runtime.device_id)}))
+    # Where the CPU fails, it would print so and try the CPU again.
+    given = {"providers": providers, "enable_fallback": int(device != "CPU")}
     try:
         if isinstance(package.model, bytes):
-            session = onnxruntime.InferenceSession(package.model, options, providers=providers)
+            session = onnxruntime.InferenceSession(package.model, options, **given)
         else:
             with utf8_path(package.model) as name:
-                session = onnxruntime.InferenceSession(name, options, providers=providers)
+                session = onnxruntime.InferenceSession(name, options, **given)
         # Reading a name that is not UTF-8 fails.
         if not all(node.name for node in (*session.get_inputs(), *session.get_outputs())):
             raise ValueError("an input or output without a name")

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from mspose.config.schema import DataConfig
+from mspose.config.schema import Config, DataConfig
 from mspose.data.categories import Categories, choose_categories, describe_others
 from mspose.data.check import Entries, Report, left_out, whole_numbers
 from mspose.data.exif import Orientations, read_annotated
 from mspose.errors import PoseError, one_line
 from mspose.evaluation.areas import estimated_areas
-from mspose.files import read_json
+from mspose.files import file_fault, read_json
 from mspose.geometry import clip_boxes
 from mspose.skeleton import Skeleton
 
@@ -131,6 +131,35 @@ def image_folder(data: DataConfig, split: str) -> Path:
     return Path(explicit) if explicit else Path(data.root) / getattr(data, f"{split}_set")
 
 
+def check_there(data: DataConfig, split: str) -> Path:
+    """Path of the annotation file of the "train" or "val" split.
+
+    Raises:
+        PoseError: there is none, and what to do where there is no data at all.
+    """
+    path = annotation_file(data, split)
+    if not Path(data.root).exists() and Path(data.root) in path.parents:
+        raise PoseError(
+            f"annotation file not found: {path}; data.root={data.root} is where COCO is looked for "
+            f"({_remedy(data.root)}; data.root=FOLDER names another place)"
+        )
+    fault = file_fault(path)
+    if fault:
+        raise PoseError(f"annotation file {fault}: {path}")
+    return path
+
+
+def check_evaluation(config: Config) -> None:
+    """Whether there is a set to evaluate; see `check_there`."""
+    check_there(config.data, "val")
+
+
+def check_training(config: Config) -> None:
+    """Whether there are the sets that training reads; see `check_there`."""
+    for split in ("train", "val") if config.train.eval_epochs else ("train",):
+        check_there(config.data, split)
+
+
 def load_annotations(
     path: Path,
     folder: Path | None,
@@ -197,12 +226,7 @@ def load_split(
     pictures: bool = True,
 ) -> Annotations:
     """`load_annotations` of the configured "train" or "val" split; without `pictures` they need not be there."""
-    path = annotation_file(data, split)
-    if not Path(data.root).exists() and Path(data.root) in path.parents:
-        raise PoseError(
-            f"annotation file not found: {path}; data.root={data.root} is where COCO is looked for "
-            f"({_remedy(data.root)}; data.root=FOLDER names another place)"
-        )
+    path = check_there(data, split)
     report = Report(path, data.check)
     annotations = load_annotations(
         path,

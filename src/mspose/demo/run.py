@@ -18,7 +18,7 @@ from mspose.demo.address import shown
 from mspose.demo.outputs import WITHOUT_AV, video_file
 from mspose.demo.pipeline import overlapped
 from mspose.demo.results import RECORD, Results, targets
-from mspose.demo.sources import Clip, Pictures, open_sources
+from mspose.demo.sources import Clip, Pictures, find, open_sources
 from mspose.demo.speed import Speed
 from mspose.demo.steps import Demo
 from mspose.demo.video import Video
@@ -43,21 +43,39 @@ UNEVEN = 0.1  # seconds by which frames may be off in the drawn video without a 
 
 def demo(config: Config) -> None:
     """What demo.py does: find people in `demo.input`; serve the page without one, or where `demo.serve` says so."""
-    if config.demo.serve or not config.demo.input:
+    check_inputs(config)
+    if _serves(config):
         from mspose.demo.page_serve import serve
 
-        try:
-            check_installed("gradio")
-        except PoseError as error:
-            hint = (
-                ""
-                if config.demo.serve
-                else ("; without a page: --input PICTURE, FOLDER, 'GLOB', VIDEO, ADDRESS or camera number")
-            )
-            raise PoseError(f"{error}{hint}") from error
         serve(config)
     else:
         run_demo(config)
+
+
+def _serves(config: Config) -> bool:
+    return config.demo.serve or not config.demo.input
+
+
+def check_inputs(config: Config) -> None:
+    """Whether there is what the demo is to look at, or what its page needs.
+
+    Raises:
+        UsageError: nothing is there, or no pictures and videos are.
+        PoseError: the page's library is not installed.
+    """
+    if not _serves(config):
+        for spec in filter(None, config.demo.input):
+            find(spec)
+        return
+    try:
+        check_installed("gradio")
+    except PoseError as error:
+        hint = (
+            ""
+            if config.demo.serve
+            else "; without a page: --input PICTURE, FOLDER, 'GLOB', VIDEO, ADDRESS or camera number"
+        )
+        raise PoseError(f"{error}{hint}") from error
 
 
 def run_demo(config: Config) -> None:

@@ -119,7 +119,10 @@ def open_sources(specs: Sequence[str], scratch: Path) -> list[Pictures | Clip]:
         )
     found: dict[object, Path | int | str] = {}
     for spec in specs:
-        for source in _find(spec):
+        sources, note = find(spec)
+        if note:
+            log.warning(f"note: {note}")
+        for source in sources:
             found.setdefault(source.resolve() if isinstance(source, Path) else source, source)
     files = [source for source in found.values() if isinstance(source, Path)]
     folder = common_folder(files) if files else Path.cwd()
@@ -129,20 +132,24 @@ def open_sources(specs: Sequence[str], scratch: Path) -> list[Pictures | Clip]:
     return [*([Pictures(pictures, folder)] if pictures else []), *clips]
 
 
-def _find(spec: str) -> list[Path | int | str]:
-    """What an input stands for: files, or the number of a camera, or an address."""
+def find(spec: str) -> tuple[list[Path | int | str], str]:
+    """What an input stands for, files or the number of a camera or an address; and what was left out, if anything.
+
+    Raises:
+        UsageError: nothing is there, or no pictures and videos are.
+    """
     if not spec:
         raise UsageError("demo.input: an empty name among others")
     path = Path(spec)
     if path.is_file():
-        return [path]
+        return [path], ""
     if path.is_dir():
         found, where = list(path.iterdir()), f"in the folder {spec}"
         hint = f" (sub-folders: '{path / '**' / '*.jpg'}')"
     elif spec.isascii() and spec.isdigit():
-        return [int(spec)]
+        return [int(spec)], ""
     elif is_address(spec):
-        return [spec]
+        return [spec], ""
     elif glob.has_magic(spec):
         found, where, hint = [Path(p) for p in glob.glob(spec, recursive=True)], f"among {spec}", ""
         if not found:
@@ -159,9 +166,7 @@ def _find(spec: str) -> list[Path | int | str]:
     names = f"{', '.join(others[:3])}{', …' if len(others) > 3 else ''} ({len(others)} in all)"
     if not chosen:
         raise UsageError(f"demo.input: no pictures or videos {where}{f', but {names}' if others else hint}")
-    if others:
-        log.warning(f"note: no pictures or videos, left out {where}: {names}")
-    return [*chosen]
+    return [*chosen], f"no pictures or videos, left out {where}: {names}" if others else ""
 
 
 def _named(sources: Sequence[Path | int | str], folder: Path, scratch: Path) -> list[Input]:

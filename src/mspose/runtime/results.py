@@ -80,7 +80,7 @@ def _held(path: Path, command: str, what: Path, waits: bool = False) -> Iterator
 
 def _locked_file(path: Path, what: Path, waits: bool) -> IO[str]:
     """The file, opened and locked; where the file system has no locks, only opened, with a word."""
-    is_told = False
+    has_looked = is_told = False
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -91,13 +91,17 @@ def _locked_file(path: Path, what: Path, waits: bool) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             with file:
+                holder = _holder(file)
+            if holder or has_looked:  # at the first look it may have locked the file and not yet written into it
+                holder = holder or "another run"
                 if not waits:
                     raise PoseError(
-                        f"{_holder(file)} is writing {what}: wait for it, stop it, or choose another output"
+                        f"{holder} is writing {what}: wait for it, stop it, or choose another output"
                     ) from None
                 if not is_told:
-                    log.info(f"waiting for {_holder(file)}, which is writing {what}")
+                    log.info(f"waiting for {holder}, which is writing {what}")
                 is_told = True
+            has_looked = True
             time.sleep(WAIT)
             continue
         except OSError as error:
@@ -110,12 +114,13 @@ def _locked_file(path: Path, what: Path, waits: bool) -> IO[str]:
 
 
 def _holder(file: IO[str]) -> str:
+    """Who has locked a file; empty: it does not say."""
     try:
         file.seek(0)
         who = json.loads(file.read())
         return f"{who['command']} (process {who['pid']} on {who['host']}, since {who['since']})"
-    except (OSError, ValueError, KeyError, TypeError):  # it has locked the file and not yet written into it
-        return "another run"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 class Listing:
