@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from mspose.checkpoints.ckpt_file import write_ckpt
-from mspose.checkpoints.runs import COUNTERS, newest_whole, numbered, traces
+from mspose.checkpoints.runs import COUNTERS, newest_whole, numbered, position_fault, traces
 
 
 def checkpoint(path: Path, value: float = 0.0, without: str = "") -> Path:
     names = [name for name in ("weight", *COUNTERS) if name != without]
-    write_ckpt({name: np.array([value if name == "weight" else 7], np.float32) for name in names}, path)
+    write_ckpt({name: np.array([value if name == "weight" else 1], np.float32) for name in names}, path)
     return path
 
 
@@ -61,6 +61,15 @@ def test_damaged_ones_are_passed_over_and_named(folder: Path, damage: str) -> No
     assert choice.path == folder / "simplepose-10_1.ckpt"
     assert [path.name for path in choice.refused] == names
     assert "last.ckpt" in choice.refused[last]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -2, 2.5, 2**40, [1, 1], [], True], ids=repr)
+@pytest.mark.parametrize("name", COUNTERS)
+def test_no_run_continues_from_an_impossible_place(name: str, value: object) -> None:
+    values = {"weight": np.zeros(1, np.float32), **{counter: np.array(1) for counter in COUNTERS}}
+    assert position_fault(values) == ""
+    assert name in position_fault({**values, name: np.array(value)})
+    assert (name == "state.steps_per_epoch") == (name in position_fault({**values, name: np.array(0)}))
 
 
 def test_files_that_were_tried_are_left_out(folder: Path) -> None:

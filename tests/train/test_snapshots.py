@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mindspore import nn
 
+from mspose.checkpoints.io import load, save
 from mspose.config.builder import default_config
 from mspose.errors import PoseError
 from mspose.runtime.device import Runtime
@@ -133,6 +134,29 @@ def test_a_run_that_continues_is_the_run_that_never_stopped(tmp_path: Path, trai
     assert [float(other(*toy_batch(number))) for number in range(3, 6)] == losses[3:]
     for mine, its in zip(other.get_parameters(), step.get_parameters()):
         np.testing.assert_array_equal(mine.asnumpy(), its.asnumpy(), err_msg=mine.name)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"state.step": -1}, {"state.step": np.inf}, {"state.steps_per_epoch": 0}, {"state.best_ap": [0, 0]}, {"w": 0}],
+    ids=str,
+)
+def test_a_run_is_not_continued_from_a_damaged_checkpoint(
+    snapshots: Snapshots, tmp_path: Path, damage: dict[str, object]
+) -> None:
+    snapshots.save(Position(1, 2))
+    values = load(tmp_path / "last.ckpt")
+    weights = next(name for name in snapshots.state if values[name].dtype == np.float32)
+    damage = {weights if name == "w" else name: value for name, value in damage.items()}
+    damaged = {
+        name: np.full_like(values[name], np.nan) if name == weights else np.array(v) for name, v in damage.items()
+    }
+    save({name: ms.Tensor(value) for name, value in {**values, **damaged}.items()}, tmp_path / "other.ckpt")
+    before = {name: parameter.asnumpy().copy() for name, parameter in snapshots.state.items()}
+    with pytest.raises(PoseError, match=naming(tmp_path / "other.ckpt", *damage)):
+        snapshots.resume(tmp_path / "other.ckpt", 2)
+    for name, parameter in snapshots.state.items():
+        np.testing.assert_array_equal(parameter.asnumpy(), before[name])
 
 
 def test_a_run_with_another_optimizer_is_not_continued(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def _memory_told_right() -> Iterator[None]:
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
-    """Read a MindSpore checkpoint into named arrays.
+    """Read the tensors of a MindSpore checkpoint into named arrays; what else it may hold, such as text, is left out.
 
     Raises:
         PoseError: missing file, not a MindSpore checkpoint, or one that memory does not hold.
@@ -97,9 +97,9 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     try:
         with _memory_told_right():
             parameters = ms.load_checkpoint(str(path))
+        return {name: value.asnumpy() for name, value in parameters.items() if isinstance(value, ms.Tensor)}
     except Exception as error:  # MindSpore raises various types for a broken file
         raise PoseError(f"not a readable MindSpore checkpoint (cut short?): {path}: {_first_line(error)}") from error
-    return {name: value.asnumpy() for name, value in parameters.items()}
 
 
 def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Path) -> LoadReport:

@@ -7,7 +7,7 @@ disk, which holds the copy too. The next older checkpoint is the fallback instea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from mspose.runtime.numbered import place
 
 # What a checkpoint holds besides parameters; written last, so that one that has them has everything.
 COUNTERS = ("state.step", "state.steps_per_epoch", "state.best_ap")
+_MOST_STEPS = 2**31 - 1  # the optimizer counts them in 32 bits
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,26 @@ def _fault(path: Path, modified: int, size: int) -> str:
         values = read_ckpt(path)
     except PoseError as error:
         return str(error)
+    reason = position_fault(values)
+    return f"{path}{reason}" if reason else ""
+
+
+def position_fault(values: Mapping[str, np.ndarray]) -> str:
+    """Why no run can continue from the values of a checkpoint, to be put behind its name; empty if one can."""
     missing = [name for name in COUNTERS if name not in values]
     if missing:
-        return f"{path} lacks {missing[0]}"
-    if values["state.step"].size != 1 or int(values["state.steps_per_epoch"].max(initial=0)) < 1:
-        return f"{path}: state.step and state.steps_per_epoch are no position in training"
+        return f" lacks {missing[0]}"
+    step, steps_per_epoch, best_ap = (values[name] for name in COUNTERS)
+    if not (_is_one(step, 0, _MOST_STEPS, 1) and _is_one(steps_per_epoch, 1, _MOST_STEPS, 1)):
+        return ": state.step and state.steps_per_epoch are no position in training"
+    if not _is_one(best_ap, -1, 1):
+        return ": state.best_ap is no AP"
     bad = [name for name, value in values.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
-    return f"{path}: {bad[0]} is not finite" if bad else ""
+    return f": {bad[0]} is not finite" if bad else ""
+
+
+def _is_one(value: np.ndarray, least: float, most: float, unit: float = 0.0) -> bool:
+    """Whether an array is a single number in a range, and a multiple of the unit if there is one; NaN is in none."""
+    if value.size != 1 or value.dtype.kind not in "iuf":
+        return False
+    return least <= value.item() <= most and not (unit and value.item() % unit)

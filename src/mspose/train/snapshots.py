@@ -12,7 +12,7 @@ import numpy as np
 
 from mspose.checkpoints.beside import description_file, save_description
 from mspose.checkpoints.io import load, save
-from mspose.checkpoints.runs import COUNTERS, numbered
+from mspose.checkpoints.runs import COUNTERS, numbered, position_fault
 from mspose.config.schema import Config
 from mspose.errors import PoseError
 from mspose.files import atomic_path
@@ -115,9 +115,12 @@ class Snapshots:
         other = [name for name, p in self.state.items() if tuple(p.shape) != tuple(values[name].shape)]
         if other:
             raise PoseError(f"cannot resume from {path}: {other[0]} has another shape than in the configured network")
+        fault = position_fault(values)
+        if fault:
+            raise PoseError(f"cannot resume from {path}{fault}")
         for name, parameter in self.state.items():
             parameter.set_data(ms.Tensor(values[name], parameter.dtype))
-        step, before = int(values["state.step"]), int(values["state.steps_per_epoch"])
+        step, before = int(values["state.step"].item()), int(values["state.steps_per_epoch"].item())
         if before != steps_per_epoch:
             epoch = step // before
             step = epoch * steps_per_epoch
@@ -125,7 +128,7 @@ class Snapshots:
             self.state["global_step"].set_data(ms.Tensor([step], self.state["global_step"].dtype))
         elif (self._folder / "last.ckpt").is_file() and path.samefile(self._folder / "last.ckpt"):
             self._saved_step = step
-        best_ap = float(values["state.best_ap"]) if (self._folder / "best.ckpt").is_file() else -1.0
+        best_ap = float(values["state.best_ap"].item()) if (self._folder / "best.ckpt").is_file() else -1.0
         return Position(step, steps_per_epoch, best_ap, scale=steps_per_epoch / before)
 
     def _prune(self, position: Position) -> None:
