@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from mspose.runtime.hosts import LaunchError
+from mspose.errors import one_line
+from mspose.runtime.hosts import MOST_RANKS, LaunchError
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def read_rank_table(path: Path, ranks: int) -> list[Server]:
         servers = [
             Server(
                 str(server.get("server_id", "")),
-                tuple(sorted((int(d["rank_id"]), int(d["device_id"])) for d in server["device"])),
+                tuple(sorted((_number(d["rank_id"]), _number(d["device_id"])) for d in server["device"])),
             )
             for server in json.loads(path.read_text(encoding="utf-8"))["server_list"]
         ]
@@ -57,3 +58,15 @@ def read_rank_table(path: Path, ranks: int) -> list[Server]:
     if 0 not in dict(servers[0].devices):
         raise LaunchError(f"{path}: rank_id 0 must be one of the first host's")
     return servers
+
+
+def _number(value: object) -> int:
+    """A number of a rank or card, which tables write as text or as a number.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    text = str(value).strip()
+    if isinstance(value, str | int) and text.isascii() and text.isdigit() and len(text) < 10 and int(text) < MOST_RANKS:
+        return int(text)
+    raise ValueError(f"no number from 0 to {MOST_RANKS - 1}: {one_line(text, 40)!r}")
