@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -99,7 +100,22 @@ def test_figures_that_cannot_be_written_leave_all_of_the_earlier_ones(
     assert contents(tmp_path / "run") == before
 
 
-@pytest.mark.parametrize("change", [{"image_id": 10**30}, {"box": [1, 2]}, {"center": None}, {"score": "x"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_id": 10**30},
+        {"image_id": 1.5},
+        {"box": [1, 2]},
+        {"box": [1, 2, 3, math.inf]},
+        {"center": None},
+        {"center": [math.nan, 1]},
+        {"center": [1e20, 1]},
+        {"size": [-10, 10]},
+        {"score": "x"},
+        {"score": math.nan},
+    ],
+    ids=str,
+)
 def test_samples_that_a_manifest_cannot_have_are_named(finished, tmp_path: Path, change: dict) -> None:
     config, path = finished(), tmp_path / "run" / "manifest.json"
     content = json.loads(path.read_text())

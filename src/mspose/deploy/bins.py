@@ -135,7 +135,7 @@ def _manifest(path: Path) -> Manifest | None:
     settings, samples, shape = content["settings"], content["samples"], content["shape"]
     is_ours = (
         isinstance(content["run"], str)
-        and isinstance(content["category_id"], int)
+        and type(content["category_id"]) is int
         and content["dtype"] in ("float32", "uint8")
         and isinstance(shape, list)
         and len(shape) == 3

@@ -16,7 +16,7 @@ from mspose.errors import PoseError, one_line
 from mspose.evaluation.coco import evaluate_keypoints, format_table, to_coco_results
 from mspose.extras import need
 from mspose.files import read_json
-from mspose.methods.base import Method, describe_faults
+from mspose.methods.base import Instances, Method, describe_faults
 from mspose.networks import method_of
 from mspose.outputs import check_targets, result_files, save_results
 from mspose.runtime.results import locked
@@ -26,6 +26,7 @@ log = logging.getLogger("pose")
 # People whose maps are decoded at a time, which bounds the memory.
 BLOCK = 64
 REMEDY, REMEDY_INPUTS = "run the inference again", "run data_to_bin.py again"
+LARGEST = 1e6  # pixels; no picture is as large
 REMEDY_LATER = "run postprocess.py again when the inference has ended"
 
 
@@ -83,12 +84,27 @@ def _read(results: Path, stem: str, output: int, shapes: list[list[int]]) -> np.
     return read_bin(results / f"{stem}_{output}.bin", shapes[output], "float32", REMEDY)
 
 
+def _check_samples(manifest: Manifest, instances: Instances, matrices: np.ndarray) -> None:
+    """
+    Raises:
+        ValueError: numbers that no picture gives; the results would be as odd, and nobody could tell.
+    """
+    numbers = matrices, instances.boxes, instances.scores, instances.sizes
+    if not all((np.abs(values) < LARGEST).all() for values in numbers) or not (instances.sizes > 0).all():
+        raise ValueError("impossible numbers")
+    if not all(type(sample["image_id"]) is int for sample in manifest.samples):
+        raise ValueError("image_id is no whole number")
+
+
 def to_results(method: Method, manifest: Manifest, results: Path, shapes: list[list[int]]) -> list[dict]:
     """COCO results of all raw results."""
     try:
         instances, matrices = method.read_samples(manifest.samples)
+        _check_samples(manifest, instances, matrices)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise PoseError(f"{results.parent / 'manifest.json'} lacks what {method.unit} need; {REMEDY_INPUTS}") from error
+        raise PoseError(
+            f"{results.parent / 'manifest.json'} lacks what {method.unit} need, or is damaged; {REMEDY_INPUTS}"
+        ) from error
     found: list[Decoded] = []
     for start in range(0, len(manifest.samples), BLOCK):
         rows = range(start, min(start + BLOCK, len(manifest.samples)))
