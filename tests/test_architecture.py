@@ -145,3 +145,9 @@ def test_no_file_is_longer_than_a_reader_can_bear() -> None:
         if len(path.read_text(encoding="utf-8").splitlines()) > 420
     }
     assert long <= allowed
+
+
+def test_mindspore_reads_no_checkpoint_itself() -> None:
+    """A damaged one makes it write beyond an array, and the process crashes; `checkpoints.ckpt_file` reads them."""
+    call = re.compile(r"\b(ms|mindspore|serialization)\.load_checkpoint\b|from mindspore.* import .*load_checkpoint")
+    assert [name for name, path in modules().items() if call.search(path.read_text(encoding="utf-8"))] == []

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspose.checkpoints.io import load, save
+from mspose.checkpoints.ckpt_file import read_ckpt
+from mspose.checkpoints.io import save
 from tests.graph import ms
 from tests.messages import names
 
@@ -165,7 +166,7 @@ def test_run_killed_at_any_step_ends_with_the_same_weights(
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert run("train.py", *options, f"output={folder}", "train.resume=auto").returncode == 0
-    whole, resumed = load(tmp_path / "whole" / "last.ckpt"), load(folder / "last.ckpt")
+    whole, resumed = read_ckpt(tmp_path / "whole" / "last.ckpt"), read_ckpt(folder / "last.ckpt")
     assert whole.keys() == resumed.keys()
     for name in whole:
         np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
@@ -258,7 +259,7 @@ def test_resume_auto_takes_the_newest_whole_checkpoint_where_the_last_is_damaged
     trained: tuple[Path, subprocess.CompletedProcess], sample_dir: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
-    state = load(tmp_path / "last.ckpt")
+    state = read_ckpt(tmp_path / "last.ckpt")
     older, last = tmp_path / "simplepose-1_3.ckpt", tmp_path / "last.ckpt"
     entries = {**state, "state.step": np.array(3), "global_step": np.array([3], np.int32)}
     save({name: ms.Tensor(value) for name, value in entries.items()}, older)
@@ -272,7 +273,7 @@ def test_resume_auto_takes_the_newest_whole_checkpoint_where_the_last_is_damaged
     assert result.returncode == 0, result.stderr
     for name in (str(last), str(newest), "moment1", f"resumed from {older} after step 3 "):
         assert name in result.stdout
-    assert load(last)["state.step"] == state["state.step"]
+    assert read_ckpt(last)["state.step"] == state["state.step"]
 
 
 def test_resume_auto_destroys_nothing_where_no_checkpoint_can_be_read(

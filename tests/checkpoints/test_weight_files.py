@@ -16,6 +16,7 @@ import pytest
 from mspose.checkpoints import io
 from mspose.checkpoints.ckpt_file import read_ckpt, write_ckpt
 from mspose.checkpoints.origins import read_weights
+from mspose.checkpoints.protobuf import encode
 from mspose.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from mspose.checkpoints.torch_file import write_torch
 from mspose.errors import PoseError
@@ -125,12 +126,34 @@ def test_checkpoints_are_read_as_mindspore_reads_them(tmp_path: Path) -> None:
 def test_mindspore_reads_written_checkpoints(tmp_path: Path) -> None:
     values = {name: value for name, value in VALUES.items() if value.ndim and value.size}
     write_ckpt({**values, "half": np.float16([0.5])}, tmp_path / "a.ckpt")
-    loaded = io.load(tmp_path / "a.ckpt")
+    loaded = {name: value.asnumpy() for name, value in ms.load_checkpoint(str(tmp_path / "a.ckpt")).items()}
     assert list(loaded) == [*values, "half"]
     for name, value in values.items():
         np.testing.assert_array_equal(loaded[name], value)
     assert (loaded["half"].dtype, loaded["half"].tolist()) == (np.float32, [0.5])
     np.testing.assert_array_equal(read_ckpt(tmp_path / "a.ckpt")["a.weight"], VALUES["a.weight"])
+
+
+def test_a_checkpoint_with_a_checksum_is_read_and_checked(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    entries = [{"name": "a", "data": ms.Tensor(np.float32([1, 2]))}]
+    ms.save_checkpoint(entries, str(path), append_dict={"note": "text"}, crc_check=True)
+    assert {name: value.tolist() for name, value in read_ckpt(path).items()} == {"a": [1, 2]}
+    data = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(data.replace(np.float32([1, 2]).tobytes(), np.float32([1, 3]).tobytes()))
+    with pytest.raises(PoseError, match=naming(path, "checksum")):
+        read_ckpt(path)
+
+
+@pytest.mark.parametrize("sides", [(3,), (1,), (2, 2**40), (2**62, 4), (0,), (2**64 - 1, 2)])
+def test_a_shape_of_other_numbers_is_refused(tmp_path: Path, sides: tuple[int, ...]) -> None:
+    """MindSpore's own reader writes them beyond the array: the process crashes, now or later."""
+    dims = [(1, side) for side in sides]
+    tensor = encode([*dims, (2, "Float32"), (3, np.float32([1, 2]).tobytes())])
+    (tmp_path / "a.ckpt").write_bytes(encode([(1, encode([(1, "a"), (2, tensor)]))]))
+    with pytest.raises(PoseError, match=naming(tmp_path / "a.ckpt")):
+        read_ckpt(tmp_path / "a.ckpt")
 
 
 def test_any_cut_of_a_checkpoint_is_one_line(tmp_path: Path) -> None:

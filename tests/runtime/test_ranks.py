@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mspose.checkpoints.io import load
+from mspose.checkpoints.ckpt_file import read_ckpt
 from mspose.errors import UsageError
 from mspose.runtime.ranks import Ranks, launched, local_device
 from tests.conftest import ROOT
@@ -135,7 +135,7 @@ def test_two_ranks_learn_as_one_with_twice_the_batch(pair: tuple[Path, Path]) ->
 
 
 def test_synchronised_statistics_agree(pair: tuple[Path, Path]) -> None:
-    one, two = (load(folder / "last.ckpt") for folder in pair)
+    one, two = (read_ckpt(folder / "last.ckpt") for folder in pair)
     name = "bn1.moving_mean"
     key = next(k for k in one if k.endswith(name) and not k.startswith(("moment", "ema")))
     assert np.allclose(one[key], two[key], atol=0.02 * np.abs(one[key]).max())

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from mindspore import nn
 
-from mspose.checkpoints.io import load, save
+from mspose.checkpoints.ckpt_file import read_ckpt
+from mspose.checkpoints.io import save
 from mspose.config.builder import default_config
 from mspose.errors import PoseError
 from mspose.runtime.device import Runtime
@@ -145,7 +146,7 @@ def test_a_run_is_not_continued_from_a_damaged_checkpoint(
     snapshots: Snapshots, tmp_path: Path, damage: dict[str, object]
 ) -> None:
     snapshots.save(Position(1, 2))
-    values = load(tmp_path / "last.ckpt")
+    values = read_ckpt(tmp_path / "last.ckpt")
     weights = next(name for name in snapshots.state if values[name].dtype == np.float32)
     damage = {weights if name == "w" else name: value for name, value in damage.items()}
     damaged = {

@@ -2,12 +2,14 @@
 
 A checkpoint is a protocol buffer: `Checkpoint {Value value = 1, repeated}`, `Value {string tag = 1; TensorProto
 tensor = 2}`, `TensorProto {int64 dims = 1, repeated; string tensor_type = 2; bytes tensor_content = 3}`. A tensor
-above half a gigabyte comes as several values of the same tag.
+above half a gigabyte comes as several values of the same tag. `save_checkpoint(crc_check=True)` puts a checksum behind
+all that.
 """
 
 from __future__ import annotations
 
 import mmap
+import zlib
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -35,6 +37,7 @@ _DTYPES = {
     "Bool": "?",
 }
 _MOST_DIMENSIONS = 16
+_SEAL, _CHECKSUM = b"crc_num", 10  # what stands before the checksum, and its bytes
 
 
 def read_ckpt(path: Path) -> dict[str, np.ndarray]:
@@ -51,7 +54,7 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
             mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         parts: dict[str, list[tuple[tuple[int, ...], str, memoryview]]] = {}
         last = ""
-        for number, value in message(mapped):
+        for number, value in message(_content(mapped)):
             if number != 1:
                 raise ValueError("it holds something other than values")
             name, tensor = _value(as_bytes(value))
@@ -63,6 +66,20 @@ def read_ckpt(path: Path) -> dict[str, np.ndarray]:
         return {name: _array(name, pieces) for name, pieces in parts.items()}
     except (OSError, ValueError, TypeError, IndexError, OverflowError) as error:
         raise PoseError(f"not a readable MindSpore checkpoint (cut short?): {path}: {one_line(error)}") from error
+
+
+def _content(data: memoryview) -> memoryview:
+    """A file without its checksum.
+
+    Raises:
+        ValueError: the checksum is of something else.
+    """
+    end = len(data) - _CHECKSUM - len(_SEAL)
+    if bytes(data[max(end, 0) : -_CHECKSUM]) != _SEAL:
+        return data
+    if zlib.crc32(data[:end]) != int.from_bytes(data[-_CHECKSUM:], "big"):
+        raise ValueError("its checksum is of another content")
+    return data[:end]
 
 
 def _value(value: memoryview) -> tuple[str, tuple[tuple[int, ...], str, memoryview] | None]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from mindspore import nn
 
+from mspose.checkpoints.ckpt_file import read_ckpt
 from mspose.checkpoints.foreign import check_network, float_weights, resolve_checkpoint
-from mspose.checkpoints.io import assign, load
+from mspose.checkpoints.io import assign
 from mspose.checkpoints.names import network_weights
 from mspose.checkpoints.origins import recognise_file
 from mspose.config.schema import Config
@@ -29,7 +30,7 @@ def load_checkpoint(network: nn.Cell, config: Config) -> None:
     """
     path = config.runtime.ckpt
     kept = resolve_checkpoint(path, config)
-    values = network_weights(load(kept) if kept else float_weights(recognise_file(path).values, path))
+    values = network_weights(read_ckpt(kept) if kept else float_weights(recognise_file(path).values, path))
     report = assign(network, find_network(config.model.name).fit(values, config), path)
     if report.unused:
         log.warning(f"note: {path}: {report}")

@@ -1,19 +1,21 @@
-"""Reading and writing MindSpore checkpoints: atomically, and with errors that name the file and the parameters."""
+"""Writing MindSpore checkpoints atomically, and putting values into networks, with errors that name the parameters.
+
+They are read by `mspose.checkpoints.ckpt_file`: of a damaged one, MindSpore's own reader copies whatever length it says
+over other memory, and the process crashes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mindspore as ms
 import numpy as np
 from mindspore import nn
-from mindspore.train import serialization
 
 from mspose.errors import PoseError
-from mspose.files import atomic_path, file_fault
+from mspose.files import atomic_path
 from mspose.runtime.logs import mindspore_silent
 
 
@@ -47,59 +49,6 @@ def save(values: Mapping[str, ms.Tensor], path: str | Path) -> None:
             raise PoseError(f"cannot write {path}: {_first_line(error)} (disk full?)") from error
         finally:
             temporary.with_suffix(".tmp").unlink(missing_ok=True)  # MindSpore's own temporary file
-
-
-def available_memory() -> int | None:
-    """Bytes that processes may still take on this host; None where the system does not tell.
-
-    Linux counts what it keeps of files apart from free memory, although it gives that back when asked.
-    """
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    told = next((line for line in lines if line.startswith("MemAvailable:")), None)
-    return int(told.split()[1]) * 1024 if told else None
-
-
-@contextmanager
-def _memory_told_right() -> Iterator[None]:
-    """Let MindSpore refuse a checkpoint only where memory is short.
-
-    MindSpore 2.10 compares the file with memory that holds nothing at all. On a host that has read many files this is
-    close to none, and a whole checkpoint is refused while gigabytes may be had.
-    """
-    name = "_get_available_memory"
-    before = getattr(serialization, name, None)
-    if before is None:  # older ones do not ask
-        yield
-        return
-    setattr(serialization, name, available_memory)
-    try:
-        yield
-    finally:
-        setattr(serialization, name, before)
-
-
-def load(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the tensors of a MindSpore checkpoint into named arrays; what else it may hold, such as text, is left out.
-
-    Raises:
-        PoseError: missing file, not a MindSpore checkpoint, or one that memory does not hold.
-    """
-    path = Path(path)
-    fault = file_fault(path)
-    if fault:
-        raise PoseError(f"checkpoint {fault}: {path}")
-    memory, size = available_memory(), path.stat().st_size
-    if memory is not None and size > memory:
-        raise PoseError(f"checkpoint of {size:,} bytes, but {memory:,} of memory are left: {path}")
-    try:
-        with _memory_told_right():
-            parameters = ms.load_checkpoint(str(path))
-        return {name: value.asnumpy() for name, value in parameters.items() if isinstance(value, ms.Tensor)}
-    except Exception as error:  # MindSpore raises various types for a broken file
-        raise PoseError(f"not a readable MindSpore checkpoint (cut short?): {path}: {_first_line(error)}") from error
 
 
 def assign(network: nn.Cell, values: Mapping[str, np.ndarray], source: str | Path) -> LoadReport:

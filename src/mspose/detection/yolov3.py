@@ -80,15 +80,16 @@ def load_yolov3(config: Config) -> YoloV3Detector:
     runtime = start(config.runtime)
     # These import MindSpore.
     from mspose.backends.checkpoint import MindSporeBackend
+    from mspose.checkpoints.ckpt_file import read_ckpt
     from mspose.checkpoints.darknet import read_darknet
-    from mspose.checkpoints.io import assign, load
+    from mspose.checkpoints.io import assign
     from mspose.checkpoints.names import yolov3_from_zoo
     from mspose.models.yolov3 import ANCHORS, YOLOv3
 
     zoo = path.suffix.lower() == ".ckpt"
     network = YOLOv3(zoo)
     if zoo:
-        values = yolov3_from_zoo(load(path))
+        values = yolov3_from_zoo(read_ckpt(path))
         if not any(name.startswith("backblock0.") for name in values):
             raise PoseError(f"not a YOLOv3 checkpoint of the MindSpore model zoo: {path} (demo.detector_file)")
     else:

@@ -11,7 +11,8 @@ import mindspore as ms
 import numpy as np
 
 from mspose.checkpoints.beside import description_file, save_description
-from mspose.checkpoints.io import load, save
+from mspose.checkpoints.ckpt_file import read_ckpt
+from mspose.checkpoints.io import save
 from mspose.checkpoints.runs import COUNTERS, numbered, position_fault
 from mspose.config.schema import Config
 from mspose.errors import PoseError
@@ -107,7 +108,7 @@ class Snapshots:
         Raises:
             PoseError: not a training checkpoint of this network.
         """
-        values = load(path)
+        values = read_ckpt(path)
         missing = [name for name in (*self.state, *COUNTERS) if name not in values]
         if missing:
             reason = "it holds weights only" if "state.step" in missing else f"it lacks {missing[0]}"
@@ -119,7 +120,8 @@ class Snapshots:
         if fault:
             raise PoseError(f"cannot resume from {path}{fault}")
         for name, parameter in self.state.items():
-            parameter.set_data(ms.Tensor(values[name], parameter.dtype))
+            # A copy: MindSpore 2.7 takes no views into files, which are read-only.
+            parameter.set_data(ms.Tensor(np.array(values[name]), parameter.dtype))
         step, before = int(values["state.step"].item()), int(values["state.steps_per_epoch"].item())
         if before != steps_per_epoch:
             epoch = step // before
