@@ -119,7 +119,7 @@ def _holder(file: IO[str]) -> str:
         file.seek(0)
         who = json.loads(file.read())
         return f"{who['command']} (process {who['pid']} on {who['host']}, since {who['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
@@ -214,8 +214,8 @@ def _entries(path: Path) -> Iterator[tuple[str, tuple[int, int]]]:
             entry = json.loads(line)
             name, size, modified = entry["name"], entry["size"], entry["modified"]
             is_ours = type(size) is type(modified) is int and b"\0" not in os.fsencode(name)
-        except (ValueError, KeyError, TypeError):  # the last line of a run that was killed; no name of a file
-            continue
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # the last line of a run that was killed; no name of a file
         if is_ours and name and not Path(name).is_absolute() and ".." not in Path(name).parts:
             yield name, (size, modified)
 
