@@ -208,6 +208,14 @@ def test_a_wrong_network_is_found_out(tmp_path: Path, monkeypatch: pytest.Monkey
         export_checkpoint(config)
 
 
+@pytest.mark.parametrize("name", ["pose.onnx", "pose.zip", "pose.MINDIR", "pose.air"])
+def test_what_is_exported_is_not_exported_again(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"model")
+    with pytest.raises(UsageError, match=naming(path, "exported")):
+        export_checkpoint(small_config("simplepose", tmp_path, runtime__ckpt=str(path)))
+
+
 def test_air_needs_ascend(tmp_path: Path) -> None:
     config = small_config("simplepose", tmp_path, export__file_format="AIR")
     with pytest.raises(UsageError, match=naming("export.file_format=AIR", "Ascend")):

@@ -1,14 +1,18 @@
-"""What the environment is set to before MindSpore is imported."""
+"""What the environment is set to before MindSpore is imported, and what is said where it is absent."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from mspose.config.schema import RuntimeConfig
+from mspose.errors import PoseError
 from mspose.runtime import device
+from tests.messages import naming
 
 
 @pytest.mark.parametrize(
@@ -30,3 +34,9 @@ def test_protobuf_runs_in_python_where_mindspore_needs_it(
         (tmp_path / "train/mind_ir_pb2.py").write_text(generated)
     device.prepare_environment()
     assert os.environ.get(variable) == needed
+
+
+def test_absent_mindspore_is_one_line_that_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mindspore", None)
+    with pytest.raises(PoseError, match=naming("mindspore", "pip install 'mspose[train]'", "--backend onnx")):
+        device.start(RuntimeConfig())

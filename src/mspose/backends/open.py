@@ -56,6 +56,7 @@ def check_checkpoint(config: Config, purpose: str) -> None:
 
 # Backends by the ending of the file they run; every other file is a checkpoint for MindSpore.
 _ENDINGS = {".mindir": "mindir", ".onnx": "onnx", ".zip": "onnx"}
+EXPORTED = (*_ENDINGS, ".air")
 _RUNS = {"mindir": (".mindir",), "onnx": (".onnx", ".zip"), "openvino": (".onnx", ".zip"), "lite": (".mindir",)}
 
 

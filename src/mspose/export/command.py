@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mspose.backends.open import check_checkpoint
+from mspose.backends.open import EXPORTED, check_checkpoint
 from mspose.checkpoints.card import ModelCard, card_path, file_hash, is_exported
 from mspose.codecs.base import Codec
 from mspose.config.schema import Config, RuntimeConfig
@@ -110,6 +110,8 @@ def export_checkpoint(config: Config) -> Path:
             be written, or its outputs differ from the checkpoint's by more than `export.tolerance`: then it is removed.
     """
     check_checkpoint(config, "to export")
+    if Path(config.runtime.ckpt).suffix.lower() in EXPORTED:
+        raise UsageError(f"exported already: {config.runtime.ckpt}; export makes files of checkpoints (.ckpt, .pth, …)")
     what, kind = form_of(config), config.export.file_format
     with locked(check_writable(what.path.parent), "export", what.path):
         return _export_checkpoint(what, kind, config)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from mspose.config.schema import RuntimeConfig
 from mspose.errors import PoseError, UsageError
+from mspose.extras import missing
 from mspose.runtime.ranks import Ranks, launched, local_device, meet
 
 if TYPE_CHECKING:
@@ -135,10 +136,7 @@ def start(config: RuntimeConfig) -> Runtime:
     try:
         import mindspore as ms
     except ImportError as error:
-        raise PoseError(
-            f"MindSpore cannot be imported ({error}); pip install -r requirements.txt (exported models run "
-            "without it: --backend onnx or lite)"
-        ) from error
+        raise PoseError(f"{missing(error)} (exported models run without it: --backend onnx or lite)") from error
     counts = devices()
     present = list(counts)
     if config.device == "auto":
