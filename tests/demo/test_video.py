@@ -91,9 +91,10 @@ class Dropping:
 
     lost: tuple[int, ...] = ()
     times: tuple[float, ...] = tuple(i / 20 for i in range(30))
+    fps: float = 20
 
     def __init__(self, name: str) -> None:
-        self._left = [i for i in range(30) if i not in self.lost]
+        self._left = [i for i in range(len(self.times)) if i not in self.lost]
         self._at = 0.0
 
     def isOpened(self) -> bool:
@@ -112,7 +113,11 @@ class Dropping:
         return True, np.zeros((24, 32, 3), np.uint8)
 
     def get(self, key: int) -> float:
-        known = {cv2.CAP_PROP_FRAME_COUNT: 30, cv2.CAP_PROP_FPS: 20, cv2.CAP_PROP_POS_MSEC: 1000 * self._at}
+        known = {
+            cv2.CAP_PROP_FRAME_COUNT: len(self.times),
+            cv2.CAP_PROP_FPS: self.fps,
+            cv2.CAP_PROP_POS_MSEC: 1000 * self._at,
+        }
         return known.get(key, 0)  # as OpenCV does
 
     def release(self) -> None:
@@ -129,6 +134,32 @@ def test_frames_that_a_decoder_drops_without_a_word_are_missed(
     assert [frame.number for frame in source] == [i for i in range(30) if i not in lost]
     (problem,) = source.problems()
     assert names(problem, len(lost), tmp_path / "v.mp4")
+
+
+@pytest.mark.parametrize("fps", [29.97, 30, 60])
+@pytest.mark.parametrize("lost", [(10,), (7, 8, 20)])
+def test_rounded_times_tell_of_dropped_frames_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[int, ...], fps: float
+) -> None:
+    monkeypatch.setattr(Dropping, "lost", lost)
+    monkeypatch.setattr(Dropping, "fps", fps)
+    monkeypatch.setattr(Dropping, "times", tuple(round(0.021 + i / fps, 3) for i in range(30)))
+    monkeypatch.setattr(cv2, "VideoCapture", Dropping)
+    source = Video(tmp_path / "v.mkv")
+    assert [frame.number for frame in source] == [i for i in range(30) if i not in lost]
+    (problem,) = source.problems()
+    assert names(problem, len(lost), tmp_path / "v.mkv")
+
+
+def test_rounded_times_of_a_mean_rate_are_no_missing_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = np.delete(np.arange(400), [99, 199, 299, 399]) / 30
+    fps = len(times) / times[-1]
+    monkeypatch.setattr(Dropping, "fps", fps)
+    monkeypatch.setattr(Dropping, "times", tuple(np.round(times, 3)))
+    monkeypatch.setattr(cv2, "VideoCapture", Dropping)
+    source = Video(tmp_path / "v.webm")
+    assert [frame.number for frame in source] == list(range(len(times)))
+    assert not list(source.problems())
 
 
 def test_pauses_of_a_video_without_a_regular_rate_are_no_missing_frames(

@@ -16,13 +16,17 @@ import numpy as np
 from mspose.demo.address import shown
 from mspose.errors import PoseError
 from mspose.files import utf8_path
+from mspose.images import silence_opencv
 
 DEFAULT_FPS, SLOWEST, FASTEST = 25.0, 0.01, 1000.0
 # Attempts at a next frame before the video counts as over, where it does not say how many are left; and at most.
 ATTEMPTS, MOST_ATTEMPTS = 64, 10_000
 # Frames by which a regular frame's time is off at most. A phone that leaves out one frame of a thousand has times that
-# are off by more, since its rate is the mean; containers that round to milliseconds tell nothing.
+# are off by more, since its rate is the mean.
 OFF_GRID = 1e-4
+# Containers that round times to milliseconds, and seconds by which the time since the first frame is off there at most:
+# those of a mean rate are off by more soon.
+ROUNDED, OFF_ROUNDED = {".webm", ".mkv", ".flv"}, 1.01e-3
 COUNTED = {".avi", ".mp4", ".m4v", ".mov", ".3gp"}  # containers that count their frames; others estimate
 PLACE = getattr(cv2, "CAP_PROP_PTS", -1)  # OpenCV 4.11 has it; elsewhere the answer is 0
 TIMEOUT = 10_000  # milliseconds without a word from a server
@@ -97,6 +101,8 @@ class Video:
         self.fps = fps if math.isfinite(fps) and SLOWEST <= fps <= FASTEST else DEFAULT_FPS
         self._number, self._time, self._damaged, self._read = -1, -1 / self.fps, 0, 0
         self._opened, self._seconds, self.drift = time.monotonic(), -1 / self.fps, 0.0
+        self._rounds = Path(self.file_name).suffix.lower() in ROUNDED
+        self._begin = 0.0  # time of the first frame in the file
         self._place = 0  # of the last frame by its time in the file, in frames
         self._is_regular = True  # each frame so far came a whole number of frames behind the one before
         self.is_cut = False  # the part ends before the video does
@@ -167,7 +173,8 @@ class Video:
             seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         steps = (seconds - self._time) * self.fps
         has_time = 0 < steps < math.inf
-        self._is_regular &= has_time and abs(steps - round(steps)) < OFF_GRID
+        self._begin = seconds if self._number < 0 else self._begin
+        self._is_regular &= has_time and self._is_on_grid(seconds, steps)
         most = self._announced - self._number - 2 if self._announced is not None and self._is_regular else failed
         is_told = failed or (self._is_regular and self._number >= 0)  # a video may begin late
         missing = max(min(max(round(steps) - 1, 0), most) if has_time and is_told else failed, 0)
@@ -175,6 +182,13 @@ class Video:
         self._seconds = seconds if has_time and seconds > self._seconds else self._seconds + (1 + missing) / self.fps
         self._damaged += missing
         self._place = int(self._capture.get(PLACE))
+
+    def _is_on_grid(self, seconds: float, steps: float) -> bool:
+        """Whether a frame came a whole number of frames behind others, as exactly as the container tells."""
+        if self._rounds:
+            since = (seconds - self._begin) * self.fps
+            return abs(since - round(since)) < min(OFF_ROUNDED * self.fps, 0.25)
+        return abs(steps - round(steps)) < OFF_GRID
 
     def problems(self) -> Iterator[str]:
         """After reading: a line for each thing that is wrong with the video."""
@@ -200,9 +214,7 @@ def _capture(source: Path | int | str) -> cv2.VideoCapture:
     """Open it; frames come as a player shows them, which is not the default of every release of OpenCV."""
     # Both libraries write pages about damaged files to standard error.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # The function has moved from one release of OpenCV 4 to another.
-    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-    set_level(0)
+    silence_opencv()
     if isinstance(source, int):
         return cv2.VideoCapture(source)
     if isinstance(source, str):
