@@ -239,3 +239,12 @@ class TestDamaged:
 
     def test_folder(self, tmp_path):
         assert tells_of(self.message(tmp_path), tmp_path, "folder")
+
+
+@pytest.mark.parametrize("kind", ["tiff", "jp2", "webp"])
+def test_our_line_alone_tells_of_a_damaged_picture(tmp_path: Path, kind: str, capfd) -> None:
+    content = cv2.imencode(f".{kind}", picture())[1].tobytes()
+    path = store(tmp_path, content[: len(content) // 2], f"x.{kind}")
+    with pytest.raises(ImageError, match=naming(path)):
+        read_image(path)
+    assert capfd.readouterr().err == ""

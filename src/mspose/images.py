@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,10 +149,19 @@ def picture_format(head: bytes) -> str:
     return "" if kind == "PNM" and head[2:3] not in (b"\n", b" ", b"\r", b"\t") else kind
 
 
+@cache
+def silence_opencv() -> None:
+    """Keep what OpenCV says of damaged files from standard error: our own messages name the file."""
+    # The function has moved from one release of OpenCV 4 to another.
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    set_level(0)
+
+
 def decode_image(data: np.ndarray, apply_exif: bool) -> np.ndarray | None:
     """Decode the bytes (N,) uint8 of a picture file to (H, W, 3) uint8 BGR; None where they are damaged."""
     if data.size < 16 or is_truncated_jpeg(data) or is_truncated_png(data):
         return None
+    silence_opencv()
     flags = cv2.IMREAD_COLOR if apply_exif else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         return cv2.imdecode(data, flags)

@@ -28,7 +28,7 @@ from mspose.errors import PoseError
 from mspose.evaluation.areas import decompress
 from mspose.extras import need
 from mspose.files import atomic_path, file_fault, user_path
-from mspose.images import ImageError
+from mspose.images import ImageError, silence_opencv
 from mspose.skeleton import load_skeleton
 
 # Whom OpenPose learns from: at least this many labelled keypoints of COCO's 17, on more than 32 × 32 pixels.
@@ -162,6 +162,7 @@ class MaskFolder:
         path = self._folder / name
         try:
             data = np.empty(0, np.uint8) if file_fault(path) else np.fromfile(path, np.uint8)
+            silence_opencv()
             mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
         except (OSError, cv2.error):
             mask = None
