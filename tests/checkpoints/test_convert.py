@@ -29,7 +29,7 @@ from mspose.networks.fastpose import fastpose_to_torch
 from mspose.runtime.results import locked
 from tests.disk import contents, interrupt
 from tests.golden.formula import parameter, picture
-from tests.graph import without_graph
+from tests.graph import ms, without_graph
 from tests.messages import names, naming, tells_of
 
 NARROW = {"model.depth": 18, "model.base_width": 8, "model.deconv_filters": [8, 8, 8]}
@@ -115,7 +115,7 @@ def test_command_converts_and_goes_back_bit_for_bit(tmp_path: Path, capsys: pyte
     assert stored["model"]["maxpool"] == "torch"
     assert stored["weights"]["source"]["file"] == "a.pth.tar"
     assert len(stored["weights"]["source"]["sha256"]) == 64
-    io.load(tmp_path / "b.ckpt")
+    ms.load_checkpoint(str(tmp_path / "b.ckpt"))  # MindSpore reads it too
     for ending, read in ((".pth", read_torch), (".safetensors", read_weights)):
         code, _, err = run(
             capsys, "--config", config, "--src", tmp_path / "b.ckpt", "--dst", tmp_path / f"c{ending}", "--to", "torch"
@@ -376,6 +376,22 @@ def test_other_types_become_float32_or_are_refused(dtype: type, fits: bool, tmp_
     module.convert(config, tmp_path / "a.npz", tmp_path / "b.ckpt")
     result = read_ckpt(tmp_path / "b.ckpt")["backbone.layer1.0.conv1.weight"]
     np.testing.assert_array_equal(result, values["layer1.0.conv1.weight"].astype(np.float32))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e300])
+def test_weights_that_are_not_finite_are_refused(number: float, tmp_path: Path) -> None:
+    config = load_config(recipe(tmp_path))
+    values = state_dict(tmp_path / "recipe.yaml")
+    values["final_layer.bias"] = np.full(len(values["final_layer.bias"]), number)
+    np.savez(tmp_path / "a.npz", **values)
+    with pytest.raises(PoseError, match=naming("a.npz", "final_layer.bias", "finite")):
+        module.convert(config, tmp_path / "a.npz", tmp_path / "b.ckpt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "recipe.yaml"]
+    with np.errstate(over="ignore"):
+        write_ckpt(recognise(values, "x").values, tmp_path / "own.ckpt")
+    config.runtime.ckpt = str(tmp_path / "own.ckpt")
+    with pytest.raises(PoseError, match=naming("own.ckpt", "final_layer.bias", "finite")):
+        load_checkpoint(build_model(config), config)
 
 
 def test_imagenet_backbones_are_converted_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -182,9 +182,16 @@ def float_weights(values: Mapping[str, np.ndarray], path: str | Path) -> dict[st
     """The values that are weights; counters and other single whole numbers are left out.
 
     Raises:
-        PoseError: a tensor holds whole numbers.
+        PoseError: a tensor holds whole numbers, or what is not finite as float32.
     """
     for name, value in values.items():
         if value.dtype.kind != "f" and value.size > 1:
             raise PoseError(f"{path}: {name} holds numbers of type {value.dtype}, which are no weights (quantised?)")
+        if value.dtype.kind == "f" and not _is_finite(value):
+            raise PoseError(f"{path}: {name} has values that are not finite: the file is damaged, or training diverged")
     return {name: value for name, value in values.items() if value.dtype.kind == "f"}
+
+
+def _is_finite(value: np.ndarray) -> bool:
+    with np.errstate(over="ignore"):  # of float64
+        return bool(np.isfinite(value.astype(np.float32, copy=False)).all())

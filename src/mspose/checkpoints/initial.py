@@ -30,7 +30,7 @@ def load_checkpoint(network: nn.Cell, config: Config) -> None:
     """
     path = config.runtime.ckpt
     kept = resolve_checkpoint(path, config)
-    values = network_weights(read_ckpt(kept) if kept else float_weights(recognise_file(path).values, path))
+    values = float_weights(network_weights(read_ckpt(kept) if kept else recognise_file(path).values), path)
     report = assign(network, find_network(config.model.name).fit(values, config), path)
     if report.unused:
         log.warning(f"note: {path}: {report}")

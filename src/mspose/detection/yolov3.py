@@ -82,6 +82,7 @@ def load_yolov3(config: Config) -> YoloV3Detector:
     from mspose.backends.checkpoint import MindSporeBackend
     from mspose.checkpoints.ckpt_file import read_ckpt
     from mspose.checkpoints.darknet import read_darknet
+    from mspose.checkpoints.foreign import float_weights
     from mspose.checkpoints.io import assign
     from mspose.checkpoints.names import yolov3_from_zoo
     from mspose.models.yolov3 import ANCHORS, YOLOv3
@@ -89,7 +90,7 @@ def load_yolov3(config: Config) -> YoloV3Detector:
     zoo = path.suffix.lower() == ".ckpt"
     network = YOLOv3(zoo)
     if zoo:
-        values = yolov3_from_zoo(read_ckpt(path))
+        values = float_weights(yolov3_from_zoo(read_ckpt(path)), path)
         if not any(name.startswith("backblock0.") for name in values):
             raise PoseError(f"not a YOLOv3 checkpoint of the MindSpore model zoo: {path} (demo.detector_file)")
     else:
