@@ -410,6 +410,12 @@ class TestDamagedAnnotations:
         folder.content["images"][1].update(changes)
         assert names(folder.file_complaint(), "image", "id", "file_name", "width", "height")
 
+    @pytest.mark.parametrize("size", [(0, 80), (100, -1), (2**21, 1), (40000, 40000), (2**33, 2**33)], ids=str)
+    def test_image_of_an_impossible_size(self, folder, size):
+        """Its mask would take all memory."""
+        folder.content["images"][1].update(width=size[0], height=size[1])
+        assert names(folder.file_complaint(), "image 20", f"{size[0]}x{size[1]} pixels")
+
     def test_image_listed_twice(self, folder):
         folder.content["images"].append(folder.content["images"][0])
         assert names(folder.file_complaint(), "image id", "twice")

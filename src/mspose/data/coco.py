@@ -29,6 +29,8 @@ from mspose.skeleton import Skeleton
 
 log = logging.getLogger("pose")
 
+_LONGEST_SIDE, _MOST_PIXELS = 1 << 20, 1 << 30  # of pictures that OpenCV reads
+
 
 @dataclass(frozen=True)
 class Images:
@@ -292,9 +294,10 @@ def _images(entries: list[dict], folder: Path | None, path: Path, exif: str) -> 
         ) from error
     if len(np.unique(numbers[:, 0])) != len(numbers):
         raise PoseError(f"annotation file lists an image id twice: {path}")
-    empty = (numbers[:, 1:] <= 0).any(axis=1)
-    if empty.any():
-        number, width, height = numbers[empty.argmax()].tolist()
+    sides = numbers[:, 1:]
+    impossible = (sides <= 0).any(axis=1) | (sides > _LONGEST_SIDE).any(axis=1) | (sides.prod(axis=1) > _MOST_PIXELS)
+    if impossible.any():
+        number, width, height = numbers[impossible.argmax()].tolist()
         raise PoseError(f"annotation file: image {number} is {width}x{height} pixels large: {path}")
     if folder is None:
         folder = Path()
