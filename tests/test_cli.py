@@ -17,6 +17,7 @@ import yaml
 from mspose.checkpoints.ckpt_file import write_ckpt
 from mspose.checkpoints.runs import COUNTERS
 from mspose.cli import Usage, parse, run, split_arguments
+from mspose.commands import main
 from mspose.config.builder import load_config
 from mspose.config.describe import all_keys
 from mspose.config.schema import FLAGS, PATHS, Config, get
@@ -136,6 +137,27 @@ class TestFlags:
         with pytest.raises(UsageError) as caught:
             split_arguments(arguments)
         assert tells_of(str(caught.value), *named)
+
+    @pytest.mark.parametrize("arguments", [["demo.track", "true"], ["demo.track", "=", "true"], ["track", "true"]])
+    @pytest.mark.parametrize("argument", ["demo.input", ""])
+    def test_a_key_without_equals(self, argument, arguments):
+        """It is no picture of that name, and an empty key is not the mistake."""
+        with pytest.raises(UsageError) as caught:
+            split_arguments(arguments, Usage(section="demo", argument=argument))
+        assert tells_of(str(caught.value), f"'{arguments[0]}'", "demo.track=VALUE")
+
+    def test_a_file_that_is_called_like_a_key(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        Path("demo.track").write_bytes(b"")
+        _, overrides = split_arguments(["demo.track"], Usage(section="demo", argument="demo.input"))
+        assert overrides == {"demo.input": ["demo.track"]}
+
+
+def test_a_picture_without_a_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "my photo.jpg"
+    path.write_bytes(b"")
+    assert main([str(path)]) == 2
+    assert tells_of(capsys.readouterr().err, f"mspose demo '{path}'")
 
 
 # Sizes of training, as they lie beside a checkpoint.

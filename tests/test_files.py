@@ -287,3 +287,12 @@ class TestCheckWritable:
     def test_a_folder_nobody_can_write_to(self):
         with pytest.raises(PoseError, match=naming("/proc", "output=DIR")):
             check_writable("/proc/results")
+
+
+@pytest.mark.parametrize("start", [b"\xff\xd8\xff\xe0\x00\x10JFIF", b"\x00\x00\x00\x1cftypisom", b"\x89PNG\r\n\x1a\n"])
+def test_a_picture_or_a_video_is_not_taken_for_json_that_was_cut_short(tmp_path: Path, start: bytes) -> None:
+    path = tmp_path / "photo.json"
+    path.write_bytes(start + bytes(range(256)))
+    with pytest.raises(PoseError) as caught:
+        read_json(path, "annotation file")
+    assert str(caught.value) == f"annotation file is not JSON in UTF-8, but perhaps a picture or a video: {path}"

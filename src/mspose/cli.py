@@ -188,6 +188,8 @@ def split_arguments(argv: Sequence[str], usage: Usage = Usage()) -> tuple[str, d
                 overrides[FLAGS.get(flag, flag)] = Text(value)
         elif equals:
             overrides[FLAGS.get(name, name)] = Text(value)
+        elif not Path(argument).exists() and (key := _bare_key(argument, usage.section)):
+            raise UsageError(f"{argument!r} is a key without a value: write {key}=VALUE, with no blanks around =")
         elif argument and usage.argument:
             unnamed.append(argument)
         else:
@@ -198,6 +200,12 @@ def split_arguments(argv: Sequence[str], usage: Usage = Usage()) -> tuple[str, d
             raise UsageError(f"{usage.argument} is given twice: by its name, and as {unnamed[0]!r}")
         overrides[usage.argument] = unnamed
     return config_file, overrides
+
+
+def _bare_key(argument: str, section: str) -> str:
+    """The key that an argument without a value names, with or without its section; empty: none."""
+    keys = all_keys()
+    return next((key for key in (argument, f"{section}.{argument}") if key in keys), "")
 
 
 def _meant(name: str, flag: str, section: str) -> str:

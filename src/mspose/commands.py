@@ -6,6 +6,7 @@ Nothing here imports MindSpore, so `--help` and every mistake in the arguments c
 from __future__ import annotations
 
 import difflib
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -175,7 +176,10 @@ def _main(argv: Sequence[str] | None) -> int:
         return 0
     if name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(COMMANDS)}"
+        if Path(argv[0]).exists():
+            hint = f"mspose demo {shlex.quote(argv[0])} draws the people of a picture, a video or a folder"
+        else:
+            hint = f"did you mean {close[0]!r}?" if close else f"commands are {', '.join(COMMANDS)}"
         print(f"error: mspose has no command {argv[0]!r}; {hint}", file=sys.stderr)
         return 2
     try:

@@ -267,7 +267,9 @@ def parse_json(data: bytes, what: str, source: str | Path) -> Any:
     """
     try:
         return json.loads(data, object_pairs_hook=distinct)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise PoseError(f"{what} is not JSON in UTF-8, but perhaps a picture or a video: {source}") from error
+    except json.JSONDecodeError as error:
         raise PoseError(f"{what} is not valid JSON (cut short?): {source}: {one_line(error)}") from error
     except (RecursionError, ValueError) as error:  # brackets in brackets; a number of thousands of digits
         reason = "too deeply nested" if isinstance(error, RecursionError) else one_line(error)

@@ -83,6 +83,17 @@ def test_people_with_warnings_have_boxes_of_their_own_colour(draw: Sheet, tmp_pa
     assert all(cell.std() > 10 for cell in cells)
 
 
+def test_an_area_that_the_file_lacks_marks_nobody(edited: Path, sample_dir: Path) -> None:
+    """No picture shows it, and files of many programs have none at all: everybody would be red."""
+    content = json.loads(edited.read_text())
+    for person in content["annotations"]:
+        del person["area"]
+    edited.write_text(json.dumps(content))
+    _, report = read(edited, sample_dir / "train2017")
+    assert any("no area" in line for line in report.warnings)
+    assert (report.odd > 0).sum() == 2  # those whose keypoints are miscounted
+
+
 def test_a_sheet_is_replaced_and_other_pictures_are_not(
     draw: Sheet, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -112,7 +112,13 @@ class Entries:
             self.report.errors.append(f"{self.name(int(rows[0]))}{more} {words}")
 
     def warn(
-        self, bad: np.ndarray, words: str, most: str = "", among: np.ndarray | None = None, least: int = 1
+        self,
+        bad: np.ndarray,
+        words: str,
+        most: str = "",
+        among: np.ndarray | None = None,
+        least: int = 1,
+        shows: bool = True,
     ) -> None:
         """Report entries (N,) bool that are hardly meant so.
 
@@ -120,11 +126,13 @@ class Entries:
             most: what to say where most of them are: then the file cannot be used.
             among: (N,) bool, those that could be; all by default.
             least: fewer of those do not tell how the file is meant.
+            shows: whether somebody who looks at the person can see what is wrong.
         """
         count, total = int(bad.sum()), len(self) if among is None else int(among.sum())
         if not count or not self.report.plausible:
             return
-        self.odd += bad
+        if shows:
+            self.odd += bad
         found = f"{count} of {total} {self.noun}s {words}, such as {self.name(int(bad.argmax()))}"
         if most and count > MOST * total and total >= least:
             self.report.errors.append(f"{most}: {found} ({SWITCH})")

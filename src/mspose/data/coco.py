@@ -358,7 +358,8 @@ def _people(
     if bare.any():
         those = np.flatnonzero(bare)
         areas[those] = estimated_areas([entries.entries[i].get("segmentation") for i in those.tolist()], boxes[those])
-        entries.warn(telling, "have no area: it is estimated, and the AP not comparable with that of other programs")
+        words = "have no area: it is estimated, and the AP not comparable with that of other programs"
+        entries.warn(telling, words, shows=False)
     entries.report.odd = entries.odd
     people = People(
         ids=_ids(entries.entries),
