@@ -275,6 +275,11 @@ class TestUnknownAndWrong:
         with pytest.raises(UsageError, match=naming("here", key, "finite")):
             set_here(key, value)
 
+    @pytest.mark.parametrize(("key", "value"), [("runtime.output", "a\0b"), ("data.category", ["a\0b"])])
+    def test_text_that_no_path_holds(self, key, value):
+        with pytest.raises(UsageError, match=naming("here", key, "null")):
+            set_here(key, value)
+
     @pytest.mark.parametrize(("key", "value"), [("train.epochs", 10**6), ("train.warmup_steps", 2**31)])
     def test_counts_that_fill_the_memory(self, key, value):
         with pytest.raises(UsageError, match=naming(key, value)):

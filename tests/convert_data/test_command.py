@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from mspose.convert_data.command import main
+from mspose.convert_data.dataset import relative_name
+from mspose.errors import PoseError
 from tests.convert_data import files
-from tests.messages import names
+from tests.messages import names, naming
 
 Make = Callable[[Path], Path]
 
@@ -230,6 +232,12 @@ def test_a_picture_outside_is_refused_in_coco(coco_mini: Path, tmp_path: Path, c
     line = refused(capsys, tmp_path / "x.json", "--to", "labelme", "--output", tmp_path / "o", code=1)
     assert names(line, "x.json", "../../outside.jpg")
     assert sorted(os.listdir(tmp_path)) == ["x.json"]
+
+
+@pytest.mark.parametrize("name", ["a\0b.jpg", "\ud800.jpg", " ", None, 3])
+def test_a_name_that_no_file_has_is_refused(name: object) -> None:
+    with pytest.raises(PoseError, match=naming("x.json", "name of a picture")):
+        relative_name(name, "x.json")
 
 
 def test_xml_of_others_stays_and_of_ours_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

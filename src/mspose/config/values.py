@@ -58,6 +58,8 @@ def store(section: DictConfig, wanted: Field, key: str, value: Any, source: str)
             raise ValueError
     except (OmegaConfBaseException, ValueError) as error:
         raise KeyProblem(key, f"must be {type_name(wanted)}, not {value!r}", source) from error
+    if any(isinstance(one, str) and "\0" in one for one in (now if isinstance(now, list) else [now])):
+        raise KeyProblem(key, f"must hold no null character, as {value!r} does", source)
     if not all(_is_bounded(one) for one in (now if isinstance(now, list) else [now])):
         raise KeyProblem(key, f"must be finite, and below 2^32, not {value!r}", source)
     choices = wanted.metadata["choices"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections import Counter
 from collections.abc import Sequence
@@ -96,7 +97,7 @@ def relative_name(name: object, where: str) -> str:
     Raises:
         PoseError: it is no name, or leads out of the folder.
     """
-    if not isinstance(name, str) or not name.strip() or "\0" in name:
+    if not isinstance(name, str) or not name.strip() or not _is_file_name(name):
         raise PoseError(f"{where}: the name of a picture is text, not {one_line(repr(name), 40)}")
     normal = posixpath.normpath(name)
     if normal.startswith(("/", "../")) or normal in (".", ".."):
@@ -104,6 +105,13 @@ def relative_name(name: object, where: str) -> str:
             f"{where}: the name of a picture, {one_line(name, 80)}, leads out of the folder of the pictures"
         )
     return normal
+
+
+def _is_file_name(name: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(name)
+    except UnicodeEncodeError:  # half a character of UTF-16, as JSON may hold
+        return False
 
 
 def picture_size(width: object, height: object, where: str) -> tuple[int, int]:
