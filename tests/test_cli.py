@@ -22,6 +22,7 @@ from mspose.config.builder import load_config
 from mspose.config.describe import all_keys
 from mspose.config.schema import FLAGS, PATHS, Config, get
 from mspose.errors import PoseError, UsageError
+from mspose.skeleton import load_skeleton
 from tests.conftest import ROOT
 from tests.messages import naming, tells_of
 
@@ -193,6 +194,35 @@ class TestPrecedence:
         ckpt = self.checkpoint(tmp_path, "data: {mean: [0.3, 0.3, 0.3], color: rgb}")
         self.run("--config", recipe, f"--ckpt={ckpt}", "data.color=rgb", "train.epochs=5")
         assert capsys.readouterr().out == ""
+
+    @pytest.mark.parametrize(("sigma", "notes"), [(0.1, 0), (0.2, 1)])
+    def test_one_skeleton_in_two_files_is_agreement(self, tmp_path, capsys, sigma, notes):
+        """What lies beside the weights of a run holds its skeleton, which is the recipe's unless that was changed."""
+        keys = "{name: two, keypoints: [a, b], limbs: [[a, b]], flip_pairs: [], sigmas: [0.1, %s]}"
+        (tmp_path / "skeleton.yaml").write_text(keys % sigma)
+        (tmp_path / "mine.yaml").write_text("base: simplepose_r18_256x192\ndata: {skeleton: skeleton.yaml}")
+        ckpt = self.checkpoint(
+            tmp_path, f"format: 2\nweights: {{}}\nskeleton: {keys % 0.1}\ndata: {{skeleton: s.yaml}}"
+        )
+        self.run("--config", str(tmp_path / "mine.yaml"), "--ckpt", ckpt)
+        assert capsys.readouterr().out.count("data.skeleton=") == notes
+
+    @pytest.mark.parametrize("name", ["rtmposem", "RTMPose_M"])
+    def test_a_name_that_is_nearly_a_published_one(self, name):
+        with pytest.raises(UsageError) as caught:
+            parse(["--config", name])
+        assert tells_of(str(caught.value), name, "the published rtmpose-m")
+
+    @pytest.mark.parametrize(
+        "arguments", [["--config", "FILE"], ["--config", "simplepose_r18_256x192", "data.skeleton=FILE"]]
+    )
+    def test_a_video_instead_of_a_text(self, tmp_path, arguments):
+        path = tmp_path / "v.yaml"
+        path.write_bytes(b"\0\0\0\x1cftypisom\xb3\xff")
+        with pytest.raises(UsageError) as caught:
+            load_skeleton(parse([a.replace("FILE", str(path)) for a in arguments]).data.skeleton)
+        assert tells_of(str(caught.value), str(path), "not text in UTF-8")
+        assert "codec" not in str(caught.value)
 
     def test_checkpoint_named_in_the_file(self, tmp_path):
         ckpt = self.checkpoint(tmp_path, "data: {color: rgb}")

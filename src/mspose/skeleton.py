@@ -352,7 +352,7 @@ def load_skeleton(spec: str) -> Skeleton:
     except OSError as error:
         raise UsageError(f"data.skeleton: {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
+        raise UsageError(f"{path}: not text in UTF-8, so no skeleton file") from error
     content = parse_yaml(text, str(path))
     # In a model card, and in what lies beside weights, it is one of several things.
     if isinstance(content, dict) and isinstance(content.get("skeleton"), dict):

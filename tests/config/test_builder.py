@@ -159,7 +159,7 @@ class TestReading:
 
     def test_binary_file(self, tmp_path):
         (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00PK")
-        assert tells_of(complaint(tmp_path / "c.yaml"), tmp_path / "c.yaml", "read")
+        assert tells_of(complaint(tmp_path / "c.yaml"), tmp_path / "c.yaml", "not text")
 
     @pytest.mark.parametrize("text", ["train: [", "train:\n\tlr: 1\n", "train: {lr: !!python/name:os.system }"])
     def test_invalid_yaml(self, tmp_path, text):

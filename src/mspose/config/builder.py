@@ -27,10 +27,10 @@ from mspose.config.text import FORMAT, read_yaml
 from mspose.config.values import KeyProblem, store, stored
 from mspose.errors import UsageError
 from mspose.files import user_path
-from mspose.hub.table import named
+from mspose.hub.table import named, nearest
 from mspose.networks import find_network, networks
 from mspose.networks.base import Network
-from mspose.skeleton import BUILT_IN
+from mspose.skeleton import BUILT_IN, describe_skeleton, load_skeleton
 
 log = logging.getLogger("pose")
 
@@ -74,7 +74,7 @@ class ConfigBuilder:
         Raises:
             UsageError: the file is missing or not YAML, or is something else than a recipe.
         """
-        self._add_file(find_recipe(path), ())
+        self._add_file(find_recipe(path, nearest(path)), ())
 
     def _add_file(self, path: Path, parents: tuple[Path, ...]) -> None:
         content = read_yaml(path)
@@ -234,6 +234,8 @@ class _Build:
         earlier, now = self._given.get(key), self._value(key)
         if earlier is None or before == now or WEIGHTS not in (layer.kind, earlier.kind):
             return
+        if key == "data.skeleton" and _same_skeleton(before, now):
+            return
         if layer.kind == WEIGHTS:
             log.warning(f"note: {key}={now} from {layer.source} overrides {before} of the configuration")
         else:
@@ -369,3 +371,11 @@ def check_beside(layer: Layer, keys: Mapping[str, Field]) -> None:
     for key in layer.values.keys() & keys.keys():
         if keys[key].metadata["role"] == NEVER and not (layer.is_old and key in format1.STRAY):
             raise UsageError(f"{layer.source}: {key} is nothing that lies beside weights may set: remove it there")
+
+
+def _same_skeleton(first: str, second: str) -> bool:
+    """Whether two files, or a file and a name, hold one skeleton; what cannot be read is another."""
+    try:
+        return describe_skeleton(load_skeleton(first)) == describe_skeleton(load_skeleton(second))
+    except UsageError:
+        return False

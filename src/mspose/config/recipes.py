@@ -30,8 +30,11 @@ def recipes() -> dict[str, Path]:
     return {**short, **found}
 
 
-def find_recipe(named: str | Path) -> Path:
+def find_recipe(named: str | Path, published: str = "") -> Path:
     """The file of a recipe: a path, or the name of one of `recipes()`, also written as configs/NAME.yaml.
+
+    Args:
+        published: name of published weights that may be meant instead; empty: none.
 
     Raises:
         UsageError: neither; the nearest name is suggested.
@@ -52,5 +55,7 @@ def find_recipe(named: str | Path) -> Path:
     close = difflib.get_close_matches(name, recipes(), n=1, cutoff=0.7) or [
         last[found] for found in difflib.get_close_matches(name.rpartition("/")[2], last, n=1, cutoff=0.5)
     ]
-    hint = f"did you mean {close[0]}?" if close else f"recipes are in {recipe_folder()}"
+    if published:
+        close.append(f"the published {published}")
+    hint = f"did you mean {' or '.join(close)}?" if close else f"recipes are in {recipe_folder()}"
     raise UsageError(f"configuration file not found: {named}; {hint}")

@@ -34,8 +34,10 @@ def read_text(path: Path) -> str:
         raise UsageError(f"configuration file {fault}: {path}")
     try:
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"configuration file cannot be read: {path}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"configuration file is not text in UTF-8: {path}") from error
+    except OSError as error:
+        raise UsageError(f"configuration file cannot be read: {path}: {error.strerror}") from error
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -61,8 +61,10 @@ def read(
 def _yaml(path: Path) -> dict[str, Any]:
     try:
         content = parse_yaml(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise PoseError(f"data.yaml cannot be read: {path}: {getattr(error, 'strerror', error)}") from error
+    except UnicodeDecodeError as error:
+        raise PoseError(f"data.yaml is not text in UTF-8: {path}") from error
+    except OSError as error:
+        raise PoseError(f"data.yaml cannot be read: {path}: {error.strerror}") from error
     if not isinstance(content, dict) or "kpt_shape" not in content:
         raise PoseError(f"not the data.yaml of a YOLO-pose data set, which has kpt_shape: {path}")
     return content

@@ -90,11 +90,19 @@ def named(value: object) -> Published | None:
 
 def meant(value: object) -> str:
     """What follows in a message that a file is not there: which published file may be meant; "" where it is a path."""
-    text = str(value)
-    if not _NAME.fullmatch(text.lower().replace("_", "-")):
+    if not _NAME.fullmatch(_plain(value)):
         return ""
-    close = difflib.get_close_matches(text.lower().replace("_", "-"), published(), n=1, cutoff=0.7)
-    return f"; did you mean the published {close[0]}?" if close else "; mspose models lists those that are published"
+    close = nearest(value)
+    return f"; did you mean the published {close}?" if close else "; mspose models lists those that are published"
+
+
+def nearest(value: object) -> str:
+    """The published name that a value is nearly; "" where it is near none."""
+    return next(iter(difflib.get_close_matches(_plain(value), published(), n=1, cutoff=0.7)), "")
+
+
+def _plain(value: object) -> str:
+    return str(value).lower().replace("_", "-")
 
 
 def found(pattern: str = "*", words: Sequence[str] = ()) -> list[Published]:
