@@ -303,7 +303,7 @@ class TestPrecedence:
         assert Path(value()).samefile(tmp_path / "recipes" / "mine")
         assert key in caplog.text  # both are there
 
-    @pytest.mark.parametrize("value", ["x" * 5000, "a\0b", ""])
+    @pytest.mark.parametrize("value", ["x" * 5000, ""])
     def test_a_value_that_names_no_file_stays(self, tmp_path, value):
         (tmp_path / "r.yaml").write_text(yaml.safe_dump({"format": 2, "data": {"root": value}}))
         assert load_config(tmp_path / "r.yaml").data.root == value
