@@ -64,8 +64,9 @@ class PoseEstimator:
         many = estimator(["a.jpg", "b.jpg"])                 # a list gives a list, people of all share batches
         people = estimator("photo.jpg", boxes=[[20, 30, 80, 150]])   # your own boxes: x, y, width, height in pixels
 
-    Who finds people for a top-down network, `demo.detector` and `demo.detector_file` say; by default it is OpenCV's
-    HOG, which needs no file and finds upright people only:
+    Who finds people for a top-down network, `demo.detector` and `demo.detector_file` say. By default it is the
+    published yolox-tiny for a published network, and for other weights OpenCV's HOG, which needs no file and finds
+    upright people only:
 
         PoseEstimator(ckpt="pose.onnx", overrides={"demo.detector_file": "yolox.onnx"})   # or yolov3.weights
         PoseEstimator(ckpt="pose.onnx", overrides={"demo.detector": "whole"})             # the picture is one person
