@@ -183,6 +183,15 @@ class TestCommand:
         assert f"10 pictures, {count} people of person (1) with keypoints" in said
         assert f"{path}: no errors, no warnings" in said
 
+    def test_a_single_warning(self, sample_dir: Path, tmp_path: Path, capsys) -> None:
+        content = json.loads((sample_dir / "annotations" / "person_keypoints_val2017.json").read_text())
+        for person in content["annotations"]:
+            del person["area"]
+        path = tmp_path / "bare.json"
+        path.write_text(json.dumps(content))
+        assert main([str(path)]) == 0
+        assert capsys.readouterr().out.endswith("no errors, 1 warning\n")
+
     def test_everything_wrong_is_said(self, edited: Callable, capsys) -> None:
         def damage(number: int, a: dict) -> None:
             if number < 4:

@@ -93,8 +93,12 @@ def check_file(
     if sheet is not None:
         print(draw_people(sheet[0], annotations, skeleton, report.odd, list(unread), sheet[1]))
     count = len(report.errors) + len(unread)
-    print(f"{path}: {count or 'no'} error{'' if count == 1 else 's'}, {len(report.warnings) or 'no'} warnings")
+    print(f"{path}: {_counted(count, 'error')}, {_counted(len(report.warnings), 'warning')}")
     return 1 if count else 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
 
 
 def check_segmentations(annotations: Annotations, report: Report) -> None:
