@@ -20,6 +20,7 @@ import numpy as np
 
 # Layers of the networks at batch 8, 192x256. Name: kind, shape of the input, further numbers.
 CASES: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
+    "addition of 8 numbers: the call itself": ("addition", (8, 1), ()),
     "convolution 3x3, 32 to 32 channels, 64x48": ("convolution", (8, 32, 64, 48), (32, 3, 1)),
     "convolution 3x3, 64 to 64 channels, 64x48": ("convolution", (8, 64, 64, 48), (64, 3, 1)),
     "convolution 3x3, 256 to 256 channels, 8x6": ("convolution", (8, 256, 8, 6), (256, 3, 1)),
