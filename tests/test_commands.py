@@ -262,10 +262,10 @@ def test_resume_auto_takes_the_newest_whole_checkpoint_where_the_last_is_damaged
     state = read_ckpt(tmp_path / "last.ckpt")
     older, last = tmp_path / "simplepose-1_3.ckpt", tmp_path / "last.ckpt"
     entries = {**state, "state.step": np.array(3), "global_step": np.array([3], np.int32)}
-    save({name: ms.Tensor(value) for name, value in entries.items()}, older)
+    save({name: ms.Tensor(value.copy()) for name, value in entries.items()}, older)
     (newest,) = (path for path in tmp_path.glob("simplepose-*.ckpt") if path != older)
     lacking = [name for name in entries if not name.startswith("moment1")]
-    save({name: ms.Tensor(entries[name]) for name in lacking}, tmp_path / "simplepose-1_4.ckpt")
+    save({name: ms.Tensor(entries[name].copy()) for name in lacking}, tmp_path / "simplepose-1_4.ckpt")
     for path in (last, newest):
         os.truncate(path, path.stat().st_size - 9)
     options = (f"data.root={sample_dir}", f"output={tmp_path}", "train.ema=0.5", "train.resume=auto")

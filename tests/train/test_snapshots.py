@@ -152,7 +152,7 @@ def test_a_run_is_not_continued_from_a_damaged_checkpoint(
     damaged = {
         name: np.full_like(values[name], np.nan) if name == weights else np.array(v) for name, v in damage.items()
     }
-    save({name: ms.Tensor(value) for name, value in {**values, **damaged}.items()}, tmp_path / "other.ckpt")
+    save({name: ms.Tensor(value.copy()) for name, value in {**values, **damaged}.items()}, tmp_path / "other.ckpt")
     before = {name: parameter.asnumpy().copy() for name, parameter in snapshots.state.items()}
     with pytest.raises(PoseError, match=naming(tmp_path / "other.ckpt", *damage)):
         snapshots.resume(tmp_path / "other.ckpt", 2)

@@ -121,7 +121,8 @@ def unreadable(images: Images, rows: Sequence[int], workers: int = 0) -> dict[in
 
     found: dict[int, str] = {}
     with Progress(len(rows), "reading", "pictures") as progress:
-        for row, why in zip(rows, read_ahead(attempt, rows, worker_threads(workers))):
+        # The reasons first, so that zip takes them to their end: left to be collected, they would swallow a Ctrl-C.
+        for why, row in zip(read_ahead(attempt, rows, worker_threads(workers)), rows):
             if why:
                 found[row] = why
             progress.advance(1)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,8 +145,9 @@ class Evaluator:
                 return Decoded(found.keypoints, found.scores, batch[found.source])
 
         begin, decoded = time.perf_counter(), list[Future[Decoded]]()
-        views = read_ahead(read, rows.tolist(), threads, threads + size * data.prefetch)
-        with ThreadPoolExecutor(1, thread_name_prefix="pose-decode") as pool:
+        reading = read_ahead(read, rows.tolist(), threads, threads + size * data.prefetch)
+        # Closed here: left to be collected, it would swallow a Ctrl-C that comes meanwhile.
+        with closing(reading) as views, ThreadPoolExecutor(1, thread_name_prefix="pose-decode") as pool:
             for start in range(0, len(rows), size):
                 batch = rows[start : start + size]
                 read_views = [next(views) for _ in batch]
