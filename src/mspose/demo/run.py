@@ -43,10 +43,10 @@ UNEVEN = 0.1  # seconds by which frames may be off in the drawn video without a 
 
 def demo(config: Config) -> None:
     """What demo.py does: find people in `demo.input`; serve the page without one, or where `demo.serve` says so."""
-    check_inputs(config)
     if _serves(config):
         from mspose.demo.page_serve import serve
 
+        check_inputs(config)
         serve(config)
     else:
         run_demo(config)
