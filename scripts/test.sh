@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the environment and runs the tests: bash scripts/test.sh [pytest arguments]; -m "not slow" takes two to three minutes
+# Makes the environment and runs the tests: bash scripts/test.sh [pytest arguments]; -m "not slow" takes some three minutes
 set -euo pipefail
 if [[ " $* " == *" -h "* || " $* " == *" --help "* ]]; then
     echo "usage: bash scripts/test.sh [pytest arguments]   makes the environment, then runs linter, types and tests"

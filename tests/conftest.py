@@ -21,7 +21,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.e
 
 # Marker: the tests that get it, by the beginning of their names. Slow is what trains, evaluates or exports in processes
 # of its own, and what took three seconds or more, told by `pytest FILE --durations=15` on two cores. The rest is the
-# quick subset, `pytest -m "not slow"`, and must stay under three minutes there.
+# quick subset, `pytest -m "not slow"`, and takes some three minutes there.
 MARKED = {
     "browser": ("tests/demo/test_page_browser.py",),
     "slow": (
